@@ -1,0 +1,78 @@
+use super::Location;
+
+/// Which objects of a track a subscription delivers (draft-18, "Subscription Filters").
+///
+/// A subscription without a filter delivers everything published after it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SubscriptionFilter {
+    /// From the start of the group after the largest one (Next Group Start, 0x1).
+    NextGroupStart,
+    /// From the object after the largest one (Largest Object, 0x2).
+    LargestObject,
+    /// From `start` on (AbsoluteStart, 0x3).
+    AbsoluteStart {
+        /// First location delivered.
+        start: Location,
+    },
+    /// From `start` to the end of group `end_group` (AbsoluteRange, 0x4).
+    AbsoluteRange {
+        /// First location delivered.
+        start: Location,
+        /// Last group delivered; at least `start.group`.
+        end_group: u64,
+    },
+}
+
+impl SubscriptionFilter {
+    /// First location that passes, given the largest location when the filter took effect.
+    pub fn start(&self, largest: Option<Location>) -> Location {
+        match (*self, largest) {
+            (Self::AbsoluteStart { start } | Self::AbsoluteRange { start, .. }, _) => start,
+            (Self::NextGroupStart | Self::LargestObject, None) => Location::ZERO,
+            (Self::NextGroupStart, Some(largest)) => {
+                Location::new(largest.group.saturating_add(1), 0)
+            }
+            (Self::LargestObject, Some(largest)) => {
+                Location::new(largest.group, largest.object.saturating_add(1))
+            }
+        }
+    }
+
+    /// Last group that passes, if there is one.
+    pub fn end_group(&self) -> Option<u64> {
+        match self {
+            Self::AbsoluteRange { end_group, .. } => Some(*end_group),
+            _ => None,
+        }
+    }
+}
+
+/// The order in which groups are sent first (draft-18, "Definitions" of priorities).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum GroupOrder {
+    /// Lower group IDs first (0x1).
+    #[default]
+    Ascending,
+    /// Higher group IDs first (0x2).
+    Descending,
+}
+
+impl GroupOrder {
+    /// The value every draft gives this order.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Ascending => 1,
+            Self::Descending => 2,
+        }
+    }
+
+    /// The order for a value, unless it is out of range.
+    pub const fn from_code(code: u64) -> Option<Self> {
+        match code {
+            1 => Some(Self::Ascending),
+            2 => Some(Self::Descending),
+            _ => None,
+        }
+    }
+}

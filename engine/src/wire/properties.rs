@@ -1,0 +1,177 @@
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::pairs::{PairForm, PairReader, PairValue, PairWriter};
+use super::{DecodeError, Dialect, EncodeError, Fault, Reader, Writer};
+use crate::model::{GroupOrder, Property, PropertyValue, TrackProperties, property_type};
+
+const PROPERTIES: &str = "Properties";
+
+/// The properties of an object, as they travel (draft-18, "Object Properties").
+///
+/// Nothing is decoded until [`iter`](Self::iter) is called; passing them on to a connection
+/// of the same draft costs nothing.
+#[derive(Clone, Debug)]
+pub struct Properties {
+    raw: Bytes,
+    form: PairForm,
+}
+
+impl Properties {
+    /// No properties.
+    pub const EMPTY: Self =
+        Self { raw: Bytes::new(), form: PairForm { ints: super::Ints::Vi64, deltas: true } };
+
+    /// These properties, encoded for `dialect`. On drafts that write differences they are put
+    /// in ascending order of type.
+    pub fn encode<'a>(
+        dialect: &Dialect,
+        properties: impl IntoIterator<Item = &'a Property>,
+    ) -> Result<Self, EncodeError> {
+        let mut sorted: Vec<&Property> = properties.into_iter().collect();
+        sorted.sort_by_key(|property| property.key);
+        let mut raw = Vec::new();
+        write_pairs(&mut Writer::new(dialect.ints, &mut raw), dialect, &sorted)?;
+        Ok(Self { raw: raw.into(), form: dialect.into() })
+    }
+
+    /// Properties found on the wire, without their length.
+    pub fn from_wire(dialect: &Dialect, raw: Bytes) -> Self {
+        Self { raw, form: dialect.into() }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// The encoded bytes, without their length.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.raw
+    }
+
+    /// Each property in turn; stops after the first error.
+    pub fn iter(&self) -> impl Iterator<Item = Result<Property, DecodeError>> + '_ {
+        let mut reader = Reader::new(self.form.ints, &self.raw);
+        let mut pairs = PairReader::new(self.form.deltas);
+        let mut failed = false;
+        core::iter::from_fn(move || {
+            if failed || reader.is_empty() {
+                return None;
+            }
+            let pair = pairs.pair(&mut reader, PROPERTIES).map(|(key, value)| Property {
+                key,
+                value: match value {
+                    PairValue::Int(value) => PropertyValue::Int(value),
+                    // Part of this very buffer, so no copy is needed.
+                    PairValue::Bytes(bytes) => PropertyValue::Bytes(self.raw.slice_ref(bytes)),
+                },
+            });
+            failed = pair.is_err();
+            Some(pair)
+        })
+    }
+
+    /// The number under `key`, if there is one.
+    pub fn int(&self, key: u64) -> Option<u64> {
+        self.iter().map_while(Result::ok).find_map(|property| match property.value {
+            PropertyValue::Int(value) if property.key == key => Some(value),
+            _ => None,
+        })
+    }
+
+    /// The same properties for `dialect`: these very bytes if it writes them alike.
+    pub fn to_dialect(&self, dialect: &Dialect) -> Result<Self, EncodeError> {
+        if self.raw.is_empty() || self.form == dialect.into() {
+            return Ok(Self { raw: self.raw.clone(), form: dialect.into() });
+        }
+        let list: Vec<Property> = self
+            .iter()
+            .collect::<Result<_, _>>()
+            .map_err(|_| EncodeError::OutOfRange(PROPERTIES))?;
+        Self::encode(dialect, &list)
+    }
+}
+
+impl Default for Properties {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl PartialEq for Properties {
+    fn eq(&self, other: &Self) -> bool {
+        (self.raw.is_empty() && other.raw.is_empty())
+            || (self.form == other.form && self.raw == other.raw)
+            || (self.form != other.form && self.iter().eq(other.iter()))
+    }
+}
+
+impl Eq for Properties {}
+
+/// Track properties fill the rest of their message.
+pub(super) fn read_track_properties(
+    reader: &mut Reader<'_>,
+    dialect: &Dialect,
+) -> Result<TrackProperties, DecodeError> {
+    let mut pairs = PairReader::new(dialect.key_deltas);
+    let mut properties = Vec::new();
+    while !reader.is_empty() {
+        let (key, value) = pairs.pair(reader, "Track Properties")?;
+        if let PairValue::Int(value) = value {
+            check_track_property(reader, dialect, key, value)?;
+        }
+        properties.push(Property {
+            key,
+            value: match value {
+                PairValue::Int(value) => PropertyValue::Int(value),
+                PairValue::Bytes(bytes) => PropertyValue::Bytes(Bytes::copy_from_slice(bytes)),
+            },
+        });
+    }
+    Ok(properties.into_iter().collect())
+}
+
+pub(super) fn write_track_properties(
+    writer: &mut Writer<'_>,
+    dialect: &Dialect,
+    properties: &TrackProperties,
+) -> Result<(), EncodeError> {
+    let list: Vec<&Property> = properties.iter().collect();
+    write_pairs(writer, dialect, &list)
+}
+
+/// The values that the drafts restrict.
+pub(super) fn check_track_property(
+    reader: &Reader<'_>,
+    dialect: &Dialect,
+    key: u64,
+    value: u64,
+) -> Result<(), DecodeError> {
+    let valid = match key {
+        property_type::OBJECT_DELIVERY_TIMEOUT => {
+            value > 0 || !dialect.zero_delivery_timeout_closes
+        }
+        property_type::DEFAULT_PUBLISHER_PRIORITY => value <= 255,
+        property_type::DEFAULT_PUBLISHER_GROUP_ORDER => GroupOrder::from_code(value).is_some(),
+        property_type::DYNAMIC_GROUPS => value <= 1,
+        _ => true,
+    };
+    if valid { Ok(()) } else { Err(reader.fault(Fault::OutOfRange(value), "Track Properties")) }
+}
+
+fn write_pairs(
+    writer: &mut Writer<'_>,
+    dialect: &Dialect,
+    properties: &[&Property],
+) -> Result<(), EncodeError> {
+    let mut pairs = PairWriter::new(dialect.key_deltas);
+    for property in properties {
+        match &property.value {
+            PropertyValue::Int(value) => pairs.int(writer, property.key, *value, PROPERTIES)?,
+            PropertyValue::Bytes(value) => pairs.bytes(writer, property.key, value, PROPERTIES)?,
+        }
+    }
+    Ok(())
+}

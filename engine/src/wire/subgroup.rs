@@ -1,0 +1,386 @@
+use bytes::BufMut;
+
+use super::object::{Cursor, Scratch, Stop, check_status, check_written_status};
+use super::stash::Stash;
+use super::stream_type::is_subgroup;
+use super::{DecodeError, Dialect, EncodeError, Fault, ObjectHeader, Payload};
+use crate::model::{ObjectStatus, SubgroupId};
+
+const PROPERTIES: u64 = 0x01;
+const ID_MODE: u64 = 0x06;
+const ID_IS_FIRST_OBJECT: u64 = 0x02;
+const ID_IS_PRESENT: u64 = 0x04;
+const END_OF_GROUP: u64 = 0x08;
+const SUBGROUP_HEADER: u64 = 0x10;
+const DEFAULT_PRIORITY: u64 = 0x20;
+const FIRST_OBJECT: u64 = 0x40;
+
+/// What begins a subgroup stream (draft-18, "Subgroup Header").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubgroupHeader {
+    /// The track.
+    pub track_alias: u64,
+    /// The group.
+    pub group_id: u64,
+    /// The subgroup in the group.
+    pub subgroup_id: SubgroupId,
+    /// The publisher's priority; `None` means the track's default (drafts 16 and 18).
+    pub publisher_priority: Option<u8>,
+    /// The last object of the stream is the last of the group, if the stream finishes.
+    pub end_of_group: bool,
+    /// The stream's first object is the subgroup's first (draft 18; elsewhere not said).
+    pub first_object: bool,
+    /// Objects have a properties field, which may be empty.
+    pub has_properties: bool,
+}
+
+impl SubgroupHeader {
+    /// Reads the header, with its type, at the front of `bytes`: it and its length. `None` if
+    /// more bytes are needed.
+    pub fn decode(dialect: &Dialect, bytes: &[u8]) -> Result<Option<(Self, usize)>, DecodeError> {
+        match Self::read(dialect, bytes) {
+            Ok(found) => Ok(Some(found)),
+            Err(Stop::Need(_)) => Ok(None),
+            Err(Stop::Error(error)) => Err(error),
+        }
+    }
+
+    fn read(dialect: &Dialect, bytes: &[u8]) -> Result<(Self, usize), Stop> {
+        let ints = dialect.ints;
+        let mut cursor = Cursor::new(bytes);
+        let code = cursor.int(ints)?;
+        if !is_subgroup(dialect, code) {
+            return Err(cursor.fault(Fault::UnknownType(code), "SUBGROUP_HEADER"));
+        }
+        let track_alias = cursor.int(ints)?;
+        let group_id = cursor.int(ints)?;
+        let subgroup_id = match code & ID_MODE {
+            ID_IS_PRESENT => SubgroupId::Explicit(cursor.int(ints)?),
+            ID_IS_FIRST_OBJECT => SubgroupId::FirstObjectId,
+            _ => SubgroupId::Explicit(0),
+        };
+        let publisher_priority =
+            if code & DEFAULT_PRIORITY == 0 { Some(cursor.byte()?) } else { None };
+        let header = Self {
+            track_alias,
+            group_id,
+            subgroup_id,
+            publisher_priority,
+            end_of_group: code & END_OF_GROUP != 0,
+            first_object: code & FIRST_OBJECT != 0,
+            has_properties: code & PROPERTIES != 0,
+        };
+        Ok((header, cursor.offset()))
+    }
+
+    /// Writes the header with its type.
+    pub fn encode(&self, dialect: &Dialect, out: &mut impl BufMut) -> Result<(), EncodeError> {
+        let allowed = dialect.objects.subgroup_type_bits;
+        let (mode, id) = match self.subgroup_id {
+            SubgroupId::Explicit(0) => (0, None),
+            SubgroupId::Explicit(id) => (ID_IS_PRESENT, Some(id)),
+            SubgroupId::FirstObjectId => (ID_IS_FIRST_OBJECT, None),
+        };
+        let mut code = SUBGROUP_HEADER | mode;
+        if self.has_properties {
+            code |= PROPERTIES;
+        }
+        if self.end_of_group {
+            code |= END_OF_GROUP;
+        }
+        if self.first_object {
+            code |= FIRST_OBJECT & allowed;
+        }
+        if self.publisher_priority.is_none() {
+            if allowed & DEFAULT_PRIORITY == 0 {
+                return Err(EncodeError::Missing("Publisher Priority"));
+            }
+            code |= DEFAULT_PRIORITY;
+        }
+        let ints = dialect.ints;
+        let mut scratch = Scratch::new();
+        scratch.int(ints, code, "SUBGROUP_HEADER")?;
+        scratch.int(ints, self.track_alias, "Track Alias")?;
+        scratch.int(ints, self.group_id, "Group ID")?;
+        scratch.flush(out);
+        if let Some(id) = id {
+            scratch.int(ints, id, "Subgroup ID")?;
+        }
+        if let Some(priority) = self.publisher_priority {
+            scratch.byte(priority);
+        }
+        scratch.flush(out);
+        Ok(())
+    }
+}
+
+/// What [`SubgroupReader::next`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubgroupEvent<'a> {
+    /// An object begins; `payload_len` bytes of payload follow.
+    Object {
+        /// The object's ID.
+        object_id: u64,
+        /// Bytes of payload that follow.
+        payload_len: u64,
+        /// What it says if there are none.
+        status: ObjectStatus,
+        /// The undecoded properties, without their length.
+        properties: &'a [u8],
+    },
+    /// Payload of the object that began last.
+    Payload(Payload<'a>),
+    /// Nothing more can be said before more bytes come.
+    NeedMore,
+}
+
+/// Reads the objects of a subgroup stream, after its header, however the bytes are cut.
+///
+/// Payload comes out as parts of the input; only an object header that straddles two inputs
+/// is copied. Memory held is at most `max_properties` and a few bytes.
+///
+/// ```
+/// use moqt_engine::draft::D18;
+/// use moqt_engine::wire::{SubgroupEvent, SubgroupReader};
+///
+/// let mut reader = SubgroupReader::new(&D18, false, 16_384);
+/// let mut input: &[u8] = b"\x00\x04abc";
+/// assert!(matches!(reader.next(&mut input)?, SubgroupEvent::Object { payload_len: 4, .. }));
+/// assert_eq!(reader.next(&mut input)?, SubgroupEvent::Payload(b"abc"));
+/// assert_eq!(reader.next(&mut input)?, SubgroupEvent::NeedMore);
+/// assert!(!reader.is_at_boundary());
+/// # Ok::<(), moqt_engine::wire::DecodeError>(())
+/// ```
+#[derive(Debug)]
+pub struct SubgroupReader {
+    form: Form,
+    previous: Option<u64>,
+    payload_left: u64,
+    stash: Stash,
+    /// The stash has been handed out and is to be emptied.
+    stash_done: bool,
+}
+
+/// How object headers are written, and what they may hold.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    dialect: &'static Dialect,
+    has_properties: bool,
+    max_properties: usize,
+}
+
+/// A header as found, with its length.
+struct Found<'a> {
+    delta: u64,
+    properties: &'a [u8],
+    payload_len: u64,
+    status: ObjectStatus,
+    len: usize,
+}
+
+impl SubgroupReader {
+    /// A reader at the first object. Properties longer than `max_properties` are refused.
+    pub fn new(dialect: &'static Dialect, has_properties: bool, max_properties: usize) -> Self {
+        Self {
+            form: Form { dialect, has_properties, max_properties },
+            previous: None,
+            payload_left: 0,
+            stash: Stash::default(),
+            stash_done: false,
+        }
+    }
+
+    /// Whether the bytes so far end where an object ends: where a stream may finish.
+    pub fn is_at_boundary(&self) -> bool {
+        self.payload_left == 0 && (self.stash.is_empty() || self.stash_done)
+    }
+
+    /// Payload bytes of the current object that have not come yet.
+    pub fn payload_left(&self) -> u64 {
+        self.payload_left
+    }
+
+    /// Takes the next thing off the front of `input`. All of `input` is used up when it says
+    /// [`NeedMore`](SubgroupEvent::NeedMore). After an error the stream is of no more use.
+    #[expect(clippy::should_implement_trait, reason = "it lends, as an iterator could not")]
+    #[inline]
+    pub fn next<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i [u8],
+    ) -> Result<SubgroupEvent<'a>, DecodeError> {
+        if self.payload_left > 0 {
+            if input.is_empty() {
+                return Ok(SubgroupEvent::NeedMore);
+            }
+            let take = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(input.len());
+            let (payload, rest) = input.split_at_checked(take).unwrap_or((*input, &[]));
+            self.payload_left -= payload.len() as u64;
+            *input = rest;
+            return Ok(SubgroupEvent::Payload(payload));
+        }
+        if self.stash.is_empty() {
+            match self.form.read_header(input) {
+                Ok(found) => {
+                    let (_, rest) = input.split_at_checked(found.len).unwrap_or_default();
+                    *input = rest;
+                    let object_id = next_id(self.previous, found.delta)?;
+                    self.previous = Some(object_id);
+                    self.payload_left = found.payload_len;
+                    return Ok(found.event(object_id));
+                }
+                Err(Stop::Error(error)) => return Err(error),
+                Err(Stop::Need(_)) if input.is_empty() => return Ok(SubgroupEvent::NeedMore),
+                Err(Stop::Need(_)) => {}
+            }
+        }
+        self.next_from_stash(input)
+    }
+
+    #[cold]
+    fn next_from_stash<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i [u8],
+    ) -> Result<SubgroupEvent<'a>, DecodeError> {
+        if self.stash_done {
+            self.stash.clear();
+            self.stash_done = false;
+            return self.next(input);
+        }
+        loop {
+            let need = match self.form.read_header(self.stash.bytes()) {
+                Ok(_) => break,
+                Err(Stop::Error(error)) => return Err(error),
+                Err(Stop::Need(need)) => need,
+            };
+            if !self.stash.fill(input, need) {
+                return Ok(SubgroupEvent::NeedMore);
+            }
+        }
+        // Read again: what the loop found cannot be lent out of it.
+        match self.form.read_header(self.stash.bytes()) {
+            Ok(found) => {
+                self.stash_done = true;
+                let object_id = next_id(self.previous, found.delta)?;
+                self.previous = Some(object_id);
+                self.payload_left = found.payload_len;
+                Ok(found.event(object_id))
+            }
+            Err(_) => Ok(SubgroupEvent::NeedMore),
+        }
+    }
+}
+
+impl<'a> Found<'a> {
+    #[inline]
+    fn event(self, object_id: u64) -> SubgroupEvent<'a> {
+        SubgroupEvent::Object {
+            object_id,
+            payload_len: self.payload_len,
+            status: self.status,
+            properties: self.properties,
+        }
+    }
+}
+
+#[inline]
+fn next_id(previous: Option<u64>, delta: u64) -> Result<u64, DecodeError> {
+    match previous {
+        None => Some(delta),
+        Some(previous) => previous.checked_add(delta).and_then(|id| id.checked_add(1)),
+    }
+    .ok_or(DecodeError::new(Fault::Overflow, "Object ID Delta", 0))
+}
+
+impl Form {
+    #[inline]
+    fn read_header<'a>(self, bytes: &'a [u8]) -> Result<Found<'a>, Stop> {
+        let ints = self.dialect.ints;
+        let mut cursor = Cursor::new(bytes);
+        let delta = cursor.int(ints)?;
+        let properties =
+            if self.has_properties { cursor.properties(ints, self.max_properties)? } else { &[] };
+        let payload_len = cursor.int(ints)?;
+        let mut status = ObjectStatus::Normal;
+        if payload_len == 0 {
+            let code = cursor.int(ints)?;
+            status = check_status(self.dialect, code, !properties.is_empty())
+                .map_err(|(fault, field)| cursor.fault(fault, field))?;
+        }
+        Ok(Found { delta, properties, payload_len, status, len: cursor.offset() })
+    }
+}
+
+/// Writes the headers of the objects of a subgroup stream. Payload is the caller's to send.
+#[derive(Clone, Debug)]
+pub struct SubgroupWriter {
+    dialect: &'static Dialect,
+    has_properties: bool,
+    previous: Option<u64>,
+}
+
+impl SubgroupWriter {
+    /// A writer at the first object of a subgroup whose header says `has_properties`.
+    pub fn new(dialect: &'static Dialect, has_properties: bool) -> Self {
+        Self { dialect, has_properties, previous: None }
+    }
+
+    /// The ID of the object written last.
+    pub fn previous(&self) -> Option<u64> {
+        self.previous
+    }
+
+    /// Writes the header of an object; `object.payload_len` bytes of payload are to follow.
+    /// Object IDs must rise.
+    #[inline]
+    pub fn object(
+        &mut self,
+        object: &ObjectHeader,
+        out: &mut impl BufMut,
+    ) -> Result<(), EncodeError> {
+        let ints = self.dialect.ints;
+        let delta = match self.previous {
+            None => object.object_id,
+            Some(previous) => object
+                .object_id
+                .checked_sub(previous)
+                .and_then(|delta| delta.checked_sub(1))
+                .ok_or(EncodeError::OutOfRange("Object ID"))?,
+        };
+        let mut scratch = Scratch::new();
+        scratch.int(ints, delta, "Object ID Delta")?;
+        if self.has_properties {
+            let properties = object.properties.to_dialect(self.dialect)?;
+            let properties = properties.as_bytes();
+            scratch.int(ints, properties.len() as u64, "Properties")?;
+            self.check(object)?;
+            scratch.flush(out);
+            out.put_slice(properties);
+        } else if !object.properties.is_empty() {
+            return Err(EncodeError::NotInDraft {
+                what: "properties in a subgroup whose header says there are none",
+                draft: self.dialect.draft,
+            });
+        } else {
+            self.check(object)?;
+        }
+        scratch.int(ints, object.payload_len, "Object Payload Length")?;
+        if object.payload_len == 0 {
+            scratch.int(ints, object.status.code(), "Object Status")?;
+        }
+        scratch.flush(out);
+        self.previous = Some(object.object_id);
+        Ok(())
+    }
+
+    /// Everything that can be refused, before anything is written.
+    fn check(&self, object: &ObjectHeader) -> Result<(), EncodeError> {
+        if object.payload_len > self.dialect.ints.max() {
+            return Err(EncodeError::OutOfRange("Object Payload Length"));
+        }
+        if object.status == ObjectStatus::Normal {
+            return Ok(());
+        }
+        let has_properties = !object.properties.is_empty();
+        check_written_status(self.dialect, object.status, object.payload_len, has_properties)
+    }
+}
