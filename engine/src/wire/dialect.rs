@@ -10,6 +10,7 @@ use crate::model::{
 /// [`draft`](crate::draft) reads like that draft's change log.
 #[derive(Debug)]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools, reason = "each is one line of a draft's change log")]
 pub struct Dialect {
     /// The draft this describes.
     pub draft: Draft,
@@ -220,6 +221,7 @@ impl From<Carrier> for CarrierSet {
 /// How a draft's objects look.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools, reason = "each is one line of a draft's change log")]
 pub struct ObjectRules {
     /// The bits that a subgroup header's type may have, beside 0x10.
     pub subgroup_type_bits: u64,

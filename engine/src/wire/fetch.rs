@@ -132,7 +132,6 @@ impl FetchReader {
 
     /// Takes the next thing off the front of `input`. All of `input` is used up when it says
     /// [`NeedMore`](FetchEvent::NeedMore). After an error the stream is of no more use.
-    #[expect(clippy::should_implement_trait, reason = "it lends, as an iterator could not")]
     pub fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i [u8],
@@ -203,7 +202,7 @@ impl Prior {
 }
 
 impl Form {
-    fn read_item<'a>(self, prior: Prior, bytes: &'a [u8]) -> Result<(Item<'a>, usize), Stop> {
+    fn read_item(self, prior: Prior, bytes: &[u8]) -> Result<(Item<'_>, usize), Stop> {
         let mut cursor = Cursor::new(bytes);
         let item = match self.dialect.objects.fetch {
             FetchLayout::Absolute => self.read_absolute(&mut cursor)?,

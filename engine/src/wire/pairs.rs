@@ -56,7 +56,7 @@ impl PairReader {
         field: &'static str,
     ) -> Result<(u64, PairValue<'a>), DecodeError> {
         let key = self.key(reader, field)?;
-        let value = if key % 2 == 0 {
+        let value = if key.is_multiple_of(2) {
             PairValue::Int(reader.int(field)?)
         } else {
             PairValue::Bytes(reader.prefixed(MAX_VALUE_LEN, field)?)
@@ -98,7 +98,7 @@ impl PairWriter {
         value: u64,
         field: &'static str,
     ) -> Result<(), EncodeError> {
-        if key % 2 != 0 {
+        if !key.is_multiple_of(2) {
             return Err(EncodeError::PropertyForm(key));
         }
         self.key(writer, key, field)?;
@@ -112,7 +112,7 @@ impl PairWriter {
         value: &[u8],
         field: &'static str,
     ) -> Result<(), EncodeError> {
-        if key % 2 == 0 {
+        if key.is_multiple_of(2) {
             return Err(EncodeError::PropertyForm(key));
         }
         self.key(writer, key, field)?;

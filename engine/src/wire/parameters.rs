@@ -101,7 +101,7 @@ impl Seen {
 
 /// Unknown types can only be skipped where they are key-value pairs.
 fn skip_pair(reader: &mut Reader<'_>, code: u64) -> Result<(), DecodeError> {
-    if code % 2 == 0 {
+    if code.is_multiple_of(2) {
         reader.int(PARAMETER).map(drop)
     } else {
         reader.prefixed(MAX_VALUE_LEN, PARAMETER).map(drop)

@@ -202,7 +202,6 @@ impl SubgroupReader {
 
     /// Takes the next thing off the front of `input`. All of `input` is used up when it says
     /// [`NeedMore`](SubgroupEvent::NeedMore). After an error the stream is of no more use.
-    #[expect(clippy::should_implement_trait, reason = "it lends, as an iterator could not")]
     #[inline]
     pub fn next<'a, 'i: 'a>(
         &'a mut self,
@@ -293,7 +292,7 @@ fn next_id(previous: Option<u64>, delta: u64) -> Result<u64, DecodeError> {
 
 impl Form {
     #[inline]
-    fn read_header<'a>(self, bytes: &'a [u8]) -> Result<Found<'a>, Stop> {
+    fn read_header(self, bytes: &[u8]) -> Result<Found<'_>, Stop> {
         let ints = self.dialect.ints;
         let mut cursor = Cursor::new(bytes);
         let delta = cursor.int(ints)?;
