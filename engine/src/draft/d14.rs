@@ -118,6 +118,10 @@ pub(super) const D14_CONST: Dialect = Dialect {
     retry_interval: false,
     redirect: false,
     update_names_request: true,
+    updates_narrow_only: true,
+    duplicate_subscription_closes: true,
+    reserved_namespaces: false,
+    mandatory_properties: false,
     objects: ObjectRules {
         subgroup_type_bits: 0x0F,
         datagram_type_bits: 0x27,

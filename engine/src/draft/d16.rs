@@ -130,6 +130,8 @@ pub(super) const D16_CONST: Dialect = Dialect {
     namespace_options: true,
     namespace_done_by_name: false,
     retry_interval: true,
+    updates_narrow_only: false,
+    duplicate_subscription_closes: false,
     objects: ObjectRules {
         subgroup_type_bits: 0x2F,
         datagram_type_bits: 0x2F,

@@ -136,6 +136,8 @@ pub static D18: Dialect = Dialect {
     goaway_timeout: true,
     redirect: true,
     update_names_request: false,
+    reserved_namespaces: true,
+    mandatory_properties: true,
     objects: ObjectRules {
         subgroup_type_bits: 0x6F,
         fetch: FetchLayout::FlagsAndDeltas,

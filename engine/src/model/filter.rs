@@ -19,7 +19,8 @@ pub enum SubscriptionFilter {
     AbsoluteRange {
         /// First location delivered.
         start: Location,
-        /// Last group delivered; at least `start.group`.
+        /// Last group delivered. A peer's may be before `start.group`: such a request is to be
+        /// refused with INVALID_RANGE, and cannot be written.
         end_group: u64,
     },
 }

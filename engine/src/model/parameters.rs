@@ -69,6 +69,48 @@ impl Parameters {
     }
 }
 
+impl Parameters {
+    /// Takes these parameters out.
+    pub(crate) fn remove(&mut self, set: ParameterSet) {
+        let Self {
+            authorization_tokens,
+            object_delivery_timeout,
+            subgroup_delivery_timeout,
+            rendezvous_timeout,
+            fill_timeout,
+            expires,
+            largest_object,
+            forward,
+            subscriber_priority,
+            subscription_filter,
+            group_order,
+            new_group_request,
+            track_namespace_prefix,
+        } = self;
+        if set.contains(Parameter::AuthorizationToken) {
+            authorization_tokens.clear();
+        }
+        clear(object_delivery_timeout, set, Parameter::ObjectDeliveryTimeout);
+        clear(subgroup_delivery_timeout, set, Parameter::SubgroupDeliveryTimeout);
+        clear(rendezvous_timeout, set, Parameter::RendezvousTimeout);
+        clear(fill_timeout, set, Parameter::FillTimeout);
+        clear(expires, set, Parameter::Expires);
+        clear(largest_object, set, Parameter::LargestObject);
+        clear(forward, set, Parameter::Forward);
+        clear(subscriber_priority, set, Parameter::SubscriberPriority);
+        clear(subscription_filter, set, Parameter::SubscriptionFilter);
+        clear(group_order, set, Parameter::GroupOrder);
+        clear(new_group_request, set, Parameter::NewGroupRequest);
+        clear(track_namespace_prefix, set, Parameter::TrackNamespacePrefix);
+    }
+}
+
+fn clear<T>(value: &mut Option<T>, set: ParameterSet, parameter: Parameter) {
+    if set.contains(parameter) {
+        *value = None;
+    }
+}
+
 /// One of the parameters in [`Parameters`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

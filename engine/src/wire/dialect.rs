@@ -63,6 +63,14 @@ pub struct Dialect {
     pub redirect: bool,
     /// REQUEST_UPDATE names the request it changes.
     pub update_names_request: bool,
+    /// An update may not widen the filter of a subscription.
+    pub updates_narrow_only: bool,
+    /// A second subscription to a track closes the session instead of being refused.
+    pub duplicate_subscription_closes: bool,
+    /// Namespaces that begin with a field of `.` or `.session` are not for applications.
+    pub reserved_namespaces: bool,
+    /// There are properties that must be understood to handle a track.
+    pub mandatory_properties: bool,
     /// How objects look.
     pub objects: ObjectRules,
     /// Error codes.
@@ -181,13 +189,9 @@ impl CarrierSet {
         Carrier::UpdateSubscribeTracks,
     ]);
 
-    /// Every answer that can be a REQUEST_OK.
-    pub const REQUEST_OKS: Self = Self::of(&[
-        Carrier::PublishOk,
-        Carrier::TrackStatusOk,
-        Carrier::NamespaceOk,
-        Carrier::UpdateOk,
-    ]);
+    /// Every answer that is a REQUEST_OK wherever there is one. PUBLISH's may be, too.
+    pub const REQUEST_OKS: Self =
+        Self::of(&[Carrier::TrackStatusOk, Carrier::NamespaceOk, Carrier::UpdateOk]);
 
     /// The set of these carriers.
     pub const fn of(carriers: &[Carrier]) -> Self {

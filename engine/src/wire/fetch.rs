@@ -376,6 +376,16 @@ impl FetchWriter {
         let properties = properties.as_bytes();
         let has_properties = !properties.is_empty();
         let Location { group, object: id } = object.location;
+        // Everything that can be refused, before anything is written.
+        let fields = [
+            (group, "Group ID"),
+            (object.subgroup_id.unwrap_or(0), "Subgroup ID"),
+            (id, "Object ID"),
+            (object.payload_len, "Object Payload Length"),
+        ];
+        if let Some((_, field)) = fields.into_iter().find(|(value, _)| *value > ints.max()) {
+            return Err(EncodeError::OutOfRange(field));
+        }
         check_written_status(self.dialect, object.status, object.payload_len, has_properties)?;
         let mut scratch = Scratch::new();
         if self.dialect.objects.fetch == FetchLayout::Absolute {

@@ -102,7 +102,6 @@ impl SubgroupHeader {
         scratch.int(ints, code, "SUBGROUP_HEADER")?;
         scratch.int(ints, self.track_alias, "Track Alias")?;
         scratch.int(ints, self.group_id, "Group ID")?;
-        scratch.flush(out);
         if let Some(id) = id {
             scratch.int(ints, id, "Subgroup ID")?;
         }

@@ -12,8 +12,11 @@ use crate::model::{
     RequestKind, RequestOk, RequestsBlocked, TrackProperties,
 };
 
-/// Most bytes of a GOAWAY's or redirect's URI (draft-18, "GOAWAY").
+/// Most bytes of a GOAWAY's URI (draft-18, "GOAWAY").
 const MAX_URI_LEN: usize = 8192;
+
+/// A redirect's URI has no limit but the message's.
+const MAX_CONNECT_URI_LEN: usize = 65_535;
 
 pub(super) fn read_goaway(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Goaway, DecodeError> {
     let uri = r.prefixed(MAX_URI_LEN, "New Session URI")?;
@@ -118,11 +121,19 @@ pub(super) fn read_request_ok(
 ) -> Result<RequestOk, DecodeError> {
     let mut ok = RequestOk { request_id: read_answer_id(r, dialect)?, ..RequestOk::default() };
     let mut no_properties = TrackProperties::new();
-    read_parameters(r, dialect, CarrierSet::REQUEST_OKS, &mut ok.parameters, &mut no_properties)?;
+    read_parameters(r, dialect, request_oks(dialect), &mut ok.parameters, &mut no_properties)?;
     if dialect.request_ok_properties {
         ok.track_properties = read_track_properties(r, dialect)?;
     }
     Ok(ok)
+}
+
+/// The answers that a REQUEST_OK can be: PUBLISH's is one unless it has a message of its own.
+fn request_oks(dialect: &Dialect) -> CarrierSet {
+    match dialect.message_code(MessageKind::PublishOk) {
+        Some(_) => CarrierSet::REQUEST_OKS,
+        None => CarrierSet::REQUEST_OKS.union(Carrier::PublishOk.into()),
+    }
 }
 
 /// An answer that says nothing but yes.
@@ -149,7 +160,7 @@ pub(super) fn write_request_ok(
     }
     let carriers = match ok.answers {
         Some(kind) => Carrier::answer_to(kind).into(),
-        None => CarrierSet::REQUEST_OKS,
+        None => request_oks(dialect),
     };
     write_parameters(w, dialect, carriers, &ok.parameters, &TrackProperties::new())?;
     if dialect.request_ok_properties {
@@ -170,7 +181,7 @@ pub(super) fn read_request_error(
     let retry_interval = if dialect.retry_interval { r.int("Retry Interval")? } else { 0 };
     let reason = read_reason(r)?;
     let redirect = if dialect.redirect && code == RequestErrorCode::Redirect {
-        let connect_uri = r.prefixed(MAX_URI_LEN, "Connect URI")?;
+        let connect_uri = r.prefixed(MAX_CONNECT_URI_LEN, "Connect URI")?;
         Some(Redirect {
             connect_uri: Bytes::copy_from_slice(connect_uri),
             track: read_track_name(r, dialect, 0)?,
@@ -202,7 +213,7 @@ pub(super) fn write_request_error(
     write_reason(w, &error.reason)?;
     if dialect.redirect && error.code == RequestErrorCode::Redirect {
         let redirect = error.redirect.as_ref().ok_or(EncodeError::Missing("Redirect"))?;
-        w.prefixed(&redirect.connect_uri, MAX_URI_LEN, "Connect URI")?;
+        w.prefixed(&redirect.connect_uri, MAX_CONNECT_URI_LEN, "Connect URI")?;
         write_track_name(w, dialect, &redirect.track, 0)?;
     }
     Ok(())

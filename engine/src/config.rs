@@ -1,0 +1,93 @@
+//! How a connection is to behave.
+
+use bytes::Bytes;
+
+use crate::limits::Limits;
+use crate::model::AuthToken;
+
+use alloc::vec::Vec;
+
+/// What an endpoint brings to every connection it makes or takes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Bounds on what a peer can cause.
+    pub limits: Limits,
+    /// Path and query of the URI, sent by a client over raw QUIC.
+    pub path: Option<Bytes>,
+    /// Authority of the URI, sent by a client over raw QUIC.
+    pub authority: Option<Bytes>,
+    /// Tokens that authorize the session.
+    pub authorization_tokens: Vec<AuthToken>,
+    /// Name and version to send; `None` sends none.
+    pub implementation: Option<Bytes>,
+    /// Payloads shorter than this many bytes are copied next to their header on their way
+    /// out; longer ones are handed on as they are. 0, the default, never copies. Transports
+    /// that pay per buffer want some thousand.
+    pub coalesce_below: usize,
+    /// Key of the hash maps whose keys a peer chooses. Give every process a random one, or a
+    /// fixed one to repeat a run exactly.
+    pub hash_seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            path: None,
+            authority: None,
+            authorization_tokens: Vec::new(),
+            implementation: Some(Bytes::from_static(
+                concat!("moqt-engine/", env!("CARGO_PKG_VERSION")).as_bytes(),
+            )),
+            coalesce_below: 0,
+            hash_seed: 0,
+        }
+    }
+}
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The end that connected.
+    Client,
+    /// The end that was connected to.
+    Server,
+}
+
+impl Role {
+    /// The other end's role.
+    #[must_use]
+    pub const fn peer(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+
+    /// The first Request ID of this end (draft-18, "Request ID").
+    pub(crate) const fn first_request_id(self) -> u64 {
+        match self {
+            Self::Client => 0,
+            Self::Server => 1,
+        }
+    }
+}
+
+/// What carries the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A QUIC connection of its own.
+    Quic,
+    /// A WebTransport session: path and authority travel in HTTP.
+    WebTransport,
+}
+
+/// Whether a stream carries data both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dir {
+    /// Both ways.
+    Bi,
+    /// From its opener to the other end.
+    Uni,
+}

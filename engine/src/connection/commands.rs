@@ -1,0 +1,494 @@
+//! What the application asks for.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::{MoqtConnection, SessionState};
+use crate::config::{Dir, Role};
+use crate::error::{Blocked, CommandError};
+use crate::event::{Event, RequestError};
+use crate::key::{RequestKey, StreamKey};
+use crate::link::Cancelled;
+use crate::model::{
+    FullTrackName, Goaway, Message, Parameters, Publish, PublishNamespace, Redirect,
+    RequestError as RequestErrorMessage, RequestErrorCode, RequestKind, RequestOk, RequestsBlocked,
+    StreamResetCode, Subscribe, SubscribeOk, TrackNamespace, TrackProperties,
+};
+use crate::request::{Body, Phase, Request, Subscriber};
+use crate::stream::{MessageStream, RecvKind, SendClass};
+use crate::time::Timestamp;
+use crate::timers::Timer;
+use crate::wire::{ControlReader, encode_message};
+
+/// What to say when accepting a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accept {
+    /// For a SUBSCRIBE: `largest_object` if anything was published, and `expires`. For a
+    /// PUBLISH: filter, priority, order and forward state.
+    pub parameters: Parameters,
+    /// For a SUBSCRIBE: properties of the track.
+    pub track_properties: TrackProperties,
+}
+
+/// What to say when refusing a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub code: RequestErrorCode,
+    /// Why, for people.
+    pub reason: String,
+    /// When it may be tried again, on drafts that can say so.
+    pub retry_after: Option<Duration>,
+    /// Where it may succeed; with [`RequestErrorCode::Redirect`].
+    pub redirect: Option<Redirect>,
+}
+
+impl Refusal {
+    /// A refusal without words.
+    pub fn new(code: RequestErrorCode) -> Self {
+        Self { code, reason: String::new(), retry_after: None, redirect: None }
+    }
+}
+
+impl MoqtConnection {
+    /// Subscribes to a track (draft-18, "SUBSCRIBE"). [`Event::Accepted`] or
+    /// [`Event::Rejected`] tells how it went.
+    pub fn subscribe(
+        &mut self,
+        now: Timestamp,
+        track: &FullTrackName,
+        parameters: &Parameters,
+    ) -> Result<RequestKey, CommandError> {
+        if self.requests.received(track).is_some() {
+            return Err(CommandError::WrongState("the track is subscribed to already"));
+        }
+        let message = |request_id| {
+            Message::Subscribe(Subscribe {
+                request_id,
+                track: track.clone(),
+                parameters: parameters.clone(),
+            })
+        };
+        let body = Body::Subscriber(Subscriber::new(track.clone(), None));
+        self.begin_request(now, RequestKind::Subscribe, message, body)
+    }
+
+    /// Offers a track to the peer (draft-18, "PUBLISH"). Objects may be sent at once, through
+    /// [`publisher`](Self::publisher). [`Event::Accepted`] or [`Event::Rejected`] tells how it
+    /// went.
+    pub fn publish(
+        &mut self,
+        now: Timestamp,
+        track: &FullTrackName,
+        parameters: &Parameters,
+        track_properties: &TrackProperties,
+    ) -> Result<RequestKey, CommandError> {
+        if self.requests.sent(track).is_some() {
+            return Err(CommandError::WrongState("the track is published already"));
+        }
+        self.may_begin(RequestKind::Publish)?;
+        let track_alias = self.next_alias;
+        let message = |request_id| {
+            Message::Publish(Publish {
+                request_id,
+                track: track.clone(),
+                track_alias,
+                parameters: parameters.clone(),
+                track_properties: track_properties.clone(),
+            })
+        };
+        let mut publisher = self.new_publisher(track.clone(), track_properties, parameters);
+        publisher.alias = track_alias;
+        publisher.largest = parameters.largest_object;
+        let sender = publisher.sender;
+        let begun =
+            self.begin_request(now, RequestKind::Publish, message, Body::Publisher(publisher));
+        match begun {
+            Ok(key) => {
+                self.next_alias += 1;
+                if let Some(sender) = self.streams.schedule.sender_mut(sender) {
+                    sender.request = Some(key);
+                }
+            }
+            Err(_) => drop(self.streams.schedule.remove_sender(sender)),
+        }
+        begun
+    }
+
+    /// Advertises a namespace (draft-18, "PUBLISH_NAMESPACE"). [`Event::Accepted`] or
+    /// [`Event::Rejected`] tells how it went; [`cancel`](Self::cancel) withdraws it.
+    pub fn publish_namespace(
+        &mut self,
+        now: Timestamp,
+        namespace: &TrackNamespace,
+        parameters: &Parameters,
+    ) -> Result<RequestKey, CommandError> {
+        let message = |request_id| {
+            Message::PublishNamespace(PublishNamespace {
+                request_id,
+                namespace: namespace.clone(),
+                parameters: parameters.clone(),
+            })
+        };
+        let body = Body::Namespace(namespace.clone());
+        self.begin_request(now, RequestKind::PublishNamespace, message, body)
+    }
+
+    /// Accepts a request of the peer's.
+    pub fn accept(
+        &mut self,
+        now: Timestamp,
+        request: RequestKey,
+        accept: Accept,
+    ) -> Result<(), CommandError> {
+        let Accept { parameters, track_properties } = accept;
+        let (id, kind, own_stream) = self.answerable(request)?;
+        let next_alias = self.next_alias;
+        let message = match kind {
+            RequestKind::Subscribe => Message::SubscribeOk(SubscribeOk {
+                request_id: Some(id),
+                track_alias: next_alias,
+                parameters: parameters.clone(),
+                track_properties: track_properties.clone(),
+            }),
+            _ => Message::RequestOk(RequestOk {
+                request_id: Some(id),
+                answers: Some(kind),
+                parameters: parameters.clone(),
+                track_properties: TrackProperties::new(),
+            }),
+        };
+        self.give_way_to_publish(now, request);
+        self.encode_and_send(own_stream, &message)?;
+        let Some(accepted) = self.requests.get_mut(request) else { return Ok(()) };
+        accepted.phase = Phase::Established;
+        match &mut accepted.body {
+            Body::Publisher(publisher) => {
+                self.next_alias += 1;
+                publisher.alias = next_alias;
+                publisher.default_priority = track_properties.default_publisher_priority();
+                publisher.largest = parameters.largest_object;
+                publisher.set_filter(publisher.filter);
+            }
+            Body::Subscriber(subscriber) => {
+                if let Some(alias) = subscriber.alias {
+                    self.activate_alias(alias, request);
+                    self.complete_if_done(request);
+                }
+            }
+            Body::Namespace(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A SUBSCRIBE of ours that crossed with the PUBLISH being accepted ends first
+    /// (draft-18, "Subscriptions").
+    fn give_way_to_publish(&mut self, now: Timestamp, accepted: RequestKey) {
+        let Some(Body::Subscriber(subscriber)) =
+            self.requests.get(accepted).map(|request| &request.body)
+        else {
+            return;
+        };
+        let track = subscriber.track.clone();
+        let Some(crossing) = self.requests.received(&track).filter(|key| *key != accepted) else {
+            return;
+        };
+        self.withdraw(now, crossing, StreamResetCode::Cancelled);
+        self.requests.set_received(track, accepted);
+        let error = RequestError {
+            code: RequestErrorCode::DuplicateSubscription,
+            raw_code: None,
+            reason: "the publisher's PUBLISH of the track was accepted instead".into(),
+            retry_after: None,
+            redirect: None,
+        };
+        self.events.push_back(Event::Rejected { request: crossing, error });
+    }
+
+    /// Refuses a request of the peer's. It is over.
+    pub fn reject(
+        &mut self,
+        now: Timestamp,
+        request: RequestKey,
+        refusal: Refusal,
+    ) -> Result<(), CommandError> {
+        let (id, kind, own_stream) = self.answerable(request)?;
+        self.send_refusal(id, kind, own_stream, refusal);
+        self.release(now, request);
+        Ok(())
+    }
+
+    /// Ends a request from this side: withdraws one of ours, or stops accepting one of the
+    /// peer's. A subscription in which this side is the publisher ends with
+    /// [`Publisher::done`](super::Publisher::done) instead, which says why.
+    pub fn cancel(
+        &mut self,
+        now: Timestamp,
+        request: RequestKey,
+        code: StreamResetCode,
+    ) -> Result<(), CommandError> {
+        if self.is_closed() {
+            return Err(CommandError::Closed);
+        }
+        let cancelled = self.requests.get(request).ok_or(CommandError::Gone)?;
+        if matches!(cancelled.body, Body::Publisher(_)) {
+            return Err(CommandError::WrongState("a publisher ends a subscription with `done`"));
+        }
+        if !cancelled.ours && cancelled.phase == Phase::Pending {
+            return Err(CommandError::WrongState("reject a request that was not answered"));
+        }
+        self.withdraw(now, request, code);
+        Ok(())
+    }
+
+    /// Tells the peer that this side will close the session (draft-18, "GOAWAY"). A client's
+    /// URI must be empty.
+    pub fn goaway(
+        &mut self,
+        new_session_uri: Bytes,
+        timeout: Duration,
+    ) -> Result<(), CommandError> {
+        if !self.is_established() {
+            return Err(self.not_established());
+        }
+        if self.role == Role::Client && !new_session_uri.is_empty() {
+            return Err(CommandError::WrongState("a client cannot send a peer elsewhere"));
+        }
+        if self.goaway_sent {
+            return Err(CommandError::WrongState("GOAWAY was sent already"));
+        }
+        let message = Message::Goaway(Goaway {
+            new_session_uri,
+            timeout: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            request_id: Some(self.requests.peer_ids.next()),
+        });
+        self.encode_and_send(None, &message)?;
+        self.goaway_sent = true;
+        Ok(())
+    }
+
+    fn not_established(&self) -> CommandError {
+        match self.state {
+            SessionState::Closed => CommandError::Closed,
+            _ => CommandError::Blocked(Blocked::Setup),
+        }
+    }
+
+    fn may_begin(&mut self, kind: RequestKind) -> Result<(), CommandError> {
+        if !self.is_established() {
+            return Err(self.not_established());
+        }
+        if self.goaway_received {
+            return Err(CommandError::GoingAway);
+        }
+        let id = self.requests.next_id;
+        if self.link.has_request_credit() && id >= self.our_max_request_id {
+            self.was_blocked = true;
+            if !core::mem::replace(&mut self.requests_blocked_sent, true) {
+                let max_request_id = self.our_max_request_id;
+                self.send_control_message(&Message::RequestsBlocked(RequestsBlocked {
+                    max_request_id,
+                }));
+            }
+            return Err(CommandError::Blocked(Blocked::Requests));
+        }
+        if self.link.has_own_stream(self.dialect, kind) && !self.streams.can_open(Dir::Bi) {
+            self.was_blocked = true;
+            return Err(CommandError::Blocked(Blocked::Streams));
+        }
+        Ok(())
+    }
+
+    fn begin_request(
+        &mut self,
+        now: Timestamp,
+        kind: RequestKind,
+        message: impl FnOnce(u64) -> Message,
+        body: Body,
+    ) -> Result<RequestKey, CommandError> {
+        self.may_begin(kind)?;
+        let id = self.requests.next_id;
+        let mut encoded = Vec::new();
+        encode_message(self.dialect, &message(id), &mut encoded)?;
+        let stream = if self.link.has_own_stream(self.dialect, kind) {
+            let answers = MessageStream::new(ControlReader::new(self.dialect));
+            let recv = Some(RecvKind::Request(answers));
+            let stream = self.streams.open(Dir::Bi, SendClass::Request, recv);
+            Some(stream.ok_or(CommandError::Blocked(Blocked::Streams))?)
+        } else {
+            None
+        };
+        if let Some(on) = stream.or(self.control_out) {
+            self.streams.send_control(on, &encoded);
+        }
+        self.requests.next_id += 2;
+        let answer_deadline =
+            self.config.limits.answer_timeout.map(|timeout| now.saturating_add(timeout));
+        let request =
+            Request { id, ours: true, stream, phase: Phase::Pending, answer_deadline, body };
+        let key = self.requests.insert(request);
+        if let Some(stream) = stream {
+            self.streams.assign(stream, key);
+        }
+        if let Some(deadline) = answer_deadline {
+            self.timers.set(deadline, Timer::Answer(key));
+        }
+        Ok(key)
+    }
+
+    /// A request of the peer's that waits for an answer.
+    fn answerable(
+        &self,
+        request: RequestKey,
+    ) -> Result<(u64, RequestKind, Option<StreamKey>), CommandError> {
+        if self.is_closed() {
+            return Err(CommandError::Closed);
+        }
+        let found = self.requests.get(request).ok_or(CommandError::Gone)?;
+        if found.ours {
+            return Err(CommandError::WrongState("the peer answers this request"));
+        }
+        if found.phase == Phase::Established {
+            return Err(CommandError::WrongState("the request was answered already"));
+        }
+        Ok((found.id, found.kind(), found.stream))
+    }
+
+    fn encode_and_send(
+        &mut self,
+        own_stream: Option<StreamKey>,
+        message: &Message,
+    ) -> Result<(), CommandError> {
+        self.scratch.clear();
+        encode_message(self.dialect, message, &mut self.scratch)?;
+        if let Some(stream) = own_stream.or(self.control_out) {
+            self.streams.send_control(stream, &self.scratch);
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_refusal(
+        &mut self,
+        id: u64,
+        kind: RequestKind,
+        own_stream: Option<StreamKey>,
+        refusal: Refusal,
+    ) {
+        let Refusal { code, reason, retry_after, redirect } = refusal;
+        let retry_interval = retry_after.map_or(0, |after| {
+            u64::try_from(after.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+        });
+        // What cannot be said is left out: a refusal must always get through.
+        let code = match (code, &redirect) {
+            (RequestErrorCode::Redirect, None) => RequestErrorCode::DoesNotExist,
+            _ => code,
+        };
+        let error = RequestErrorMessage {
+            request_id: Some(id),
+            answers: Some(kind),
+            code,
+            retry_interval: retry_interval.min(self.dialect.ints.max()),
+            reason,
+            redirect,
+        };
+        if !self.send_message(own_stream, &Message::RequestError(error)) {
+            let plain = RequestErrorMessage {
+                request_id: Some(id),
+                answers: Some(kind),
+                code: RequestErrorCode::InternalError,
+                retry_interval: 0,
+                reason: String::new(),
+                redirect: None,
+            };
+            self.send_message(own_stream, &Message::RequestError(plain));
+        }
+    }
+
+    /// Ends a request without the peer's doing.
+    pub(super) fn withdraw(&mut self, now: Timestamp, key: RequestKey, code: StreamResetCode) {
+        let Some(request) = self.requests.get(key) else { return };
+        let namespace = match &request.body {
+            Body::Namespace(namespace) => Some(namespace),
+            _ => None,
+        };
+        let ending = match &request.body {
+            Body::Subscriber(subscriber) => subscriber.ending.is_some(),
+            _ => false,
+        };
+        let cancelled =
+            Cancelled { id: request.id, kind: request.kind(), ours: request.ours, namespace };
+        // A subscription that the publisher has ended needs no word from the subscriber.
+        let message =
+            if ending { None } else { self.link.cancel_message(self.dialect, &cancelled) };
+        let own_stream = request.stream;
+        if let Some(message) = message {
+            self.send_message(None, &message);
+        }
+        if let Some(stream) = own_stream {
+            let code = self.dialect.reset_code(code);
+            self.streams.reset(stream, code);
+            self.streams.stop(stream, code);
+        }
+        self.release(now, key);
+    }
+
+    /// A request of ours has failed on this side.
+    pub(super) fn fail_request(&mut self, key: RequestKey, code: RequestErrorCode, why: &str) {
+        if let Some(request) = self.requests.get_mut(key) {
+            request.answer_deadline = None;
+        }
+        let error = RequestError {
+            code,
+            raw_code: None,
+            reason: why.into(),
+            retry_after: None,
+            redirect: None,
+        };
+        self.withdraw(Timestamp::ZERO, key, StreamResetCode::Cancelled);
+        self.events.push_back(Event::Rejected { request: key, error });
+    }
+
+    /// The peer has ended a request.
+    pub(super) fn cancelled_by_peer(
+        &mut self,
+        now: Timestamp,
+        key: RequestKey,
+        code: StreamResetCode,
+    ) {
+        let Some(request) = self.requests.get(key) else { return };
+        let is_new = !request.ours && request.phase == Phase::Pending;
+        let own_stream = request.stream;
+        if let Some(stream) = own_stream {
+            let code = self.dialect.reset_code(StreamResetCode::Cancelled);
+            self.streams.reset(stream, code);
+            self.streams.stop(stream, code);
+        }
+        self.release(now, key);
+        self.events.push_back(Event::Cancelled { request: key, code });
+        if is_new {
+            self.count_churn(now);
+        }
+    }
+
+    /// Forgets a request: its streams are closed, its alias and credit given back.
+    pub(super) fn release(&mut self, _now: Timestamp, key: RequestKey) {
+        let Some(request) = self.requests.remove(key) else { return };
+        if let Some(deadline) = request.answer_deadline {
+            self.timers.clear(deadline, Timer::Answer(key));
+        }
+        if let Some(stream) = request.stream {
+            let code = self.dialect.reset_code(StreamResetCode::Cancelled);
+            self.streams.finish(stream);
+            self.streams.stop(stream, code);
+        }
+        match request.body {
+            Body::Subscriber(subscriber) => self.release_subscriber(key, subscriber),
+            Body::Publisher(publisher) => self.release_publisher(publisher),
+            Body::Namespace(_) => {}
+        }
+        self.replenish_request_credit();
+    }
+}

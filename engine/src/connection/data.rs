@@ -1,0 +1,349 @@
+//! The data plane's bookkeeping: which stream and datagram belongs to which subscription, and
+//! when a subscription is over.
+
+use alloc::format;
+
+use bytes::Bytes;
+
+use super::MoqtConnection;
+use crate::event::{DropReason, Event, SubgroupInfo};
+use crate::key::{RequestKey, StreamKey};
+use crate::link::Violation;
+use crate::model::{Message, PublishDone, StreamResetCode};
+use crate::request::{Body, Placement, Publisher, Subscriber};
+use crate::stream::{RecvKind, SubgroupRecv};
+use crate::time::Timestamp;
+use crate::timers::Timer;
+use crate::wire::{
+    Datagram, DecodeError, FetchReader, ObjectDatagram, StreamType, SubgroupHeader, SubgroupReader,
+};
+
+impl MoqtConnection {
+    pub(super) fn identify_unidirectional(
+        &mut self,
+        now: Timestamp,
+        stream: StreamKey,
+    ) -> Result<(), Violation> {
+        let dialect = self.dialect;
+        let found = self.decode_front(stream, |bytes| StreamType::decode(dialect, bytes))?;
+        let Some((kind, _)) = found else {
+            self.abandon_if_over(now, stream);
+            return Ok(());
+        };
+        if kind == StreamType::Control {
+            self.no_longer_early(stream);
+            self.control_opened(stream)?;
+            return self.advance(now, stream, 0);
+        }
+        if !self.is_established() {
+            return Ok(());
+        }
+        match kind {
+            StreamType::Subgroup => {
+                let header =
+                    self.decode_front(stream, |bytes| SubgroupHeader::decode(dialect, bytes))?;
+                match header {
+                    Some((header, len)) => self.place_subgroup(now, stream, header, len),
+                    None => self.abandon_if_over(now, stream),
+                }
+            }
+            StreamType::Fetch => {
+                let header =
+                    self.decode_front(stream, |bytes| FetchReader::decode_header(dialect, bytes))?;
+                match header {
+                    // Nothing was fetched, so nobody waits for it.
+                    Some(_) => self.discard(stream),
+                    None => self.abandon_if_over(now, stream),
+                }
+            }
+            StreamType::Padding => {
+                if let Some(half) = self.streams.recv_mut(stream) {
+                    half.kind = RecvKind::Discard;
+                    half.buffer.clear();
+                    if half.fin || half.reset.is_some() {
+                        self.streams.drop_recv(stream);
+                    }
+                }
+            }
+            StreamType::Control => {}
+        }
+        Ok(())
+    }
+
+    /// Decodes something from the front of a stream, joining pieces only as far as it needs.
+    fn decode_front<T>(
+        &mut self,
+        stream: StreamKey,
+        decode: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Option<T>, Violation> {
+        let Some(half) = self.streams.recv_mut(stream) else { return Ok(None) };
+        loop {
+            let front = half.buffer.front().len();
+            let found = decode(half.buffer.front()).map_err(|error| {
+                Violation::new(error.session_error(), format!("data stream: {error}"))
+            })?;
+            if found.is_some() || half.buffer.len() == front {
+                return Ok(found);
+            }
+            half.buffer.make_contiguous(front + 1);
+        }
+    }
+
+    /// A stream that ended too early to say what it is for is no error.
+    fn abandon_if_over(&mut self, now: Timestamp, stream: StreamKey) {
+        if let Some(half) = self.streams.recv_mut(stream)
+            && (half.fin || half.reset.is_some())
+        {
+            self.abandoned(now, stream);
+        }
+    }
+
+    fn discard(&mut self, stream: StreamKey) {
+        let code = self.dialect.reset_code(StreamResetCode::Cancelled);
+        self.streams.stop(stream, code);
+    }
+
+    fn place_subgroup(
+        &mut self,
+        now: Timestamp,
+        stream: StreamKey,
+        header: SubgroupHeader,
+        header_len: usize,
+    ) {
+        let Some(half) = self.streams.recv_mut(stream) else { return };
+        half.buffer.advance(header_len);
+        half.kind = RecvKind::AwaitingAlias(header);
+        let held = half.buffer.len();
+        self.streams.data_received += held;
+        let limits = &self.config.limits;
+        let placement = self.aliases.place_stream(
+            now,
+            header.track_alias,
+            stream,
+            held,
+            limits,
+            &mut self.timers,
+        );
+        match placement {
+            Placement::Active(request) => self.bind(stream, header, request),
+            Placement::Held => {}
+            Placement::Dropped => self.discard(stream),
+        }
+    }
+
+    /// More came on a stream that waits for its alias.
+    pub(super) fn held_stream_grew(&mut self, alias: u64, stream: StreamKey, bytes: usize) {
+        if !self.aliases.hold_more(bytes, &self.config.limits) {
+            let held = self.streams.recv_mut(stream).map_or(0, |half| half.buffer.len());
+            self.aliases.forget_stream(alias, stream, held);
+            self.discard(stream);
+        }
+    }
+
+    /// A stream turns out to belong to a subscription.
+    fn bind(&mut self, stream: StreamKey, header: SubgroupHeader, request: RequestKey) {
+        let max_open = self.config.limits.open_subgroups as usize;
+        let Some(Body::Subscriber(subscriber)) =
+            self.requests.get_mut(request).map(|request| &mut request.body)
+        else {
+            return self.discard(stream);
+        };
+        subscriber.seen += 1;
+        if subscriber.open.len() >= max_open {
+            self.discard(stream);
+            return self.complete_if_done(request);
+        }
+        subscriber.open.insert(stream);
+        let subgroup = SubgroupInfo {
+            group_id: header.group_id,
+            subgroup_id: header.subgroup_id,
+            publisher_priority: header.publisher_priority.unwrap_or(subscriber.default_priority),
+            end_of_group: header.end_of_group,
+            first_object: header.first_object,
+        };
+        let max_properties = self.config.limits.object_properties;
+        let reader = SubgroupReader::new(self.dialect, header.has_properties, max_properties);
+        let Some(half) = self.streams.recv_mut(stream) else { return };
+        half.kind = RecvKind::Subgroup(SubgroupRecv { request, reader, waiting: false });
+        if core::mem::take(&mut half.window_closed) {
+            self.streams.push_action(crate::Action::ResumeReading { stream });
+        }
+        self.events.push_back(Event::SubgroupOpened { request, stream, subgroup });
+    }
+
+    /// Objects that refer to this alias belong to this subscription from now on.
+    pub(super) fn activate_alias(&mut self, alias: u64, request: RequestKey) {
+        let (streams, datagrams) = self.aliases.activate(alias, request, &mut self.timers);
+        for stream in streams {
+            let Some(half) = self.streams.recv_mut(stream) else { continue };
+            let RecvKind::AwaitingAlias(header) = half.kind else { continue };
+            let held = half.buffer.len();
+            self.aliases.release_bytes(held);
+            self.bind(stream, header, request);
+        }
+        for object in datagrams {
+            self.events.push_back(Event::Datagram { request, object });
+        }
+    }
+
+    pub(super) fn alias_expired(&mut self, alias: u64) {
+        let (streams, datagrams) = self.aliases.expire(alias, &mut self.timers);
+        for stream in streams {
+            self.discard_held(stream);
+        }
+        for datagram in datagrams {
+            self.datagram_dropped(None, datagram, DropReason::UnknownTrack);
+        }
+    }
+
+    fn discard_held(&mut self, stream: StreamKey) {
+        let held = self.streams.recv_mut(stream).map_or(0, |half| half.buffer.len());
+        self.aliases.release_bytes(held);
+        self.discard(stream);
+    }
+
+    pub(super) fn on_datagram(&mut self, now: Timestamp, data: &Bytes) -> Result<(), Violation> {
+        let limits = &self.config.limits;
+        let datagram = Datagram::decode(self.dialect, data, limits.object_properties)
+            .map_err(|error| Violation::new(error.session_error(), format!("datagram: {error}")))?;
+        let Datagram::Object(object) = datagram else { return Ok(()) };
+        let (placement, oldest) =
+            self.aliases.place_datagram(now, &object, limits, &mut self.timers);
+        if let Some(oldest) = oldest {
+            self.datagram_dropped(None, oldest, DropReason::QueueFull);
+        }
+        match placement {
+            Placement::Active(request) => {
+                self.events.push_back(Event::Datagram { request, object });
+            }
+            Placement::Held => {}
+            Placement::Dropped => self.datagram_dropped(None, object, DropReason::UnknownTrack),
+        }
+        Ok(())
+    }
+
+    pub(super) fn datagram_dropped(
+        &mut self,
+        request: Option<RequestKey>,
+        object: ObjectDatagram,
+        reason: DropReason,
+    ) {
+        let header = object.header;
+        self.events.push_back(Event::DatagramDropped { request, header, reason });
+    }
+
+    /// A subgroup stream of a subscription received here has been read to its end, or given
+    /// up.
+    pub(super) fn subgroup_read(&mut self, request: RequestKey, stream: StreamKey) {
+        if let Some(Body::Subscriber(subscriber)) =
+            self.requests.get_mut(request).map(|request| &mut request.body)
+        {
+            subscriber.open.remove(&stream);
+        }
+        self.complete_if_done(request);
+    }
+
+    pub(super) fn late_streams_expired(&mut self, request: RequestKey) {
+        if let Some(Body::Subscriber(subscriber)) =
+            self.requests.get_mut(request).map(|request| &mut request.body)
+            && let Some(ending) = &mut subscriber.ending
+        {
+            ending.late_deadline = None;
+        }
+        self.complete_if_done(request);
+    }
+
+    /// Ends a subscription whose publisher is done and whose objects have all been read.
+    pub(super) fn complete_if_done(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get_mut(key) else { return };
+        let is_pending = request.phase == crate::request::Phase::Pending;
+        let Body::Subscriber(subscriber) = &mut request.body else { return };
+        // One that was offered ends when it has been answered.
+        if is_pending || !subscriber.is_complete() {
+            return;
+        }
+        let missing_streams = match subscriber.ending.as_ref() {
+            Some(ending) if ending.done.stream_count == PublishDone::UNKNOWN_STREAM_COUNT => 0,
+            _ => subscriber.missing(),
+        };
+        let Some(ending) = subscriber.ending.take() else { return };
+        if let Some(deadline) = ending.late_deadline {
+            self.timers.clear(deadline, Timer::LateStreams(key));
+        }
+        self.release(Timestamp::ZERO, key);
+        let PublishDone { code, reason, .. } = ending.done;
+        self.events.push_back(Event::SubscriptionDone {
+            request: key,
+            code,
+            reason,
+            missing_streams,
+        });
+    }
+
+    pub(super) fn release_subscriber(&mut self, key: RequestKey, subscriber: Subscriber) {
+        if let Some(deadline) = subscriber.ending.and_then(|ending| ending.late_deadline) {
+            self.timers.clear(deadline, Timer::LateStreams(key));
+        }
+        for stream in subscriber.open {
+            self.discard(stream);
+        }
+        if let Some(alias) = subscriber.alias {
+            for stream in self.aliases.close(alias, &self.config.limits, &mut self.timers) {
+                self.discard_held(stream);
+            }
+        }
+        self.wake_window_waiters();
+    }
+
+    pub(super) fn release_publisher(&mut self, publisher: Publisher) {
+        let code = self.dialect.reset_code(StreamResetCode::Cancelled);
+        for stream in publisher.open {
+            self.streams.reset(stream, code);
+        }
+        if let Some(sender) = self.streams.schedule.remove_sender(publisher.sender) {
+            self.streams.data_queued = self.streams.data_queued.saturating_sub(sender.queued);
+        }
+    }
+
+    /// A subgroup stream sent here has finished or been reset.
+    pub(super) fn data_stream_closed(&mut self, request: RequestKey, stream: StreamKey) {
+        if let Some(Body::Publisher(publisher)) =
+            self.requests.get_mut(request).map(|request| &mut request.body)
+        {
+            publisher.open.remove(&stream);
+        }
+        self.end_publishing_if_done(request);
+    }
+
+    /// Sends PUBLISH_DONE once nothing more is to be sent (draft-18, "PUBLISH_DONE").
+    pub(super) fn end_publishing_if_done(&mut self, key: RequestKey) {
+        let Some(request) = self.requests.get_mut(key) else { return };
+        let (id, own_stream) = (request.id, request.stream);
+        let Body::Publisher(publisher) = &mut request.body else { return };
+        let queued =
+            self.streams.schedule.sender(publisher.sender).map_or(0, |sender| sender.queued);
+        if !publisher.open.is_empty() || queued > 0 {
+            return;
+        }
+        let Some((code, reason)) = publisher.ending.take() else { return };
+        let done =
+            PublishDone { request_id: Some(id), code, stream_count: publisher.opened, reason };
+        self.send_message(own_stream, &Message::PublishDone(done));
+        self.release(Timestamp::ZERO, key);
+    }
+
+    /// The session's window has room again: streams that waited for it may go on.
+    pub(super) fn wake_window_waiters(&mut self) {
+        let limit = self.config.limits.session_receive;
+        if self.streams.data_received > limit / 2 {
+            return;
+        }
+        while let Some(stream) = self.streams.window_waiters.pop_front() {
+            if let Some(half) = self.streams.recv_mut(stream)
+                && core::mem::take(&mut half.window_closed)
+            {
+                self.streams.push_action(crate::Action::ResumeReading { stream });
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What is polled from a connection.
+
+use bytes::Bytes;
+
+use super::MoqtConnection;
+use crate::action::Action;
+use crate::event::{DropReason, Event};
+use crate::key::StreamKey;
+use crate::stream::{SendClass, SenderKey, Turn};
+use crate::time::Timestamp;
+use crate::timers::Timer;
+use crate::wire::ObjectDatagram;
+
+impl MoqtConnection {
+    /// The next thing for the transport to do. Drain this before
+    /// [`poll_send`](Self::poll_send): data comes on streams that are opened here.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.streams.pop_action()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, and what for.
+    pub fn poll_timeout(&self) -> Option<(Timestamp, Timer)> {
+        self.timers.next()
+    }
+
+    /// The most urgent thing to send. Ask only while the transport has room: what it has taken
+    /// can be neither reordered nor taken back.
+    #[inline]
+    pub fn poll_send(&mut self, _now: Timestamp) -> Option<Send<'_>> {
+        match self.streams.next_turn()? {
+            Turn::Stream(stream) => Some(Send::Stream(StreamSend { connection: self, stream })),
+            Turn::Datagram(sender) => {
+                Some(Send::Datagram(DatagramSend { connection: self, sender }))
+            }
+        }
+    }
+
+    fn sent_on_stream(&mut self, stream: StreamKey, bytes: usize) {
+        let (offered, fin) = self.streams.offer(stream);
+        let total: usize = offered.iter().map(Bytes::len).sum();
+        let class = match self.streams.get(stream).and_then(|stream| stream.send.as_ref()) {
+            Some(half) => half.class,
+            None => return,
+        };
+        let finished = self.streams.sent(stream, bytes.min(total), bytes >= total, fin);
+        let SendClass::Data(sender, _) = class else { return };
+        self.wake_writers(sender);
+        if finished {
+            let sender = self.streams.schedule.sender(sender);
+            if let Some(request) = sender.and_then(|sender| sender.request) {
+                self.data_stream_closed(request, stream);
+            }
+        }
+    }
+
+    /// Tells those that were blocked and are not any more.
+    pub(super) fn wake_writers(&mut self, sender: SenderKey) {
+        let limits = &self.config.limits;
+        if let Some(sender) = self.streams.schedule.sender_mut(sender)
+            && sender.blocked
+            && sender.queued <= limits.subscription_send / 2
+            && self.streams.data_queued <= limits.session_send / 2
+        {
+            sender.blocked = false;
+            if let Some(request) = sender.request {
+                self.events.push_back(Event::Writable { request });
+            }
+        }
+        if self.streams.data_queued <= limits.session_send / 2 {
+            for request in self.streams.schedule.take_session_blocked() {
+                self.events.push_back(Event::Writable { request });
+            }
+        }
+    }
+}
+
+/// The most urgent thing to send, from [`MoqtConnection::poll_send`].
+#[derive(Debug)]
+#[must_use = "tell what the transport did with it"]
+pub enum Send<'a> {
+    /// Bytes of a stream.
+    Stream(StreamSend<'a>),
+    /// A datagram.
+    Datagram(DatagramSend<'a>),
+}
+
+/// Bytes of a stream, to be written in order.
+#[derive(Debug)]
+pub struct StreamSend<'a> {
+    connection: &'a mut MoqtConnection,
+    stream: StreamKey,
+}
+
+impl StreamSend<'_> {
+    /// The stream.
+    pub fn stream(&self) -> StreamKey {
+        self.stream
+    }
+
+    /// The bytes, and whether the stream ends with them. There may be none if it does.
+    pub fn offer(&mut self) -> (&[Bytes], bool) {
+        self.connection.streams.offer(self.stream)
+    }
+
+    /// The transport took this many bytes. If that is all, it took the end of the stream, too;
+    /// if not, the stream rests until
+    /// [`handle_writable`](MoqtConnection::handle_writable).
+    pub fn written(self, bytes: usize) {
+        self.connection.sent_on_stream(self.stream, bytes);
+    }
+}
+
+/// A datagram to be sent.
+#[derive(Debug)]
+pub struct DatagramSend<'a> {
+    connection: &'a mut MoqtConnection,
+    sender: SenderKey,
+}
+
+impl DatagramSend<'_> {
+    /// The datagram's two parts, to be sent as one.
+    pub fn parts(&self) -> [&[u8]; 2] {
+        match self.connection.streams.schedule.peek_datagram(self.sender) {
+            Some(datagram) => [&datagram.encoded_header, &datagram.payload],
+            None => [&[], &[]],
+        }
+    }
+
+    /// The transport took it.
+    pub fn sent(self) {
+        self.take();
+    }
+
+    /// The transport does not take datagrams as large as this one.
+    pub fn too_large(self) {
+        let Self { connection, sender } = self;
+        let taken = DatagramSend { connection: &mut *connection, sender }.take();
+        if let Some(datagram) = taken {
+            let object = ObjectDatagram { header: datagram.header, payload: datagram.payload };
+            let request = Some(datagram.request);
+            connection.datagram_dropped(request, object, DropReason::TooLarge);
+        }
+    }
+
+    /// The transport takes no datagrams for now;
+    /// [`handle_datagrams_writable`](MoqtConnection::handle_datagrams_writable) will say when.
+    pub fn blocked(self) {
+        self.connection.streams.schedule.block_datagrams();
+    }
+
+    fn take(self) -> Option<crate::stream::QueuedDatagram> {
+        let Self { connection, sender } = self;
+        let datagram = connection.streams.schedule.pop_datagram(sender)?;
+        connection.streams.data_queued =
+            connection.streams.data_queued.saturating_sub(datagram.len());
+        connection.wake_writers(sender);
+        connection.end_publishing_if_done(datagram.request);
+        Some(datagram)
+    }
+}

@@ -1,0 +1,64 @@
+//! Why a command was not carried out.
+
+use core::fmt;
+
+use crate::wire::EncodeError;
+
+/// A command that could not be carried out. Nothing has changed.
+///
+/// A peer never causes one except by leaving too little room, which is
+/// [`Blocked`](Self::Blocked).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// Not now. An event says when to try again.
+    Blocked(Blocked),
+    /// The session is closed, or closing.
+    Closed,
+    /// There is no such request or stream, or no longer.
+    Gone,
+    /// The request or stream is not in a state for this, or not of a kind for it.
+    WrongState(&'static str),
+    /// The peer said that it is going away: no new requests (draft-18, "GOAWAY").
+    GoingAway,
+    /// The draft has no way to say this.
+    Encode(EncodeError),
+}
+
+/// What a command is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Blocked {
+    /// The session is not set up yet; [`Event::Established`](crate::Event::Established).
+    Setup,
+    /// The peer allows no more requests; [`Event::Unblocked`](crate::Event::Unblocked).
+    Requests,
+    /// The transport allows no more streams; [`Event::Unblocked`](crate::Event::Unblocked).
+    Streams,
+    /// Too much waits to be sent; [`Event::Writable`](crate::Event::Writable).
+    Queue,
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocked(Blocked::Setup) => f.write_str("the session is not set up yet"),
+            Self::Blocked(Blocked::Requests) => f.write_str("the peer allows no more requests now"),
+            Self::Blocked(Blocked::Streams) => f.write_str("the peer allows no more streams now"),
+            Self::Blocked(Blocked::Queue) => f.write_str("too much is waiting to be sent"),
+            Self::Closed => f.write_str("the session is closed"),
+            Self::Gone => f.write_str("the request or stream is over"),
+            Self::WrongState(what) => f.write_str(what),
+            Self::GoingAway => f.write_str("the peer is going away and takes no new requests"),
+            Self::Encode(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for CommandError {}
+
+impl From<EncodeError> for CommandError {
+    fn from(error: EncodeError) -> Self {
+        Self::Encode(error)
+    }
+}

@@ -1,0 +1,297 @@
+//! What a connection tells its application.
+
+use alloc::string::String;
+use core::time::Duration;
+
+use crate::key::{RequestKey, StreamKey};
+use crate::model::{
+    FullTrackName, Parameters, PublishDoneCode, Redirect, RequestErrorCode, SessionError, Setup,
+    StreamResetCode, SubgroupId, TrackNamespace, TrackProperties,
+};
+use crate::wire::{DatagramHeader, ObjectDatagram, ObjectHeader};
+
+use bytes::Bytes;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The session is set up on both sides.
+    Established {
+        /// What the peer said of itself.
+        setup: Setup,
+    },
+    /// The peer asks for something: [`accept`](crate::MoqtConnection::accept) or
+    /// [`reject`](crate::MoqtConnection::reject) it.
+    Request {
+        /// The request.
+        request: RequestKey,
+        /// What it asks for.
+        what: IncomingRequest,
+    },
+    /// The peer accepted a request of ours.
+    Accepted {
+        /// The request.
+        request: RequestKey,
+        /// What the peer said with it.
+        answer: Answer,
+    },
+    /// A request of ours failed. It is over.
+    Rejected {
+        /// The request.
+        request: RequestKey,
+        /// Why.
+        error: RequestError,
+    },
+    /// The peer changed a request of its, or a subscription to something published here. It
+    /// has been answered and is in force.
+    Updated {
+        /// The request.
+        request: RequestKey,
+        /// What changed; what is absent is as it was.
+        parameters: Parameters,
+    },
+    /// The peer withdrew a request of its, or its acceptance of one of ours. It is over.
+    Cancelled {
+        /// The request.
+        request: RequestKey,
+        /// Why, as far as the peer said.
+        code: StreamResetCode,
+    },
+    /// The publisher ended a subscription, and everything it sent has been read. It is over.
+    SubscriptionDone {
+        /// The request.
+        request: RequestKey,
+        /// Why.
+        code: PublishDoneCode,
+        /// Why, for people.
+        reason: String,
+        /// Streams that the publisher said it opened and that never came.
+        missing_streams: u64,
+    },
+    /// A subgroup of a subscription begins; [`read`](crate::MoqtConnection::read) it.
+    SubgroupOpened {
+        /// The subscription.
+        request: RequestKey,
+        /// The stream to read.
+        stream: StreamKey,
+        /// Which subgroup it is.
+        subgroup: SubgroupInfo,
+    },
+    /// [`read`](crate::MoqtConnection::read) will give something again.
+    Readable {
+        /// The stream.
+        stream: StreamKey,
+    },
+    /// An object came in a datagram.
+    Datagram {
+        /// The subscription.
+        request: RequestKey,
+        /// The object.
+        object: ObjectDatagram,
+    },
+    /// The peer no longer wants a subgroup. Its stream has been reset.
+    SubgroupStopped {
+        /// The subscription.
+        request: RequestKey,
+        /// The subgroup's stream.
+        stream: StreamKey,
+        /// Why.
+        code: StreamResetCode,
+    },
+    /// Writing to a subscription that was [`Blocked`](crate::CommandError::Blocked) is
+    /// possible again.
+    Writable {
+        /// The subscription.
+        request: RequestKey,
+    },
+    /// Opening a request or subgroup that was [`Blocked`](crate::CommandError::Blocked) may be
+    /// possible again: there is new request credit, or there are new streams.
+    Unblocked,
+    /// A datagram was not sent or not delivered, because something was full or it was too
+    /// large.
+    DatagramDropped {
+        /// The subscription, if it is known.
+        request: Option<RequestKey>,
+        /// What the datagram held.
+        header: DatagramHeader,
+        /// Why it was dropped.
+        reason: DropReason,
+    },
+    /// The peer is going to close the session (draft-18, "GOAWAY").
+    Goaway {
+        /// Where to continue; empty means at the current URI.
+        new_session_uri: Bytes,
+        /// Time until the peer closes; zero if it did not say.
+        timeout: Duration,
+    },
+    /// The session is over. Nothing follows.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// What a peer asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IncomingRequest {
+    /// Objects of a track as they are published.
+    Subscribe {
+        /// The track.
+        track: FullTrackName,
+        /// Filter, priority, order, forward state, tokens.
+        parameters: Parameters,
+    },
+    /// To be allowed to send a track's objects. Those that came already are held.
+    Publish {
+        /// The track.
+        track: FullTrackName,
+        /// Largest location, forward state, tokens.
+        parameters: Parameters,
+        /// Properties of the track.
+        track_properties: TrackProperties,
+    },
+    /// To be asked for tracks under a namespace.
+    PublishNamespace {
+        /// The namespace.
+        namespace: TrackNamespace,
+        /// Tokens.
+        parameters: Parameters,
+    },
+}
+
+/// What a peer said when it accepted a request.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Answer {
+    /// Largest location and expiry, or what a subscriber wants of a published track.
+    pub parameters: Parameters,
+    /// Properties of the track subscribed to.
+    pub track_properties: TrackProperties,
+}
+
+/// Why a request failed, the same on every draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestError {
+    /// Why.
+    pub code: RequestErrorCode,
+    /// The code as the peer sent it; `None` if the request failed on this side.
+    pub raw_code: Option<u64>,
+    /// Why, for people. It comes from the peer: escape it before showing it.
+    pub reason: String,
+    /// When it may be tried again; `None` means that it should not be.
+    pub retry_after: Option<Duration>,
+    /// Where it may succeed.
+    pub redirect: Option<Redirect>,
+}
+
+impl core::fmt::Display for RequestError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}", self.code)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason.escape_debug()) }
+    }
+}
+
+impl core::error::Error for RequestError {}
+
+/// Which subgroup a stream carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubgroupInfo {
+    /// The group.
+    pub group_id: u64,
+    /// The subgroup.
+    pub subgroup_id: SubgroupId,
+    /// The publisher's priority, with the track's default applied.
+    pub publisher_priority: u8,
+    /// If the stream finishes, its last object is the group's last.
+    pub end_of_group: bool,
+    /// The first object is known to be the subgroup's first.
+    pub first_object: bool,
+}
+
+/// Why a datagram was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// It is larger than the transport takes.
+    TooLarge,
+    /// Too much waits to be sent, or for its track to be announced.
+    QueueFull,
+    /// Its track was not announced in time.
+    UnknownTrack,
+}
+
+/// What reading a stream gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Read {
+    /// An object begins; `payload_len` bytes of payload follow.
+    Object(ObjectHeader),
+    /// Payload of the object that began last: part of what came in, not a copy.
+    Payload(Bytes),
+    /// Nothing for now; [`Event::Readable`] will say when to go on.
+    Pending,
+    /// The subgroup is complete. The stream is gone.
+    Finished,
+    /// The sender gave the subgroup up; there may be more objects in it. The stream is gone.
+    Reset(StreamResetCode),
+    /// There is no such stream: it is over, or never was.
+    Gone,
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// This side closed it, on the application's wish or because the peer broke a rule.
+    Local {
+        /// The error, NO_ERROR if there was none.
+        error: SessionError,
+        /// What happened.
+        reason: String,
+    },
+    /// The peer closed it.
+    Peer {
+        /// The error, as this draft understands it.
+        error: SessionError,
+        /// The code that came.
+        code: u64,
+        /// The peer's words. Escape them before showing them.
+        reason: String,
+    },
+    /// The transport failed.
+    Transport {
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl CloseReason {
+    /// Whether the session ended without an error.
+    pub fn is_clean(&self) -> bool {
+        matches!(
+            self,
+            Self::Local { error: SessionError::NoError, .. }
+                | Self::Peer { error: SessionError::NoError, .. }
+        )
+    }
+}
+
+impl core::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (who, error, reason) = match self {
+            Self::Local { error, reason } => ("closed here", Some(error), reason),
+            Self::Peer { error, reason, .. } => ("closed by the peer", Some(error), reason),
+            Self::Transport { reason } => ("connection lost", None, reason),
+        };
+        f.write_str(who)?;
+        match error {
+            Some(SessionError::NoError) | None => {}
+            Some(error) => write!(f, " with {error}")?,
+        }
+        if reason.is_empty() { Ok(()) } else { write!(f, ": {}", reason.escape_debug()) }
+    }
+}

@@ -1,0 +1,94 @@
+//! What a peer may make this endpoint hold, do or wait for.
+
+use core::time::Duration;
+
+/// Bounds on everything that a peer can make a connection keep.
+///
+/// The drafts' own limits (namespace fields, name and phrase lengths) are not here: they are
+/// enforced where lengths are read. Each field says what happens when it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Requests of the peer that may be open at a time, of all kinds: 1,024. On drafts 14 and
+    /// 16 the peer is told (MAX_REQUEST_ID) and one more closes the session; on draft 18 one
+    /// more is refused.
+    pub open_requests: u32,
+    /// Bytes of properties on one object: 16 KiB. More close the session.
+    pub object_properties: usize,
+    /// Unread bytes in one data stream: 256 KiB. Beyond that
+    /// [`recv_window`](crate::MoqtConnection::recv_window) is 0.
+    pub stream_receive: usize,
+    /// Unread bytes in all data streams: 16 MiB. Beyond that only streams with less than
+    /// [`stream_minimum`](Self::stream_minimum) unread may receive, so that no order of
+    /// reading can block for good.
+    pub session_receive: usize,
+    /// What a data stream may always have unread: 16 KiB.
+    pub stream_minimum: usize,
+    /// Streams that may be held before the session is set up: 100. Others are not read.
+    pub early_streams: usize,
+    /// Bytes that may be held before the session is set up: 256 KiB. Then reading stops.
+    pub early_bytes: usize,
+    /// Time for the peer's SETUP to come: 10 s. Then the session is closed.
+    pub setup_timeout: Duration,
+    /// Track aliases that data may come for before they are announced: 16. Streams of others
+    /// are stopped, datagrams dropped.
+    pub unknown_aliases: usize,
+    /// Datagrams held for such aliases: 64. The oldest are dropped.
+    pub unknown_alias_datagrams: usize,
+    /// Bytes held for such aliases: 256 KiB. Further streams are stopped.
+    pub unknown_alias_bytes: usize,
+    /// Time for such an alias to be announced: 2 s. Then its streams are stopped.
+    pub unknown_alias_timeout: Duration,
+    /// Time for a control message that has begun to be whole: 10 s. Then the session is
+    /// closed.
+    pub control_message_timeout: Duration,
+    /// Time for the answer to a request of ours, if there is a bound: 10 s. Then the request
+    /// fails with TIMEOUT.
+    pub answer_timeout: Option<Duration>,
+    /// Time after PUBLISH_DONE for streams that were announced but never came: 2 s. Then the
+    /// subscription ends without them.
+    pub late_stream_timeout: Duration,
+    /// Queued payload of one subscription: 4 MiB. Then writing to it is blocked.
+    pub subscription_send: usize,
+    /// Queued payload of the session: 32 MiB. Then writing is blocked.
+    pub session_send: usize,
+    /// Subgroup streams of the peer open at a time in one subscription: 1,024. Others are
+    /// stopped.
+    pub open_subgroups: u32,
+    /// Closed track aliases remembered, so that late objects are dropped quietly: 1,024. The
+    /// oldest are forgotten.
+    pub alias_tombstones: usize,
+    /// Streams that the peer may reset before saying what they are, and requests it may
+    /// cancel, at once: 1,000. One more closes the session.
+    pub churn_burst: u32,
+    /// How many of those come back a second: 100.
+    pub churn_per_second: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            open_requests: 1024,
+            object_properties: 16 * 1024,
+            stream_receive: 256 * 1024,
+            session_receive: 16 * 1024 * 1024,
+            stream_minimum: 16 * 1024,
+            early_streams: 100,
+            early_bytes: 256 * 1024,
+            setup_timeout: Duration::from_secs(10),
+            unknown_aliases: 16,
+            unknown_alias_datagrams: 64,
+            unknown_alias_bytes: 256 * 1024,
+            unknown_alias_timeout: Duration::from_secs(2),
+            control_message_timeout: Duration::from_secs(10),
+            answer_timeout: Some(Duration::from_secs(10)),
+            late_stream_timeout: Duration::from_secs(2),
+            subscription_send: 4 * 1024 * 1024,
+            session_send: 32 * 1024 * 1024,
+            open_subgroups: 1024,
+            alias_tombstones: 1024,
+            churn_burst: 1000,
+            churn_per_second: 100,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Drafts 14 and 16: requests, answers and cancellations share the control stream, told apart
+//! by Request ID. In draft 16 SUBSCRIBE_NAMESPACE has a stream of its own.
+
+use alloc::format;
+use alloc::string::String;
+
+use super::{Inbound, RequestRef, Source, Violation};
+use crate::model::{
+    FetchCancel, Message, MessageKind, PublishNamespaceCancel, PublishNamespaceDone,
+    RequestErrorCode, RequestKind, StreamResetCode, TrackNamespace, Unsubscribe,
+    UnsubscribeNamespace,
+};
+use crate::wire::Dialect;
+
+/// A request about to be cancelled.
+#[derive(Debug)]
+pub(crate) struct Cancelled<'a> {
+    pub(crate) id: u64,
+    pub(crate) kind: RequestKind,
+    /// Whether the request is ours.
+    pub(crate) ours: bool,
+    /// Of a namespace request.
+    pub(crate) namespace: Option<&'a TrackNamespace>,
+}
+
+/// In draft 16, where namespaces are told of on the stream that asked for them.
+pub(super) fn has_own_stream(dialect: &Dialect, kind: RequestKind) -> bool {
+    kind == RequestKind::SubscribeNamespace
+        && dialect.message_code(MessageKind::Namespace).is_some()
+}
+
+pub(super) fn cancel_message(dialect: &Dialect, cancelled: &Cancelled<'_>) -> Option<Message> {
+    let request_id = cancelled.id;
+    let target = || {
+        Some(match cancelled.namespace {
+            Some(namespace) if dialect.namespace_done_by_name => {
+                PublishNamespaceDone::Namespace(namespace.clone())
+            }
+            _ => PublishNamespaceDone::RequestId(request_id),
+        })
+    };
+    match (cancelled.kind, cancelled.ours) {
+        (RequestKind::Subscribe, true) | (RequestKind::Publish, false) => {
+            Some(Message::Unsubscribe(Unsubscribe { request_id }))
+        }
+        (RequestKind::Fetch, true) => Some(Message::FetchCancel(FetchCancel { request_id })),
+        (RequestKind::PublishNamespace, true) => target().map(Message::PublishNamespaceDone),
+        (RequestKind::PublishNamespace, false) => {
+            Some(Message::PublishNamespaceCancel(PublishNamespaceCancel {
+                target: target()?,
+                code: RequestErrorCode::Uninterested,
+                reason: String::new(),
+            }))
+        }
+        (RequestKind::SubscribeNamespace, true) if !has_own_stream(dialect, cancelled.kind) => {
+            let prefix = cancelled.namespace?.clone();
+            Some(Message::UnsubscribeNamespace(UnsubscribeNamespace { prefix }))
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn inbound(source: Source, message: Message) -> Result<Inbound, Violation> {
+    match source {
+        Source::Control => on_control(message),
+        Source::NewStream => match message {
+            Message::SubscribeNamespace(_) => Ok(Inbound::Open(message)),
+            _ => Err(misplaced("a new stream", &message)),
+        },
+        Source::OurRequest(_) => match message {
+            Message::RequestOk(_) | Message::RequestError(_) => {
+                Ok(Inbound::Answer(RequestRef::Stream, message))
+            }
+            Message::Namespace(_) | Message::NamespaceDone(_) => Ok(Inbound::Discovery(message)),
+            _ => Err(misplaced("a namespace subscription's stream", &message)),
+        },
+        Source::PeerRequest(_) => Err(misplaced("a namespace subscription's stream", &message)),
+    }
+}
+
+fn on_control(message: Message) -> Result<Inbound, Violation> {
+    let by_id = |id: Option<u64>| {
+        id.map(RequestRef::Id).ok_or_else(|| Violation::protocol("answer without a Request ID"))
+    };
+    Ok(match message {
+        Message::Setup(setup) => Inbound::Setup(setup),
+        Message::Goaway(goaway) => Inbound::Goaway(goaway),
+        Message::MaxRequestId(max) => Inbound::MaxRequestId(max.max_request_id),
+        Message::RequestsBlocked(_) => Inbound::RequestsBlocked,
+        Message::Subscribe(_)
+        | Message::Publish(_)
+        | Message::Fetch(_)
+        | Message::TrackStatus(_)
+        | Message::PublishNamespace(_) => Inbound::Open(message),
+        // Draft 16 puts it on a stream of its own, and its decoder says so with an interest.
+        Message::SubscribeNamespace(_) => Inbound::Open(message),
+        Message::RequestOk(ref ok) => Inbound::Answer(by_id(ok.request_id)?, message),
+        Message::RequestError(ref error) => Inbound::Answer(by_id(error.request_id)?, message),
+        Message::SubscribeOk(ref ok) => Inbound::Answer(by_id(ok.request_id)?, message),
+        Message::FetchOk(ref ok) => Inbound::Answer(by_id(ok.request_id)?, message),
+        Message::RequestUpdate(update) => {
+            Inbound::Update(by_id(update.existing_request_id)?, update)
+        }
+        Message::PublishDone(done) => Inbound::Done(by_id(done.request_id)?, done),
+        Message::Unsubscribe(unsubscribe) => {
+            Inbound::Cancelled(RequestRef::Id(unsubscribe.request_id), StreamResetCode::Cancelled)
+        }
+        Message::FetchCancel(cancel) => {
+            Inbound::Cancelled(RequestRef::Id(cancel.request_id), StreamResetCode::Cancelled)
+        }
+        Message::PublishNamespaceDone(target) => Inbound::Cancelled(
+            match target {
+                PublishNamespaceDone::RequestId(id) => RequestRef::Id(id),
+                PublishNamespaceDone::Namespace(namespace) => RequestRef::PeerNamespace(namespace),
+            },
+            StreamResetCode::Cancelled,
+        ),
+        Message::PublishNamespaceCancel(cancel) => Inbound::Cancelled(
+            match cancel.target {
+                PublishNamespaceDone::RequestId(id) => RequestRef::Id(id),
+                PublishNamespaceDone::Namespace(namespace) => RequestRef::OurNamespace(namespace),
+            },
+            StreamResetCode::Cancelled,
+        ),
+        Message::UnsubscribeNamespace(_) => Inbound::Discovery(message),
+        Message::Namespace(_)
+        | Message::NamespaceDone(_)
+        | Message::SubscribeTracks(_)
+        | Message::PublishBlocked(_) => return Err(misplaced("the control stream", &message)),
+    })
+}
+
+fn misplaced(place: &str, message: &Message) -> Violation {
+    Violation::protocol(format!("{} on {place}", super::name_of(message)))
+}

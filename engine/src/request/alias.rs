@@ -1,0 +1,231 @@
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::hash::{HashMap, KeyedState};
+use crate::key::{RequestKey, StreamKey};
+use crate::limits::Limits;
+use crate::time::Timestamp;
+use crate::timers::{Timer, Timers};
+use crate::wire::ObjectDatagram;
+
+/// The track aliases that the peer's objects refer to: in use, offered, unknown so far, and
+/// closed not long ago (draft-18, "Track Alias").
+#[derive(Debug)]
+pub(crate) struct Aliases {
+    map: HashMap<u64, State>,
+    /// How many of them are unknown.
+    unknown: usize,
+    /// Bytes held on streams of aliases not in use.
+    held_bytes: usize,
+    /// Datagrams held for aliases not in use, oldest first.
+    held_datagrams: VecDeque<ObjectDatagram>,
+    /// Closed aliases, oldest first. One that is in use again may still be here.
+    tombstones: VecDeque<u64>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Objects belong to this subscription.
+    Active(RequestKey),
+    /// Objects wait until a PUBLISH has been answered.
+    Offered(RequestKey, Vec<StreamKey>),
+    /// Objects wait until their track is announced, up to a time.
+    Unknown(Vec<StreamKey>, Timestamp),
+    /// Objects are late, and dropped.
+    Closed,
+}
+
+/// What is to be done with a stream or datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// It belongs to this subscription.
+    Active(RequestKey),
+    /// It waits.
+    Held,
+    /// It is too late, or too much.
+    Dropped,
+}
+
+impl Aliases {
+    pub(crate) fn new(hash_seed: u64) -> Self {
+        Self {
+            map: HashMap::with_hasher(KeyedState::new(hash_seed)),
+            unknown: 0,
+            held_bytes: 0,
+            held_datagrams: VecDeque::new(),
+            tombstones: VecDeque::new(),
+        }
+    }
+
+    /// Where a stream with `bytes` bytes so far goes.
+    pub(crate) fn place_stream(
+        &mut self,
+        now: Timestamp,
+        alias: u64,
+        stream: StreamKey,
+        bytes: usize,
+        limits: &Limits,
+        timers: &mut Timers,
+    ) -> Placement {
+        match self.map.get(&alias) {
+            Some(State::Active(request)) => return Placement::Active(*request),
+            Some(State::Closed) => return Placement::Dropped,
+            _ => {}
+        }
+        if self.held_bytes.saturating_add(bytes) > limits.unknown_alias_bytes
+            || !self.admit(now, alias, limits, timers)
+        {
+            return Placement::Dropped;
+        }
+        if let Some(State::Offered(_, streams) | State::Unknown(streams, _)) =
+            self.map.get_mut(&alias)
+        {
+            streams.push(stream);
+        }
+        self.held_bytes += bytes;
+        Placement::Held
+    }
+
+    /// Where a datagram goes; if it is held, an older one may have to go.
+    pub(crate) fn place_datagram(
+        &mut self,
+        now: Timestamp,
+        datagram: &ObjectDatagram,
+        limits: &Limits,
+        timers: &mut Timers,
+    ) -> (Placement, Option<ObjectDatagram>) {
+        let alias = datagram.header.track_alias;
+        match self.map.get(&alias) {
+            Some(State::Active(request)) => return (Placement::Active(*request), None),
+            Some(State::Closed) => return (Placement::Dropped, None),
+            _ => {}
+        }
+        if limits.unknown_alias_datagrams == 0 || !self.admit(now, alias, limits, timers) {
+            return (Placement::Dropped, None);
+        }
+        let oldest = if self.held_datagrams.len() >= limits.unknown_alias_datagrams {
+            self.held_datagrams.pop_front()
+        } else {
+            None
+        };
+        self.held_datagrams.push_back(datagram.clone());
+        (Placement::Held, oldest)
+    }
+
+    /// Sees to it that the alias has a state, if there is room for one more.
+    fn admit(&mut self, now: Timestamp, alias: u64, limits: &Limits, timers: &mut Timers) -> bool {
+        if self.map.contains_key(&alias) {
+            return true;
+        }
+        if self.unknown >= limits.unknown_aliases {
+            return false;
+        }
+        let deadline = now.saturating_add(limits.unknown_alias_timeout);
+        timers.set(deadline, Timer::UnknownAlias(alias));
+        self.map.insert(alias, State::Unknown(Vec::new(), deadline));
+        self.unknown += 1;
+        true
+    }
+
+    /// A held stream is no more, or no longer held, with this many bytes.
+    pub(crate) fn release_bytes(&mut self, bytes: usize) {
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
+    }
+
+    /// Further bytes came on a held stream; whether there is room for them.
+    pub(crate) fn hold_more(&mut self, bytes: usize, limits: &Limits) -> bool {
+        self.held_bytes += bytes;
+        self.held_bytes <= limits.unknown_alias_bytes
+    }
+
+    /// The alias is in use, or about to be, for a track other than this request's.
+    pub(crate) fn is_taken(&self, alias: u64, by_other_than: RequestKey) -> bool {
+        match self.map.get(&alias) {
+            Some(State::Active(request) | State::Offered(request, _)) => *request != by_other_than,
+            _ => false,
+        }
+    }
+
+    /// A PUBLISH announces the alias.
+    pub(crate) fn offer(&mut self, alias: u64, request: RequestKey, timers: &mut Timers) {
+        let streams = self.take_waiting(alias, timers);
+        self.map.insert(alias, State::Offered(request, streams));
+    }
+
+    /// The alias is in use from now on. Returns what waited for it, in the order it came.
+    pub(crate) fn activate(
+        &mut self,
+        alias: u64,
+        request: RequestKey,
+        timers: &mut Timers,
+    ) -> (Vec<StreamKey>, Vec<ObjectDatagram>) {
+        let streams = self.take_waiting(alias, timers);
+        self.map.insert(alias, State::Active(request));
+        (streams, self.take_datagrams(alias))
+    }
+
+    /// The alias is not in use any more, or will not be. Returns the streams that waited.
+    pub(crate) fn close(
+        &mut self,
+        alias: u64,
+        limits: &Limits,
+        timers: &mut Timers,
+    ) -> Vec<StreamKey> {
+        let streams = self.take_waiting(alias, timers);
+        self.take_datagrams(alias);
+        self.map.insert(alias, State::Closed);
+        self.tombstones.push_back(alias);
+        while self.tombstones.len() > limits.alias_tombstones {
+            if let Some(oldest) = self.tombstones.pop_front()
+                && matches!(self.map.get(&oldest), Some(State::Closed))
+            {
+                self.map.remove(&oldest);
+            }
+        }
+        streams
+    }
+
+    /// The time for an unknown alias has passed. Returns what waited for it.
+    pub(crate) fn expire(
+        &mut self,
+        alias: u64,
+        timers: &mut Timers,
+    ) -> (Vec<StreamKey>, Vec<ObjectDatagram>) {
+        if !matches!(self.map.get(&alias), Some(State::Unknown(..))) {
+            return (Vec::new(), Vec::new());
+        }
+        let streams = self.take_waiting(alias, timers);
+        self.map.remove(&alias);
+        (streams, self.take_datagrams(alias))
+    }
+
+    /// Forgets a stream that waited and is gone.
+    pub(crate) fn forget_stream(&mut self, alias: u64, stream: StreamKey, bytes: usize) {
+        self.release_bytes(bytes);
+        if let Some(State::Offered(_, streams) | State::Unknown(streams, _)) =
+            self.map.get_mut(&alias)
+        {
+            streams.retain(|other| *other != stream);
+        }
+    }
+
+    fn take_waiting(&mut self, alias: u64, timers: &mut Timers) -> Vec<StreamKey> {
+        match self.map.get_mut(&alias) {
+            Some(State::Unknown(streams, deadline)) => {
+                timers.clear(*deadline, Timer::UnknownAlias(alias));
+                self.unknown = self.unknown.saturating_sub(1);
+                core::mem::take(streams)
+            }
+            Some(State::Offered(_, streams)) => core::mem::take(streams),
+            _ => Vec::new(),
+        }
+    }
+
+    fn take_datagrams(&mut self, alias: u64) -> Vec<ObjectDatagram> {
+        let (taken, kept): (Vec<_>, Vec<_>) = core::mem::take(&mut self.held_datagrams)
+            .into_iter()
+            .partition(|datagram| datagram.header.track_alias == alias);
+        self.held_datagrams = kept.into();
+        taken
+    }
+}

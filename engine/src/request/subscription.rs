@@ -1,0 +1,147 @@
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+
+use crate::key::StreamKey;
+use crate::link::Violation;
+use crate::model::{
+    FullTrackName, Location, Parameters, PublishDone, PublishDoneCode, SubscriptionFilter,
+};
+use crate::stream::SenderKey;
+use crate::time::Timestamp;
+
+/// A subscription in which this side receives.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) track: FullTrackName,
+    /// Known once it is established, or offered.
+    pub(crate) alias: Option<u64>,
+    /// The priority of subgroups that state none.
+    pub(crate) default_priority: u8,
+    /// Streams bound to it that have not been read to their end.
+    pub(crate) open: BTreeSet<StreamKey>,
+    /// Streams bound to it so far.
+    pub(crate) seen: u64,
+    pub(crate) ending: Option<Ending>,
+}
+
+/// The publisher has said that it is done.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) done: PublishDone,
+    /// Until when streams that never came are waited for; `None` once that is over.
+    pub(crate) late_deadline: Option<Timestamp>,
+}
+
+impl Subscriber {
+    pub(crate) fn new(track: FullTrackName, alias: Option<u64>) -> Self {
+        Self { track, alias, default_priority: 128, open: BTreeSet::new(), seen: 0, ending: None }
+    }
+
+    /// Streams that the publisher announced and that have not come.
+    pub(crate) fn missing(&self) -> u64 {
+        self.ending.as_ref().map_or(0, |ending| ending.done.stream_count.saturating_sub(self.seen))
+    }
+
+    /// Whether everything the publisher sent has come and been read.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.open.is_empty()
+            && self
+                .ending
+                .as_ref()
+                .is_some_and(|ending| ending.late_deadline.is_none() || self.missing() == 0)
+    }
+}
+
+/// A subscription in which this side sends.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    pub(crate) track: FullTrackName,
+    pub(crate) alias: u64,
+    /// The priority of subgroups that state none.
+    pub(crate) default_priority: u8,
+    pub(crate) sender: SenderKey,
+    pub(crate) forward: bool,
+    pub(crate) filter: Option<SubscriptionFilter>,
+    /// First location that passes the filter.
+    pub(crate) start: Location,
+    /// Last group that passes the filter.
+    pub(crate) end_group: Option<u64>,
+    /// The largest location the application has given or told of.
+    pub(crate) largest: Option<Location>,
+    /// Streams opened so far.
+    pub(crate) opened: u64,
+    /// Those of them that have neither finished nor been reset.
+    pub(crate) open: BTreeSet<StreamKey>,
+    /// How it is to end, once all streams are closed.
+    pub(crate) ending: Option<(PublishDoneCode, String)>,
+}
+
+impl Publisher {
+    pub(crate) fn new(
+        track: FullTrackName,
+        sender: SenderKey,
+        default_priority: u8,
+        parameters: &Parameters,
+    ) -> Self {
+        let mut publisher = Self {
+            track,
+            alias: 0,
+            default_priority,
+            sender,
+            forward: parameters.forward.unwrap_or(true),
+            filter: None,
+            start: Location::ZERO,
+            end_group: None,
+            largest: None,
+            opened: 0,
+            open: BTreeSet::new(),
+            ending: None,
+        };
+        publisher.set_filter(parameters.subscription_filter);
+        publisher
+    }
+
+    /// Applies an update from the subscriber.
+    pub(crate) fn update(
+        &mut self,
+        parameters: &Parameters,
+        narrow_only: bool,
+    ) -> Result<(), Violation> {
+        if let Some(filter) = parameters.subscription_filter {
+            let before = (self.start, self.end_group.unwrap_or(u64::MAX));
+            self.set_filter(Some(filter));
+            let widened = self.start < before.0 || self.end_group.unwrap_or(u64::MAX) > before.1;
+            if narrow_only && widened {
+                return Err(Violation::protocol("an update widens its subscription"));
+            }
+        }
+        if let Some(forward) = parameters.forward {
+            self.forward = forward;
+        }
+        Ok(())
+    }
+
+    /// Applies a filter from here on. Without one, what comes next passes.
+    pub(crate) fn set_filter(&mut self, filter: Option<SubscriptionFilter>) {
+        self.filter = filter;
+        self.start = filter.map_or(Location::ZERO, |filter| filter.start(self.largest));
+        self.end_group = filter.and_then(|filter| filter.end_group());
+    }
+
+    /// Whether any object of the group can pass the filter.
+    pub(crate) fn passes_group(&self, group: u64) -> bool {
+        group >= self.start.group && self.end_group.is_none_or(|end| group <= end)
+    }
+
+    /// Whether an object passes the filter.
+    pub(crate) fn passes(&self, location: Location) -> bool {
+        location >= self.start && self.end_group.is_none_or(|end| location.group <= end)
+    }
+
+    /// An object is published, whether this subscriber gets it or not.
+    pub(crate) fn note(&mut self, location: Location) {
+        if self.largest.is_none_or(|largest| location > largest) {
+            self.largest = Some(location);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+use super::{Publisher, Subscriber};
+use crate::config::Role;
+use crate::hash::{HashMap, KeyedState};
+use crate::key::{RequestKey, StreamKey, Table};
+use crate::link::PeerIds;
+use crate::model::{FullTrackName, RequestKind, TrackNamespace};
+use crate::time::Timestamp;
+
+/// A request that is not over.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) id: u64,
+    /// Whether this side began it.
+    pub(crate) ours: bool,
+    /// The stream it has to itself, if it has.
+    pub(crate) stream: Option<StreamKey>,
+    pub(crate) phase: Phase,
+    /// When the peer must have answered.
+    pub(crate) answer_deadline: Option<Timestamp>,
+    pub(crate) body: Body,
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It has not been answered.
+    Pending,
+    /// It has been accepted.
+    Established,
+}
+
+/// What a request is about.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// This side receives a track: our SUBSCRIBE, or the peer's PUBLISH.
+    Subscriber(Subscriber),
+    /// This side sends a track: the peer's SUBSCRIBE, or our PUBLISH.
+    Publisher(Publisher),
+    /// PUBLISH_NAMESPACE, either way.
+    Namespace(TrackNamespace),
+}
+
+impl Request {
+    pub(crate) fn kind(&self) -> RequestKind {
+        match (&self.body, self.ours) {
+            (Body::Subscriber(_), true) | (Body::Publisher(_), false) => RequestKind::Subscribe,
+            (Body::Subscriber(_), false) | (Body::Publisher(_), true) => RequestKind::Publish,
+            (Body::Namespace(_), _) => RequestKind::PublishNamespace,
+        }
+    }
+}
+
+/// All requests that are not over, and the ways to find them.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    table: Table<RequestKey, Request>,
+    by_id: HashMap<u64, RequestKey>,
+    /// Per track, the subscription in which this side is the subscriber.
+    received: HashMap<FullTrackName, RequestKey>,
+    /// Per track, the subscription in which this side is the publisher.
+    sent: HashMap<FullTrackName, RequestKey>,
+    /// Our next Request ID.
+    pub(crate) next_id: u64,
+    pub(crate) peer_ids: PeerIds,
+    /// How many are the peer's.
+    pub(crate) open_by_peer: u32,
+}
+
+impl Requests {
+    pub(crate) fn new(role: Role, peer_ids: PeerIds, hash_seed: u64) -> Self {
+        let state = KeyedState::new(hash_seed);
+        Self {
+            table: Table::default(),
+            by_id: HashMap::with_hasher(state),
+            received: HashMap::with_hasher(state),
+            sent: HashMap::with_hasher(state),
+            next_id: role.first_request_id(),
+            peer_ids,
+            open_by_peer: 0,
+        }
+    }
+
+    pub(crate) fn get(&self, key: RequestKey) -> Option<&Request> {
+        self.table.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: RequestKey) -> Option<&mut Request> {
+        self.table.get_mut(key)
+    }
+
+    pub(crate) fn by_id(&self, id: u64) -> Option<RequestKey> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The subscription of this track in which this side is the subscriber.
+    pub(crate) fn received(&self, track: &FullTrackName) -> Option<RequestKey> {
+        self.received.get(track).copied()
+    }
+
+    /// The subscription of this track in which this side is the publisher.
+    pub(crate) fn sent(&self, track: &FullTrackName) -> Option<RequestKey> {
+        self.sent.get(track).copied()
+    }
+
+    /// Of two subscriptions of a track, this is the one to be found.
+    pub(crate) fn set_received(&mut self, track: FullTrackName, key: RequestKey) {
+        self.received.insert(track, key);
+    }
+
+    pub(crate) fn insert(&mut self, request: Request) -> RequestKey {
+        let id = request.id;
+        if !request.ours {
+            self.open_by_peer += 1;
+        }
+        let key = self.table.insert(request);
+        self.by_id.insert(id, key);
+        match self.table.get(key).map(|request| &request.body) {
+            Some(Body::Subscriber(subscriber)) => {
+                // Of a crossing SUBSCRIBE and PUBLISH, the first stays the one that is found.
+                self.received.entry(subscriber.track.clone()).or_insert(key);
+            }
+            Some(Body::Publisher(publisher)) => {
+                self.sent.entry(publisher.track.clone()).or_insert(key);
+            }
+            _ => {}
+        }
+        key
+    }
+
+    pub(crate) fn remove(&mut self, key: RequestKey) -> Option<Request> {
+        let request = self.table.remove(key)?;
+        self.by_id.remove(&request.id);
+        if !request.ours {
+            self.open_by_peer = self.open_by_peer.saturating_sub(1);
+        }
+        let (map, track) = match &request.body {
+            Body::Subscriber(subscriber) => (&mut self.received, &subscriber.track),
+            Body::Publisher(publisher) => (&mut self.sent, &publisher.track),
+            Body::Namespace(_) => return Some(request),
+        };
+        if map.get(track) == Some(&key) {
+            map.remove(track);
+        }
+        Some(request)
+    }
+
+    /// A PUBLISH_NAMESPACE of ours or of the peer's. Rare, so it is looked for.
+    pub(crate) fn namespace(&self, namespace: &TrackNamespace, ours: bool) -> Option<RequestKey> {
+        self.table.iter().find_map(|(key, request)| match &request.body {
+            Body::Namespace(other) if request.ours == ours && other == namespace => Some(key),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,161 @@
+use alloc::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+
+use crate::key::RequestKey;
+use crate::time::Timestamp;
+use crate::wire::{ControlReader, SubgroupHeader, SubgroupReader};
+
+/// The receiving side of a stream.
+#[derive(Debug)]
+pub(crate) struct RecvHalf {
+    pub(crate) kind: RecvKind,
+    /// What has come in and not been used.
+    pub(crate) buffer: RecvBuffer,
+    /// The peer finished the stream after what is in the buffer.
+    pub(crate) fin: bool,
+    /// The peer reset the stream with this code after what is in the buffer.
+    pub(crate) reset: Option<u64>,
+    /// The transport was told not to read, and waits to hear that it may.
+    pub(crate) window_closed: bool,
+}
+
+/// What a stream has turned out to be.
+#[derive(Debug)]
+pub(crate) enum RecvKind {
+    /// Its first bytes are still to come, or to be looked at once the session is set up.
+    Unidentified,
+    /// The peer's control stream.
+    Control(MessageStream),
+    /// The stream of a request, of ours or of the peer's.
+    Request(MessageStream),
+    /// A subgroup of a track that has not been announced.
+    AwaitingAlias(SubgroupHeader),
+    /// A subgroup of a subscription.
+    Subgroup(SubgroupRecv),
+    /// Nothing that anybody will read.
+    Discard,
+}
+
+/// A stream of control messages.
+#[derive(Debug)]
+pub(crate) struct MessageStream {
+    pub(crate) reader: ControlReader,
+    /// When a message that has begun must be whole.
+    pub(crate) deadline: Option<Timestamp>,
+    /// A GOAWAY has come on it.
+    pub(crate) goaway_seen: bool,
+}
+
+impl MessageStream {
+    pub(crate) fn new(reader: ControlReader) -> Self {
+        Self { reader, deadline: None, goaway_seen: false }
+    }
+}
+
+/// A subgroup on its way in.
+#[derive(Debug)]
+pub(crate) struct SubgroupRecv {
+    pub(crate) request: RequestKey,
+    pub(crate) reader: SubgroupReader,
+    /// The application has read all there was and waits to be told.
+    pub(crate) waiting: bool,
+}
+
+impl RecvHalf {
+    pub(crate) fn new(kind: RecvKind) -> Self {
+        Self { kind, buffer: RecvBuffer::default(), fin: false, reset: None, window_closed: false }
+    }
+
+    /// Whether its unread bytes count against the session's data window.
+    pub(crate) fn is_data(&self) -> bool {
+        matches!(self.kind, RecvKind::Subgroup(_) | RecvKind::AwaitingAlias(_))
+    }
+}
+
+/// Bytes that have come in, in the pieces they came in.
+#[derive(Debug, Default)]
+pub(crate) struct RecvBuffer {
+    front: Bytes,
+    rest: VecDeque<Bytes>,
+    len: usize,
+}
+
+impl RecvBuffer {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        self.len += bytes.len();
+        if self.front.is_empty() {
+            self.front = bytes;
+        } else if !bytes.is_empty() {
+            self.rest.push_back(bytes);
+        }
+    }
+
+    /// The first piece, empty only if there is none.
+    #[inline]
+    pub(crate) fn front(&self) -> &Bytes {
+        &self.front
+    }
+
+    /// Drops bytes from the first piece.
+    #[inline]
+    pub(crate) fn advance(&mut self, len: usize) {
+        self.front.advance(len.min(self.front.len()));
+        self.len -= len.min(self.len);
+        self.refill();
+    }
+
+    /// Takes bytes from the first piece.
+    #[inline]
+    pub(crate) fn take(&mut self, len: usize) -> Bytes {
+        let taken = if len >= self.front.len() {
+            core::mem::take(&mut self.front)
+        } else {
+            self.front.split_to(len)
+        };
+        self.len -= taken.len().min(self.len);
+        self.refill();
+        taken
+    }
+
+    /// Takes the first piece, whole.
+    pub(crate) fn take_front(&mut self) -> Bytes {
+        self.take(usize::MAX)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Joins pieces until the first has `len` bytes or there is only one. For headers, which
+    /// are short.
+    pub(crate) fn make_contiguous(&mut self, len: usize) {
+        if self.front.len() >= len || self.rest.is_empty() {
+            return;
+        }
+        let mut joined = alloc::vec::Vec::from(&self.front[..]);
+        while joined.len() < len {
+            let Some(next) = self.rest.front_mut() else { break };
+            let take = next.len().min(len - joined.len());
+            joined.extend_from_slice(&next.split_to(take));
+            if next.is_empty() {
+                self.rest.pop_front();
+            }
+        }
+        self.front = joined.into();
+    }
+
+    #[inline]
+    fn refill(&mut self) {
+        if self.front.is_empty()
+            && let Some(next) = self.rest.pop_front()
+        {
+            self.front = next;
+        }
+    }
+}

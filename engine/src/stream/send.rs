@@ -1,0 +1,178 @@
+use alloc::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::SendClass;
+use crate::wire::{SubgroupHeader, SubgroupWriter};
+
+/// How much of a stream is offered to the transport at a time, so that streams of equal
+/// urgency take turns.
+const TURN_LEN: usize = 64 * 1024;
+
+/// The first block that small writes are gathered in, and the largest.
+const BLOCK_LEN: core::ops::RangeInclusive<usize> = 512..=32 * 1024;
+
+/// The sending side of a stream.
+#[derive(Debug)]
+pub(crate) struct SendHalf {
+    pub(crate) queue: SendQueue,
+    pub(crate) class: SendClass,
+    /// It is in the schedule, unless that entry is stale.
+    pub(crate) scheduled: bool,
+    /// The transport took less than it was offered; it will say when to go on.
+    pub(crate) parked: bool,
+    /// For a subgroup, what has been written so far.
+    pub(crate) subgroup: Option<SubgroupSend>,
+}
+
+impl SendHalf {
+    pub(crate) fn new(class: SendClass) -> Self {
+        Self { queue: SendQueue::default(), class, scheduled: false, parked: false, subgroup: None }
+    }
+}
+
+/// A subgroup on its way out.
+#[derive(Debug)]
+pub(crate) struct SubgroupSend {
+    pub(crate) writer: SubgroupWriter,
+    /// To be written before the first object.
+    pub(crate) header: Option<SubgroupHeader>,
+    pub(crate) group_id: u64,
+    /// Payload of the current object that the application has yet to give.
+    pub(crate) payload_left: u64,
+    /// The current object is one the subscriber does not get.
+    pub(crate) skipping: bool,
+    /// The last object given by the application, sent or not.
+    pub(crate) last_object: Option<u64>,
+    /// An object after the subscription's start was left out: the stream cannot finish.
+    pub(crate) omitted: bool,
+}
+
+/// Bytes waiting to be sent, in order. Small ones are gathered into blocks.
+#[derive(Debug, Default)]
+pub(crate) struct SendQueue {
+    chunks: VecDeque<Bytes>,
+    block: BytesMut,
+    len: usize,
+    /// Nothing follows what is queued.
+    pub(crate) fin: bool,
+}
+
+impl SendQueue {
+    /// Bytes waiting.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn has_something(&self) -> bool {
+        self.len > 0 || self.fin
+    }
+
+    /// The block at the end of the queue, with room for `additional` bytes. Tell
+    /// [`grew`](Self::grew) how many were put there.
+    #[inline]
+    pub(crate) fn block(&mut self, additional: usize) -> &mut BytesMut {
+        if self.block.capacity() - self.block.len() < additional {
+            self.new_block(additional);
+        }
+        &mut self.block
+    }
+
+    #[inline]
+    pub(crate) fn grew(&mut self, bytes: usize) {
+        self.len += bytes;
+    }
+
+    #[cold]
+    fn new_block(&mut self, additional: usize) {
+        let size = (self.block.capacity().max(self.block.len()) * 2)
+            .clamp(*BLOCK_LEN.start(), *BLOCK_LEN.end());
+        self.seal();
+        // Gives the old block back if nobody holds a part of it any more.
+        self.block.reserve(size.max(additional));
+    }
+
+    /// Queues bytes as they are.
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.seal();
+        self.len += bytes.len();
+        self.chunks.push_back(bytes);
+    }
+
+    fn seal(&mut self) {
+        if !self.block.is_empty() {
+            self.chunks.push_back(self.block.split().freeze());
+        }
+    }
+
+    /// What to send next, and whether the stream ends with it.
+    pub(crate) fn offer(&mut self) -> (&[Bytes], bool) {
+        if self.chunks.is_empty() {
+            self.seal();
+        }
+        let (chunks, more) = self.chunks.as_slices();
+        let mut total = 0;
+        let count = chunks
+            .iter()
+            .take_while(|chunk| {
+                let fits = total < TURN_LEN;
+                total += chunk.len();
+                fits
+            })
+            .count();
+        let all = count == chunks.len() && more.is_empty() && self.block.is_empty();
+        (chunks.get(..count).unwrap_or_default(), self.fin && all)
+    }
+
+    /// Takes `sent` bytes off the front.
+    pub(crate) fn advance(&mut self, sent: usize) {
+        let mut left = sent.min(self.len);
+        self.len -= left;
+        while let Some(chunk) = self.chunks.front_mut() {
+            if chunk.len() > left {
+                let _ = chunk.split_to(left);
+                return;
+            }
+            left -= chunk.len();
+            self.chunks.pop_front();
+            if left == 0 {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BufMut;
+
+    use super::*;
+
+    #[test]
+    fn large_chunks_leave_as_they_came_and_small_ones_gathered() {
+        let mut queue = SendQueue::default();
+        queue.block(2).put_slice(b"ab");
+        queue.grew(2);
+        let large = Bytes::from_static(b"large");
+        queue.push(large.clone());
+        queue.block(1).put_slice(b"c");
+        queue.grew(1);
+        queue.fin = true;
+
+        let (chunks, fin) = queue.offer();
+        assert_eq!(chunks.len(), 2);
+        assert_eq!(chunks[1].as_ptr(), large.as_ptr());
+        assert!(!fin);
+        queue.advance(4);
+        assert_eq!(queue.offer().0, [Bytes::from_static(b"rge")]);
+        queue.advance(3);
+        let (chunks, fin) = queue.offer();
+        assert_eq!((chunks, fin), (&[Bytes::from_static(b"c")][..], true));
+        queue.advance(1);
+        assert_eq!(queue.len(), 0);
+        assert_eq!(queue.offer(), (&[][..], true));
+    }
+}
