@@ -1,0 +1,38 @@
+//! Holds the engine to the text of the specification.
+//!
+//! What is here is written from the drafts' text and by hand, never taken from what the engine
+//! produces: byte-exact vectors (`tests/vectors`), a comparison with an independent codec
+//! (`tests/moqtap`), and the rule that cutting a stream differently changes nothing
+//! (`tests/chunks`).
+
+/// Bytes from text: hexadecimal digits, `'ascii'` in single quotes, comments from `;` to the end
+/// of the line.
+///
+/// ```
+/// assert_eq!(moqt_conformance::bytes("03 00 02 ; a header\n 'ab'"), b"\x03\x00\x02ab");
+/// ```
+///
+/// # Panics
+/// If the text is anything else.
+pub fn bytes(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for line in text.lines() {
+        let line = line.split_once(';').map_or(line, |(code, _)| code);
+        for (index, part) in line.split('\'').enumerate() {
+            if index % 2 == 1 {
+                out.extend_from_slice(part.as_bytes());
+                continue;
+            }
+            let digits: Vec<u8> = part.chars().filter(|c| !c.is_whitespace()).map(digit).collect();
+            assert!(digits.len().is_multiple_of(2), "half a byte in {line:?}");
+            out.extend(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]));
+        }
+    }
+    out
+}
+
+fn digit(digit: char) -> u8 {
+    let value = digit.to_digit(16).and_then(|value| u8::try_from(value).ok());
+    assert!(value.is_some(), "{digit:?} is no hexadecimal digit");
+    value.unwrap_or_default()
+}
