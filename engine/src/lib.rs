@@ -149,6 +149,7 @@ mod request;
 mod stream;
 mod time;
 mod timers;
+pub mod track;
 pub mod wire;
 
 pub use action::Action;

@@ -216,7 +216,7 @@ impl MoqtConnection {
                 None => return Ok(()),
             }
         };
-        let inbound = self.link.inbound(source, message)?;
+        let inbound = self.link.inbound(self.dialect, source, message)?;
         let is_setup = matches!(inbound, Inbound::Setup(_));
         if is_control && !is_setup && !self.is_established() {
             return Err(Violation::protocol(format!("{} before SETUP", raw.kind.name())));

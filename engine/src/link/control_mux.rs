@@ -60,9 +60,13 @@ pub(super) fn cancel_message(dialect: &Dialect, cancelled: &Cancelled<'_>) -> Op
     }
 }
 
-pub(super) fn inbound(source: Source, message: Message) -> Result<Inbound, Violation> {
+pub(super) fn inbound(
+    dialect: &Dialect,
+    source: Source,
+    message: Message,
+) -> Result<Inbound, Violation> {
     match source {
-        Source::Control => on_control(message),
+        Source::Control => on_control(dialect, message),
         Source::NewStream => match message {
             Message::SubscribeNamespace(_) => Ok(Inbound::Open(message)),
             _ => Err(misplaced("a new stream", &message)),
@@ -78,7 +82,7 @@ pub(super) fn inbound(source: Source, message: Message) -> Result<Inbound, Viola
     }
 }
 
-fn on_control(message: Message) -> Result<Inbound, Violation> {
+fn on_control(dialect: &Dialect, message: Message) -> Result<Inbound, Violation> {
     let by_id = |id: Option<u64>| {
         id.map(RequestRef::Id).ok_or_else(|| Violation::protocol("answer without a Request ID"))
     };
@@ -87,13 +91,17 @@ fn on_control(message: Message) -> Result<Inbound, Violation> {
         Message::Goaway(goaway) => Inbound::Goaway(goaway),
         Message::MaxRequestId(max) => Inbound::MaxRequestId(max.max_request_id),
         Message::RequestsBlocked(_) => Inbound::RequestsBlocked,
+        Message::SubscribeNamespace(_)
+            if has_own_stream(dialect, RequestKind::SubscribeNamespace) =>
+        {
+            return Err(misplaced("the control stream", &message));
+        }
         Message::Subscribe(_)
         | Message::Publish(_)
         | Message::Fetch(_)
         | Message::TrackStatus(_)
-        | Message::PublishNamespace(_) => Inbound::Open(message),
-        // Draft 16 puts it on a stream of its own, and its decoder says so with an interest.
-        Message::SubscribeNamespace(_) => Inbound::Open(message),
+        | Message::PublishNamespace(_)
+        | Message::SubscribeNamespace(_) => Inbound::Open(message),
         Message::RequestOk(ref ok) => Inbound::Answer(by_id(ok.request_id)?, message),
         Message::RequestError(ref error) => Inbound::Answer(by_id(error.request_id)?, message),
         Message::SubscribeOk(ref ok) => Inbound::Answer(by_id(ok.request_id)?, message),

@@ -159,9 +159,14 @@ impl Link {
     }
 
     /// What `message` is.
-    pub(crate) fn inbound(self, source: Source, message: Message) -> Result<Inbound, Violation> {
+    pub(crate) fn inbound(
+        self,
+        dialect: &Dialect,
+        source: Source,
+        message: Message,
+    ) -> Result<Inbound, Violation> {
         match self {
-            Self::ControlMux => control_mux::inbound(source, message),
+            Self::ControlMux => control_mux::inbound(dialect, source, message),
             Self::RequestStreams => request_streams::inbound(source, message),
         }
     }

@@ -1,0 +1,398 @@
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::MoqtConnection;
+use crate::event::{Event, Read, SubgroupInfo};
+use crate::key::{RequestKey, StreamKey};
+use crate::model::{Location, ObjectStatus, PublishDoneCode, StreamResetCode};
+use crate::time::Timestamp;
+use crate::wire::{ObjectDatagram, Properties};
+
+/// How much payload [`SubscribedTrack::read`] gives at a time.
+const PIECE_LEN: usize = 64 * 1024;
+
+/// A track on its way in, put back into order: group by group, and in a group by object,
+/// whatever subgroups the objects came in.
+///
+/// Only the subgroup that has the next object is read; the others wait in the transport, so
+/// that memory does not grow with what is out of order. An object that is late for its place,
+/// because its gap was given up, is dropped and counted. Objects in datagrams come as they
+/// come.
+#[derive(Debug)]
+pub struct SubscribedTrack {
+    request: RequestKey,
+    /// The next object in order.
+    expected: Location,
+    /// Whether `expected` is where the track is known to begin for this subscription.
+    anchored: bool,
+    groups: BTreeMap<u64, Group>,
+    /// The group of each stream.
+    lanes: BTreeMap<StreamKey, u64>,
+    /// The object whose payload is being read: its stream, and what is left.
+    current: Option<(StreamKey, u64)>,
+    datagrams: VecDeque<ObjectDatagram>,
+    gap_timeout: Duration,
+    /// When the gap before the next object at hand is given up.
+    gap_deadline: Option<Timestamp>,
+    ended: Option<(PublishDoneCode, String)>,
+    late_objects: u64,
+}
+
+/// What is known of a group.
+#[derive(Debug, Default)]
+struct Group {
+    lanes: Vec<Lane>,
+    /// One more than the last object, once that is known.
+    end: Option<u64>,
+    /// A subgroup was cut off: what is missing may never come.
+    damaged: bool,
+}
+
+impl Group {
+    /// The first object at hand in any of its subgroups.
+    fn first_head(&self) -> Option<(u64, StreamKey)> {
+        let heads = self.lanes.iter().filter_map(|lane| match lane.head {
+            Head::Object { id, .. } => Some((id, lane.stream)),
+            _ => None,
+        });
+        heads.min()
+    }
+}
+
+#[derive(Debug)]
+struct Lane {
+    stream: StreamKey,
+    end_of_group: bool,
+    last: Option<u64>,
+    head: Head,
+}
+
+/// What is next in a subgroup.
+#[derive(Debug)]
+enum Head {
+    /// Nobody has looked.
+    Unread,
+    /// Nothing for now.
+    Pending,
+    /// This object.
+    Object { id: u64, payload_len: u64, status: ObjectStatus, properties: Properties },
+}
+
+/// What [`SubscribedTrack::read`] gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrackRead {
+    /// An object begins; `payload_len` bytes of payload follow.
+    Object {
+        /// Where it is in the track.
+        location: Location,
+        /// Bytes of payload that follow.
+        payload_len: u64,
+        /// Its properties.
+        properties: Properties,
+    },
+    /// Payload of the object that began last.
+    Payload(Bytes),
+    /// The object that began last was cut off: its payload will not be complete.
+    Aborted {
+        /// Why.
+        code: StreamResetCode,
+    },
+    /// An object that came in a datagram, out of order.
+    Datagram(ObjectDatagram),
+    /// Objects from `from` to before `to` did not come, and the track goes on without them.
+    Gap {
+        /// The first object missing.
+        from: Location,
+        /// The object that follows the gap.
+        to: Location,
+    },
+    /// Nothing for now. Go on after the next event, or at
+    /// [`poll_timeout`](SubscribedTrack::poll_timeout).
+    Pending,
+    /// The subscription is over and everything has been read.
+    Done {
+        /// Why the publisher ended it.
+        code: PublishDoneCode,
+        /// Its words.
+        reason: String,
+    },
+}
+
+impl SubscribedTrack {
+    /// A track of which nothing has come. Give it all events: it
+    /// [takes in](Self::handle_event) those that concern it. A gap is given up after
+    /// `gap_timeout`, or sooner if it is known that nothing can fill it.
+    pub fn new(request: RequestKey, gap_timeout: Duration) -> Self {
+        Self {
+            request,
+            expected: Location::ZERO,
+            anchored: false,
+            groups: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            current: None,
+            datagrams: VecDeque::new(),
+            gap_timeout,
+            gap_deadline: None,
+            ended: None,
+            late_objects: 0,
+        }
+    }
+
+    /// The first object that the subscription can give. Without this the track begins with
+    /// the first group that comes.
+    pub fn expect(&mut self, start: Location) {
+        self.expected = start;
+        self.anchored = true;
+    }
+
+    /// Objects dropped because they came after their gap had been given up.
+    pub fn late_objects(&self) -> u64 {
+        self.late_objects
+    }
+
+    /// Takes in an event of this subscription; `false` if it is none.
+    pub fn handle_event(&mut self, event: &Event) -> bool {
+        match event {
+            Event::SubgroupOpened { request, stream, subgroup } if *request == self.request => {
+                self.open(*stream, subgroup);
+            }
+            Event::Readable { stream } => {
+                let Some(lane) = self.lane(*stream) else { return false };
+                if matches!(lane.head, Head::Pending) {
+                    lane.head = Head::Unread;
+                }
+            }
+            Event::Datagram { request, object } if *request == self.request => {
+                self.datagrams.push_back(object.clone());
+            }
+            Event::SubscriptionDone { request, code, reason, .. } if *request == self.request => {
+                self.ended = Some((*code, reason.clone()));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// When to read again though nothing has happened.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.gap_deadline
+    }
+
+    /// Reads on. Call it until it says [`Pending`](TrackRead::Pending) or
+    /// [`Done`](TrackRead::Done), draining the connection's actions and events in between.
+    pub fn read(&mut self, connection: &mut MoqtConnection, now: Timestamp) -> TrackRead {
+        if let Some((stream, left)) = self.current {
+            return self.read_payload(connection, stream, left);
+        }
+        if let Some(datagram) = self.datagrams.pop_front() {
+            return TrackRead::Datagram(datagram);
+        }
+        loop {
+            self.drop_late(connection);
+            let Some((&group_id, _)) = self.groups.range(self.expected.group..).next() else {
+                self.gap_deadline = None;
+                return match &self.ended {
+                    Some((code, reason)) => TrackRead::Done { code: *code, reason: reason.clone() },
+                    None => TrackRead::Pending,
+                };
+            };
+            if !self.anchored {
+                self.expect(Location::new(group_id, 0));
+            }
+            self.look_at_heads(connection, group_id);
+            let Some(group) = self.groups.get(&group_id) else { continue };
+            let Some((id, stream)) = group.first_head() else {
+                let is_current = group_id == self.expected.group;
+                let complete =
+                    is_current && group.end.is_some_and(|end| self.expected.object >= end);
+                if complete || (group.lanes.is_empty() && self.may_leave(group_id)) {
+                    self.leave(group_id);
+                    continue;
+                }
+                return TrackRead::Pending;
+            };
+            let location = Location::new(group_id, id);
+            if location > self.expected {
+                if !self.may_skip_to(location, now) {
+                    return TrackRead::Pending;
+                }
+                let from = core::mem::replace(&mut self.expected, location);
+                self.gap_deadline = None;
+                return TrackRead::Gap { from, to: location };
+            }
+            if location < self.expected {
+                self.drop_lane(connection, stream);
+                continue;
+            }
+            self.gap_deadline = None;
+            let Some(lane) = self.lane(stream) else { continue };
+            lane.last = Some(id);
+            let head = core::mem::replace(&mut lane.head, Head::Unread);
+            let Head::Object { payload_len, status, properties, .. } = head else { continue };
+            match status {
+                ObjectStatus::EndOfGroup | ObjectStatus::EndOfTrack => {
+                    if let Some(group) = self.groups.get_mut(&group_id) {
+                        group.end = Some(id);
+                    }
+                }
+                ObjectStatus::DoesNotExist => self.expected.object = id.saturating_add(1),
+                ObjectStatus::Normal => {
+                    self.expected.object = id.saturating_add(1);
+                    self.current = (payload_len > 0).then_some((stream, payload_len));
+                    return TrackRead::Object { location, payload_len, properties };
+                }
+            }
+        }
+    }
+
+    /// Gets rid of what came too late for its place.
+    fn drop_late(&mut self, connection: &mut MoqtConnection) {
+        let behind: Vec<u64> =
+            self.groups.range(..self.expected.group).map(|(id, _)| *id).collect();
+        for group_id in behind {
+            self.look_at_heads(connection, group_id);
+            while let Some((_, stream)) = self.groups.get(&group_id).and_then(Group::first_head) {
+                self.drop_lane(connection, stream);
+            }
+            if self.groups.get(&group_id).is_some_and(|group| group.lanes.is_empty()) {
+                self.groups.remove(&group_id);
+            }
+        }
+    }
+
+    /// An object is late: its whole subgroup is, as far as order goes.
+    fn drop_lane(&mut self, connection: &mut MoqtConnection, stream: StreamKey) {
+        self.late_objects += 1;
+        connection.stop(stream, StreamResetCode::Cancelled);
+        self.close_lane(stream, false);
+    }
+
+    fn open(&mut self, stream: StreamKey, subgroup: &SubgroupInfo) {
+        let group = self.groups.entry(subgroup.group_id).or_default();
+        group.lanes.push(Lane {
+            stream,
+            end_of_group: subgroup.end_of_group,
+            last: None,
+            head: Head::Unread,
+        });
+        self.lanes.insert(stream, subgroup.group_id);
+    }
+
+    fn lane(&mut self, stream: StreamKey) -> Option<&mut Lane> {
+        let group = self.groups.get_mut(self.lanes.get(&stream)?)?;
+        group.lanes.iter_mut().find(|lane| lane.stream == stream)
+    }
+
+    fn read_payload(
+        &mut self,
+        connection: &mut MoqtConnection,
+        stream: StreamKey,
+        left: u64,
+    ) -> TrackRead {
+        match connection.read(stream, PIECE_LEN) {
+            Read::Payload(piece) => {
+                let left = left.saturating_sub(piece.len() as u64);
+                self.current = (left > 0).then_some((stream, left));
+                TrackRead::Payload(piece)
+            }
+            Read::Pending => TrackRead::Pending,
+            Read::Reset(code) => {
+                self.current = None;
+                self.close_lane(stream, false);
+                TrackRead::Aborted { code }
+            }
+            Read::Object(_) | Read::Finished | Read::Gone => {
+                self.current = None;
+                self.close_lane(stream, false);
+                TrackRead::Aborted { code: StreamResetCode::SessionClosed }
+            }
+        }
+    }
+
+    /// Finds out what is next in each subgroup of a group.
+    fn look_at_heads(&mut self, connection: &mut MoqtConnection, group_id: u64) {
+        let unread: Vec<StreamKey> = match self.groups.get(&group_id) {
+            Some(group) => group
+                .lanes
+                .iter()
+                .filter(|lane| matches!(lane.head, Head::Unread))
+                .map(|lane| lane.stream)
+                .collect(),
+            None => return,
+        };
+        for stream in unread {
+            let read = connection.read(stream, PIECE_LEN);
+            let head = match read {
+                Read::Object(object) => Head::Object {
+                    id: object.object_id,
+                    payload_len: object.payload_len,
+                    status: object.status,
+                    properties: object.properties,
+                },
+                Read::Pending => Head::Pending,
+                Read::Finished => {
+                    self.close_lane(stream, true);
+                    continue;
+                }
+                Read::Reset(_) | Read::Gone | Read::Payload(_) => {
+                    self.close_lane(stream, false);
+                    continue;
+                }
+            };
+            if let Some(lane) = self.lane(stream) {
+                lane.head = head;
+            }
+        }
+    }
+
+    /// A subgroup is over.
+    fn close_lane(&mut self, stream: StreamKey, finished: bool) {
+        let Some(group) = self.lanes.remove(&stream).and_then(|group| self.groups.get_mut(&group))
+        else {
+            return;
+        };
+        let Some(at) = group.lanes.iter().position(|lane| lane.stream == stream) else { return };
+        let lane = group.lanes.swap_remove(at);
+        group.damaged |= !finished;
+        if finished && lane.end_of_group {
+            group.end = Some(lane.last.map_or(0, |last| last.saturating_add(1)));
+        }
+    }
+
+    /// Whether a group with no subgroup left can be taken for complete, though its end was
+    /// not said: the next one has begun, or nothing will come any more.
+    fn may_leave(&self, group_id: u64) -> bool {
+        self.ended.is_some() || self.groups.range(group_id.saturating_add(1)..).next().is_some()
+    }
+
+    /// Goes on to the next group. Subgroups of this one that have not said that they are over
+    /// are kept until they do.
+    fn leave(&mut self, group_id: u64) {
+        self.expected = Location::new(group_id.saturating_add(1), 0);
+    }
+
+    /// Whether to give up on what should come before `location`, which is at hand.
+    fn may_skip_to(&mut self, location: Location, now: Timestamp) -> bool {
+        let hopeless = self.ended.is_some()
+            || self.groups.get(&location.group).is_some_and(|group| {
+                group.damaged
+                    && location.group == self.expected.group
+                    && group.lanes.iter().all(|lane| matches!(lane.head, Head::Object { .. }))
+            });
+        if hopeless {
+            return true;
+        }
+        match self.gap_deadline {
+            Some(deadline) => now >= deadline,
+            None => {
+                self.gap_deadline = Some(now.saturating_add(self.gap_timeout));
+                self.gap_timeout.is_zero()
+            }
+        }
+    }
+}
