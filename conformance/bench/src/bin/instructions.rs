@@ -1,0 +1,125 @@
+//! Counts instructions an object (or message), under valgrind's callgrind.
+//!
+//! `cargo run --release -p moqt-bench --bin instructions` runs every case twice in a process
+//! of its own, with different numbers of objects, and divides the difference: what is left is
+//! what one more object costs, the same on every run and however busy the machine is.
+
+use std::env;
+use std::process::{Command, ExitCode};
+
+use moqt_bench::codec::{DecodeSubscribe, Read, WriteHeaders};
+use moqt_bench::connection::{Receive, Transmit};
+use moqt_bench::{Case, CountingAllocator};
+use moqt_engine::Draft;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// Name, whether it is run for every draft, and the most instructions it should take.
+const CASES: &[(&str, u64)] = &[
+    ("read 1 KiB objects, one buffer", 100),
+    ("read 1 KiB objects, 1200-byte chunks", 135),
+    ("write object headers", 45),
+    ("decode SUBSCRIBE", 1500),
+    ("connection receives 1 KiB objects, one buffer", 350),
+    ("connection receives 1 KiB objects, 1200-byte chunks", 0),
+    ("connection sends 1 KiB objects", 0),
+    ("connection receives, 100 subscriptions", 0),
+    ("connection receives, 10000 subscriptions", 0),
+    ("connection sends, 100 subscriptions", 0),
+    ("connection sends, 10000 subscriptions", 0),
+];
+
+const FEW: u64 = 2_000;
+const MANY: u64 = 12_000;
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    match (arguments.next(), arguments.next(), arguments.next()) {
+        (Some(case), Some(draft), Some(count)) => {
+            let allocations = run(&case, draft.parse().ok(), count.parse().unwrap_or(FEW));
+            println!("{allocations}");
+            ExitCode::SUCCESS
+        }
+        (filter, ..) => report(filter.as_deref().unwrap_or_default()),
+    }
+}
+
+fn report(filter: &str) -> ExitCode {
+    println!("{:<52} {:>8} {:>8} {:>8} {:>8}  allocations", "instructions", 14, 16, 18, "target");
+    for (case, target) in CASES.iter().filter(|(case, _)| case.contains(filter)) {
+        let mut row = format!("{case:<52}");
+        let mut allocations = Vec::new();
+        for draft in [Draft::D14, Draft::D16, Draft::D18] {
+            let (Some(few), Some(many)) = (measure(case, draft, FEW), measure(case, draft, MANY))
+            else {
+                eprintln!("valgrind is needed to count instructions (Debian package: valgrind)");
+                return ExitCode::FAILURE;
+            };
+            row += &format!(" {:>8.1}", per_object(few.0, many.0));
+            allocations.push(format!("{:.2}", per_object(few.1, many.1)));
+        }
+        let target = if *target > 0 { target.to_string() } else { "-".into() };
+        println!("{row} {target:>8}  {}", allocations.join(" "));
+    }
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+fn per_object(few: u64, many: u64) -> f64 {
+    many.saturating_sub(few) as f64 / (MANY - FEW) as f64
+}
+
+/// Instructions and allocations of a whole process that runs the case.
+fn measure(case: &str, draft: Draft, count: u64) -> Option<(u64, u64)> {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg("--toggle-collect=*measured_region*")
+        .arg(env::current_exe().ok()?)
+        .args([case, &draft.number().to_string(), &count.to_string()])
+        .output()
+        .ok()?;
+    let allocations = String::from_utf8_lossy(&output.stdout).trim().parse().ok()?;
+    let report = String::from_utf8_lossy(&output.stderr);
+    let line = report.lines().find(|line| line.contains("Collected :"))?;
+    let instructions = line.split(':').next_back()?.trim().parse().ok()?;
+    Some((instructions, allocations))
+}
+
+/// Runs a case; the number of allocations it made.
+fn run(case: &str, draft: Option<Draft>, count: u64) -> u64 {
+    let draft = draft.unwrap_or(Draft::D18);
+    let whole = usize::MAX;
+    match case {
+        "read 1 KiB objects, one buffer" => counted(Read::new(draft, count, 1024, whole)),
+        "read 1 KiB objects, 1200-byte chunks" => counted(Read::new(draft, count, 1024, 1200)),
+        "write object headers" => counted(WriteHeaders::new(draft, count)),
+        "decode SUBSCRIBE" => counted(DecodeSubscribe::new(draft, count)),
+        "connection receives 1 KiB objects, one buffer" => {
+            counted(Receive::new(draft, count, whole, 1))
+        }
+        "connection receives 1 KiB objects, 1200-byte chunks" => {
+            counted(Receive::new(draft, count, 1200, 1))
+        }
+        "connection receives, 100 subscriptions" => counted(Receive::new(draft, count, whole, 100)),
+        "connection receives, 10000 subscriptions" => {
+            counted(Receive::new(draft, count, whole, 10_000))
+        }
+        "connection sends 1 KiB objects" => counted(Transmit::new(draft, count, 1)),
+        "connection sends, 100 subscriptions" => counted(Transmit::new(draft, count, 100)),
+        "connection sends, 10000 subscriptions" => counted(Transmit::new(draft, count, 10_000)),
+        _ => 0,
+    }
+}
+
+fn counted(case: impl Case) -> u64 {
+    let before = CountingAllocator::count();
+    measured_region(case);
+    CountingAllocator::count() - before
+}
+
+/// Only what happens in here is counted.
+#[inline(never)]
+fn measured_region(case: impl Case) -> u64 {
+    case.run()
+}
