@@ -20,41 +20,49 @@ impl MoqtConnection {
     /// afterwards.
     #[inline]
     pub fn read(&mut self, stream: StreamKey, max: usize) -> Read {
-        let Some(half) = self.streams.recv_mut(stream) else { return Read::Gone };
+        let Some((half, received)) = self.streams.receiving(stream) else { return Read::Gone };
         let RecvKind::Subgroup(subgroup) = &mut half.kind else { return Read::Gone };
         let front = half.buffer.front();
         let limit = if subgroup.reader.payload_left() > 0 { max } else { usize::MAX };
         let mut input = front.get(..limit).unwrap_or(front);
         let available = input.len();
-        let event = match subgroup.reader.next(&mut input) {
-            Ok(event) => event,
-            Err(error) => return self.unreadable(&error),
-        };
-        let used = available - input.len();
-        match event {
-            SubgroupEvent::Payload(payload) => {
+        let read = match subgroup.reader.next(&mut input) {
+            Ok(SubgroupEvent::Payload(payload)) => {
                 let len = payload.len();
-                let payload = half.buffer.take(len);
-                self.consumed(stream, len);
-                Read::Payload(payload)
+                *received = received.saturating_sub(len);
+                Read::Payload(half.buffer.take(len))
             }
-            SubgroupEvent::Object { object_id, payload_len, status, properties } => {
+            Ok(SubgroupEvent::Object { object_id, payload_len, status, properties }) => {
                 let properties = if properties.is_empty() {
                     Properties::EMPTY
                 } else {
                     Properties::from_wire(self.dialect, share(front, properties))
                 };
+                let used = available - input.len();
+                *received = received.saturating_sub(used);
                 half.buffer.advance(used);
-                self.consumed(stream, used);
                 Read::Object(ObjectHeader { object_id, payload_len, status, properties })
             }
-            SubgroupEvent::NeedMore => {
-                half.buffer.advance(used);
-                let more = half.buffer.len() > 0;
-                self.consumed(stream, used);
-                if more { self.read(stream, max) } else { self.at_end(stream) }
-            }
+            Ok(SubgroupEvent::NeedMore) => return self.read_next_piece(stream, available, max),
+            Err(error) => return self.unreadable(&error),
+        };
+        if half.window_closed || !self.streams.window_waiters.is_empty() {
+            self.reopen_windows(stream);
         }
+        read
+    }
+
+    /// A piece of `used` bytes ended inside a header: goes on with the next one.
+    #[inline(never)]
+    fn read_next_piece(&mut self, stream: StreamKey, used: usize, max: usize) -> Read {
+        let Some((half, received)) = self.streams.receiving(stream) else { return Read::Gone };
+        *received = received.saturating_sub(used);
+        half.buffer.advance(used);
+        let more = half.buffer.len() > 0;
+        if half.window_closed || !self.streams.window_waiters.is_empty() {
+            self.reopen_windows(stream);
+        }
+        if more { self.read(stream, max) } else { self.at_end(stream) }
     }
 
     /// Gives up a subgroup: its bytes are dropped and the peer is asked to send no more.
@@ -104,13 +112,10 @@ impl MoqtConnection {
         Read::Gone
     }
 
-    /// Bytes of a data stream have been used: perhaps its window opens.
-    #[inline]
-    fn consumed(&mut self, stream: StreamKey, bytes: usize) {
-        self.streams.data_received = self.streams.data_received.saturating_sub(bytes);
-        if !self.streams.window_waiters.is_empty() {
-            self.wake_window_waiters();
-        }
+    /// Bytes of a data stream have been used: perhaps its window opens, or another's.
+    #[cold]
+    fn reopen_windows(&mut self, stream: StreamKey) {
+        self.wake_window_waiters();
         let limit = self.config.limits.stream_receive;
         let Some(half) = self.streams.recv_mut(stream) else { return };
         if half.window_closed && half.buffer.len() <= limit / 2 {

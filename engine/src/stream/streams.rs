@@ -50,6 +50,12 @@ impl Streams {
         self.table.get_mut(key)?.recv.as_mut()
     }
 
+    /// A stream's receiving side, and the count of unread bytes that it is part of.
+    #[inline]
+    pub(crate) fn receiving(&mut self, key: StreamKey) -> Option<(&mut RecvHalf, &mut usize)> {
+        Some((self.table.get_mut(key)?.recv.as_mut()?, &mut self.data_received))
+    }
+
     pub(crate) fn send_mut(&mut self, key: StreamKey) -> Option<&mut SendHalf> {
         self.table.get_mut(key)?.send.as_mut()
     }

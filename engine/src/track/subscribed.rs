@@ -387,12 +387,10 @@ impl SubscribedTrack {
         if hopeless {
             return true;
         }
-        match self.gap_deadline {
-            Some(deadline) => now >= deadline,
-            None => {
-                self.gap_deadline = Some(now.saturating_add(self.gap_timeout));
-                self.gap_timeout.is_zero()
-            }
+        if let Some(deadline) = self.gap_deadline {
+            return now >= deadline;
         }
+        self.gap_deadline = Some(now.saturating_add(self.gap_timeout));
+        self.gap_timeout.is_zero()
     }
 }

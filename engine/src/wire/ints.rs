@@ -24,7 +24,8 @@ impl Ints {
 
     /// Reads an integer from the front of `bytes`: its value and length. `None` if the bytes
     /// end before it does. Longer forms than needed are valid.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a few instructions on the hottest path")]
+    #[inline(always)]
     pub fn decode(self, bytes: &[u8]) -> Option<(u64, usize)> {
         match self {
             Self::Quic => decode_quic(bytes),
@@ -47,6 +48,25 @@ impl Ints {
                 let len = bits.div_ceil(7);
                 if len > 8 { 9 } else { len }
             }
+        }
+    }
+
+    /// Two integers in their shortest forms, if the first takes one byte and the second one or
+    /// two: what begins most objects. `None` also if the second is 0.
+    #[expect(clippy::inline_always, reason = "a few instructions on the hottest path")]
+    #[inline(always)]
+    pub(super) fn encode_short(self, first: u64, second: u64) -> Option<Short> {
+        let first = u8::try_from(first).ok().filter(|first| *first < 0x40)?;
+        let second = u16::try_from(second).ok().filter(|second| *second < 0x4000)?;
+        let (one_byte, prefix) = match self {
+            Self::Quic => (0x40, 0x4000),
+            Self::Vi64 => (0x80, 0x8000),
+        };
+        let [high, low] = (second | prefix).to_be_bytes();
+        match second {
+            0 => None,
+            _ if second < one_byte => Some(Short::Two([first, low])),
+            _ => Some(Short::Three([first, high, low])),
         }
     }
 
@@ -76,6 +96,12 @@ impl Ints {
         }
         Some((out, len))
     }
+}
+
+/// What [`Ints::encode_short`] gives.
+pub(super) enum Short {
+    Two([u8; 2]),
+    Three([u8; 3]),
 }
 
 #[inline]

@@ -12,16 +12,19 @@ const PROPERTIES: &str = "Properties";
 ///
 /// Nothing is decoded until [`iter`](Self::iter) is called; passing them on to a connection
 /// of the same draft costs nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Properties(Option<Encoded>);
+
+/// At least one byte of key-value pairs, and how to read them.
 #[derive(Clone, Debug)]
-pub struct Properties {
+struct Encoded {
     raw: Bytes,
     form: PairForm,
 }
 
 impl Properties {
     /// No properties.
-    pub const EMPTY: Self =
-        Self { raw: Bytes::new(), form: PairForm { ints: super::Ints::Vi64, deltas: true } };
+    pub const EMPTY: Self = Self(None);
 
     /// These properties, encoded for `dialect`. On drafts that write differences they are put
     /// in ascending order of type.
@@ -33,26 +36,55 @@ impl Properties {
         sorted.sort_by_key(|property| property.key);
         let mut raw = Vec::new();
         write_pairs(&mut Writer::new(dialect.ints, &mut raw), dialect, &sorted)?;
-        Ok(Self { raw: raw.into(), form: dialect.into() })
+        Ok(Self::from_wire(dialect, raw.into()))
     }
 
     /// Properties found on the wire, without their length.
     pub fn from_wire(dialect: &Dialect, raw: Bytes) -> Self {
-        Self { raw, form: dialect.into() }
+        Self((!raw.is_empty()).then(|| Encoded { raw, form: dialect.into() }))
     }
 
     /// Whether there are none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.raw.is_empty()
+        self.0.is_none()
     }
 
     /// The encoded bytes, without their length.
-    pub fn as_bytes(&self) -> &Bytes {
-        &self.raw
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |encoded| &encoded.raw)
     }
 
     /// Each property in turn; stops after the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<Property, DecodeError>> + '_ {
+        self.0.iter().flat_map(Encoded::iter)
+    }
+
+    /// The number under `key`, if there is one.
+    pub fn int(&self, key: u64) -> Option<u64> {
+        self.iter().map_while(Result::ok).find_map(|property| match property.value {
+            PropertyValue::Int(value) if property.key == key => Some(value),
+            _ => None,
+        })
+    }
+
+    /// The same properties for `dialect`: these very bytes if it writes them alike.
+    pub fn to_dialect(&self, dialect: &Dialect) -> Result<Self, EncodeError> {
+        match &self.0 {
+            Some(encoded) if encoded.form != dialect.into() => {
+                let list: Vec<Property> = encoded
+                    .iter()
+                    .collect::<Result<_, _>>()
+                    .map_err(|_| EncodeError::OutOfRange(PROPERTIES))?;
+                Self::encode(dialect, &list)
+            }
+            _ => Ok(self.clone()),
+        }
+    }
+}
+
+impl Encoded {
+    fn iter(&self) -> impl Iterator<Item = Result<Property, DecodeError>> + '_ {
         let mut reader = Reader::new(self.form.ints, &self.raw);
         let mut pairs = PairReader::new(self.form.deltas);
         let mut failed = false;
@@ -72,39 +104,16 @@ impl Properties {
             Some(pair)
         })
     }
-
-    /// The number under `key`, if there is one.
-    pub fn int(&self, key: u64) -> Option<u64> {
-        self.iter().map_while(Result::ok).find_map(|property| match property.value {
-            PropertyValue::Int(value) if property.key == key => Some(value),
-            _ => None,
-        })
-    }
-
-    /// The same properties for `dialect`: these very bytes if it writes them alike.
-    pub fn to_dialect(&self, dialect: &Dialect) -> Result<Self, EncodeError> {
-        if self.raw.is_empty() || self.form == dialect.into() {
-            return Ok(Self { raw: self.raw.clone(), form: dialect.into() });
-        }
-        let list: Vec<Property> = self
-            .iter()
-            .collect::<Result<_, _>>()
-            .map_err(|_| EncodeError::OutOfRange(PROPERTIES))?;
-        Self::encode(dialect, &list)
-    }
-}
-
-impl Default for Properties {
-    fn default() -> Self {
-        Self::EMPTY
-    }
 }
 
 impl PartialEq for Properties {
     fn eq(&self, other: &Self) -> bool {
-        (self.raw.is_empty() && other.raw.is_empty())
-            || (self.form == other.form && self.raw == other.raw)
-            || (self.form != other.form && self.iter().eq(other.iter()))
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(a), Some(b)) if a.form == b.form => a.raw == b.raw,
+            (Some(a), Some(b)) => a.iter().eq(b.iter()),
+            _ => false,
+        }
     }
 }
 

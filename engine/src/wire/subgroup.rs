@@ -1,9 +1,10 @@
 use bytes::BufMut;
 
+use super::ints::Short;
 use super::object::{Cursor, Scratch, Stop, check_status, check_written_status};
 use super::stash::Stash;
 use super::stream_type::is_subgroup;
-use super::{DecodeError, Dialect, EncodeError, Fault, ObjectHeader, Payload};
+use super::{DecodeError, Dialect, EncodeError, Fault, Ints, ObjectHeader, Payload};
 use crate::model::{ObjectStatus, SubgroupId};
 
 const PROPERTIES: u64 = 0x01;
@@ -164,6 +165,7 @@ pub struct SubgroupReader {
 #[derive(Clone, Copy, Debug)]
 struct Form {
     dialect: &'static Dialect,
+    ints: Ints,
     has_properties: bool,
     max_properties: usize,
 }
@@ -181,7 +183,7 @@ impl SubgroupReader {
     /// A reader at the first object. Properties longer than `max_properties` are refused.
     pub fn new(dialect: &'static Dialect, has_properties: bool, max_properties: usize) -> Self {
         Self {
-            form: Form { dialect, has_properties, max_properties },
+            form: Form { dialect, ints: dialect.ints, has_properties, max_properties },
             previous: None,
             payload_left: 0,
             stash: Stash::default(),
@@ -201,7 +203,8 @@ impl SubgroupReader {
 
     /// Takes the next thing off the front of `input`. All of `input` is used up when it says
     /// [`NeedMore`](SubgroupEvent::NeedMore). After an error the stream is of no more use.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "small, and called for each object and piece")]
+    #[inline(always)]
     pub fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i [u8],
@@ -216,6 +219,30 @@ impl SubgroupReader {
             *input = rest;
             return Ok(SubgroupEvent::Payload(payload));
         }
+        if self.stash.is_empty()
+            && let Some((delta, payload_len, len)) = self.form.quick_header(input)
+        {
+            let object_id = next_id(self.previous, delta)?;
+            self.previous = Some(object_id);
+            self.payload_left = payload_len;
+            *input = input.get(len..).unwrap_or_default();
+            return Ok(SubgroupEvent::Object {
+                object_id,
+                payload_len,
+                status: ObjectStatus::Normal,
+                properties: &[],
+            });
+        }
+        self.next_slowly(input)
+    }
+
+    /// What is not an ordinary object header, whole and without properties.
+    #[cold]
+    #[inline(never)]
+    fn next_slowly<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i [u8],
+    ) -> Result<SubgroupEvent<'a>, DecodeError> {
         if self.stash.is_empty() {
             match self.form.read_header(input) {
                 Ok(found) => {
@@ -234,7 +261,6 @@ impl SubgroupReader {
         self.next_from_stash(input)
     }
 
-    #[cold]
     fn next_from_stash<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i [u8],
@@ -290,9 +316,21 @@ fn next_id(previous: Option<u64>, delta: u64) -> Result<u64, DecodeError> {
 }
 
 impl Form {
-    #[inline]
+    /// The header of an ordinary object: its delta, payload length and own length. `None` for
+    /// whatever else there may be.
+    #[expect(clippy::inline_always, reason = "small, and called for each object and piece")]
+    #[inline(always)]
+    fn quick_header(self, bytes: &[u8]) -> Option<(u64, u64, usize)> {
+        if self.has_properties {
+            return None;
+        }
+        let (delta, delta_len) = self.ints.decode(bytes)?;
+        let (payload_len, len) = self.ints.decode(bytes.get(delta_len..)?)?;
+        (payload_len > 0).then_some((delta, payload_len, delta_len + len))
+    }
+
     fn read_header(self, bytes: &[u8]) -> Result<Found<'_>, Stop> {
-        let ints = self.dialect.ints;
+        let ints = self.ints;
         let mut cursor = Cursor::new(bytes);
         let delta = cursor.int(ints)?;
         let properties =
@@ -329,7 +367,8 @@ impl SubgroupWriter {
 
     /// Writes the header of an object; `object.payload_len` bytes of payload are to follow.
     /// Object IDs must rise.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "small, and called for each object and piece")]
+    #[inline(always)]
     pub fn object(
         &mut self,
         object: &ObjectHeader,
@@ -344,6 +383,30 @@ impl SubgroupWriter {
                 .and_then(|delta| delta.checked_sub(1))
                 .ok_or(EncodeError::OutOfRange("Object ID"))?,
         };
+        let is_plain = !self.has_properties && object.properties.is_empty();
+        if is_plain
+            && object.status == ObjectStatus::Normal
+            && let Some(short) = ints.encode_short(delta, object.payload_len)
+        {
+            match short {
+                Short::Two(bytes) => out.put_slice(&bytes),
+                Short::Three(bytes) => out.put_slice(&bytes),
+            }
+            self.previous = Some(object.object_id);
+            return Ok(());
+        }
+        self.object_slowly(delta, object, out)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn object_slowly(
+        &mut self,
+        delta: u64,
+        object: &ObjectHeader,
+        out: &mut impl BufMut,
+    ) -> Result<(), EncodeError> {
+        let ints = self.dialect.ints;
         let mut scratch = Scratch::new();
         scratch.int(ints, delta, "Object ID Delta")?;
         if self.has_properties {
