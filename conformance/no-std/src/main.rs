@@ -13,6 +13,7 @@ use core::ffi::{c_char, c_int, c_void};
 
 use moqt_engine::{Action, Config, Dir, Draft, MoqtConnection, Role, Timestamp, Transport};
 
+#[link(name = "c")]
 unsafe extern "C" {
     fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void;
     fn free(pointer: *mut c_void);
