@@ -47,9 +47,15 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     unsafe { abort() }
 }
 
-/// The precompiled `core` refers to it; since panics abort, nobody calls it.
+/// The precompiled `core` and `alloc` refer to these; since panics abort, nobody calls them.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
+
+#[unsafe(no_mangle)]
+extern "C" fn _Unwind_Resume() -> ! {
+    // SAFETY: it takes nothing and does not return.
+    unsafe { abort() }
+}
 
 #[unsafe(no_mangle)]
 extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
