@@ -140,28 +140,21 @@ fn parameters(draft: Draft, allowed: &'static [P]) -> BoxedStrategy<Parameters> 
         .boxed()
 }
 
-/// Fixed fields that draft 14 always has.
-#[derive(Clone, Copy, Default)]
-struct Fixed {
-    priority: bool,
-    order: bool,
-    forward: bool,
-    filter: bool,
-    expires: bool,
-}
-
-/// Draft 14's parameters, with the fixed fields that a message has made sure of.
-fn fixed(allowed: &'static [P], fields: Fixed) -> BoxedStrategy<Parameters> {
+/// Draft 14's parameters, with those that are fixed fields of their message made sure of.
+fn fixed(allowed: &'static [P], always: &'static [P]) -> BoxedStrategy<Parameters> {
     let values = (any::<u8>(), group_order(), any::<bool>(), filter(Draft::D14), int(Draft::D14));
     (parameters(Draft::D14, allowed), values)
         .prop_map(move |(mut p, values)| {
-            p.subscriber_priority = fields.priority.then_some(values.0);
-            if fields.order {
-                p.group_order = Some(values.1);
+            for parameter in always {
+                match parameter {
+                    P::SubscriberPriority => p.subscriber_priority = Some(values.0),
+                    P::GroupOrder => p.group_order = Some(values.1),
+                    P::Forward => p.forward = Some(values.2),
+                    P::SubscriptionFilter => p.subscription_filter = Some(values.3),
+                    P::Expires => p.expires = Some(values.4),
+                    other => panic!("{other} is no fixed field"),
+                }
             }
-            p.forward = fields.forward.then_some(values.2);
-            p.subscription_filter = fields.filter.then_some(values.3);
-            p.expires = fields.expires.then_some(values.4);
             p
         })
         .boxed()
@@ -254,9 +247,10 @@ fn id(draft: Draft) -> BoxedStrategy<Option<u64>> {
 fn allowed(draft: Draft, kind: MessageKind) -> &'static [P] {
     use MessageKind as Kind;
     match (draft, kind) {
-        (Draft::D14, Kind::Subscribe | Kind::TrackStatus | Kind::RequestUpdate) => {
+        (Draft::D14, Kind::Subscribe | Kind::TrackStatus) => {
             &[P::AuthorizationToken, P::ObjectDeliveryTimeout, P::GroupOrder]
         }
+        (Draft::D14, Kind::RequestUpdate) => &[P::AuthorizationToken, P::ObjectDeliveryTimeout],
         (Draft::D14, Kind::Fetch) => &[P::AuthorizationToken, P::GroupOrder],
         (Draft::D14, Kind::PublishOk) => &[P::ObjectDeliveryTimeout],
         (Draft::D14, Kind::SubscribeOk | Kind::TrackStatusOk) => &[P::LargestObject],
@@ -270,9 +264,8 @@ fn allowed(draft: Draft, kind: MessageKind) -> &'static [P] {
             P::GroupOrder,
             P::NewGroupRequest,
         ],
-        (_, Kind::SubscribeOk) => &[P::Expires, P::LargestObject],
+        (_, Kind::SubscribeOk) | (Draft::D16, Kind::RequestOk) => &[P::Expires, P::LargestObject],
         (_, Kind::Publish) => &[P::AuthorizationToken, P::Expires, P::LargestObject, P::Forward],
-        (Draft::D16, Kind::RequestOk) => &[P::Expires, P::LargestObject],
         (Draft::D16, Kind::PublishOk) | (Draft::D18, Kind::RequestOk) => &[
             P::ObjectDeliveryTimeout,
             P::Expires,
@@ -322,25 +315,22 @@ fn allowed_18(kind: MessageKind) -> &'static [P] {
 fn parameters_of(draft: Draft, kind: MessageKind) -> BoxedStrategy<Parameters> {
     use MessageKind as Kind;
     let allowed = allowed(draft, kind);
-    let priority = Fixed { priority: true, ..Fixed::default() };
-    let answer = Fixed { order: true, expires: true, ..Fixed::default() };
     match (draft, kind) {
         (Draft::D14, Kind::Subscribe | Kind::TrackStatus) => {
-            fixed(allowed, Fixed { forward: true, filter: true, ..priority })
+            fixed(allowed, &[P::SubscriberPriority, P::Forward, P::SubscriptionFilter])
         }
-        (Draft::D14, Kind::Fetch) => fixed(allowed, priority),
-        (Draft::D14, Kind::PublishOk) => {
-            fixed(allowed, Fixed { forward: true, filter: true, order: true, ..priority })
+        (Draft::D14, Kind::Fetch) => fixed(allowed, &[P::SubscriberPriority]),
+        (Draft::D14, Kind::PublishOk) => fixed(
+            allowed,
+            &[P::SubscriberPriority, P::Forward, P::SubscriptionFilter, P::GroupOrder],
+        ),
+        (Draft::D14, Kind::SubscribeOk | Kind::TrackStatusOk) => {
+            fixed(allowed, &[P::GroupOrder, P::Expires])
         }
-        (Draft::D14, Kind::SubscribeOk | Kind::TrackStatusOk) => fixed(allowed, answer),
-        (Draft::D14, Kind::Publish) => {
-            fixed(allowed, Fixed { order: true, forward: true, ..Fixed::default() })
-        }
+        (Draft::D14, Kind::Publish) => fixed(allowed, &[P::GroupOrder, P::Forward]),
         (Draft::D14, Kind::RequestUpdate) => {
-            let fields = Fixed { forward: true, ..priority };
-            (fixed(allowed, fields), absolute_filter(draft))
+            (fixed(allowed, &[P::SubscriberPriority, P::Forward]), absolute_filter(draft))
                 .prop_map(|(mut p, filter)| {
-                    p.group_order = None;
                     p.subscription_filter = Some(filter);
                     p
                 })
@@ -357,7 +347,7 @@ fn parameters_of(draft: Draft, kind: MessageKind) -> BoxedStrategy<Parameters> {
 pub(crate) fn message(draft: Draft, kind: MessageKind) -> BoxedStrategy<Message> {
     use MessageKind as Kind;
     let int = || int(draft);
-    let fewest = if draft == Draft::D18 { 0 } else { 1 };
+    let fewest = usize::from(draft != Draft::D18);
     let fewest_in_prefix = usize::from(draft == Draft::D14);
     let p = parameters_of(draft, kind);
     let answered = match kind {

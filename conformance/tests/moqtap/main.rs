@@ -5,16 +5,17 @@
 //!
 //! | Draft | Case | moqtap-codec 0.9 | Here | The text |
 //! |---|---|---|---|---|
-//! | 16 | property or option type above 2^62 - 1, by differences | refused | read | only "greater than 2^64 - 1" closes |
-//! | 18 | Object IDs above 2^62 - 1 in a subgroup or fetch | refused | read | "greater than 2^64 - 1" |
-//! | 14 | a filter's end group before its start | refused | read | INVALID_RANGE answers the request |
-//! | 16 | first fetch object without a priority | read, priority unknown | refused | "a flag that references fields in the prior Object" |
-//! | 16 | prior subgroup or priority after a range only | read where it can be | refused | the same |
-//! | 16, 18 | DEFAULT_PUBLISHER_PRIORITY above 255 | read | refused | "invalid", with no consequence named |
-//! | 18 | prior subgroup after a datagram object | the last one there was | refused | a datagram has no Subgroup ID; it says no more |
-//! | 14 | MOQT_IMPLEMENTATION | by number only | 0x05 of a server, 0x07 of both | 0x05, which AUTHORITY has too |
-//! | 16 | a parameter not for its message | read | ignored | "it MUST be ignored" |
-//! | 16, 18 | status beside properties in a subgroup or datagram | read, reported apart | refused | "MUST close the session" |
+//! | 16 | property type above 2^62 - 1, by differences | refused | read | only "greater than 2^64 - 1" closes |
+//! | 18 | Object ID above 2^62 - 1 | refused | read | only "greater than 2^64 - 1" closes |
+//! | 14 | a filter's end before its start | refused | read | INVALID_RANGE answers the request |
+//! | all | a FETCH's end before its start | refused | read | the same |
+//! | 16 | first fetch object without a priority | read, priority unknown | refused | "uses a flag that references fields in the prior Object" |
+//! | 16 | prior subgroup after a range only | 0 | refused | a range has none |
+//! | 16, 18 | after an End of Range's IDs | an Object Payload Length | nothing | names the fields present, and not this one; implementations agree (moq-transport issue 1861) |
+//! | 18 | prior subgroup after a datagram | that of the object before | refused | a datagram has none; says no more |
+//! | 16, 18 | DEFAULT_PUBLISHER_PRIORITY above 255 | read | refused | "invalid", without a consequence |
+//! | 16 | a parameter that is not for its message | kept | ignored | "MUST be ignored" |
+//! | 16, 18 | properties beside a status | read, and reported | refused | "MUST close the session" |
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -26,6 +27,7 @@
 mod d14;
 mod d16;
 mod d18;
+mod disagreements;
 mod fetches;
 #[path = "../generate/mod.rs"]
 mod generate;

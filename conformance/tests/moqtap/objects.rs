@@ -166,7 +166,9 @@ proptest! {
         for (draft, (header, objects)) in [(Draft::D14, d14), (Draft::D16, d16), (Draft::D18, d18)] {
             let ours = write_subgroup(draft, &header, &objects);
             prop_assert_eq!(&read_subgroup(draft, &ours), &(header, objects.clone()));
-            objects.iter().for_each(|object| check_properties(draft, &object.properties));
+            for object in &objects {
+                check_properties(draft, &object.properties);
+            }
             let bytes = match draft {
                 Draft::D14 => subgroup_14(&header, &objects, &ours)?,
                 Draft::D16 => subgroup!(draft, draft16, &header, &objects, &ours),

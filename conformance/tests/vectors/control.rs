@@ -212,5 +212,5 @@ fn name(vector: &Vector) -> &'static str {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x} ")).collect()
+    format!("{bytes:02x?}")
 }

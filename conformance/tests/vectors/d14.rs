@@ -95,6 +95,11 @@ fn session(v: &mut Vectors) {
         "15 0002 43e8 ; Type, Length, Request ID: 1000",
         Message::MaxRequestId(MaxRequestId { max_request_id: 1000 }),
     );
+    v.read_only(
+        "MAX_REQUEST_ID with integers longer than they need be",
+        "c000000000000015 0004 800003e8 ; Type in eight bytes, Length, Request ID in four",
+        Message::MaxRequestId(MaxRequestId { max_request_id: 1000 }),
+    );
     v.both(
         "REQUESTS_BLOCKED",
         "1a 0001 3f ; Type, Length, Maximum Request ID: 63",

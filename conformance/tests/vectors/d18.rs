@@ -44,6 +44,11 @@ fn session(v: &mut Vectors) {
             options.implementation = Some(text("us/1"));
         }),
     );
+    v.read_only(
+        "SETUP with a type in nine bytes",
+        "ff0000000000002f00 0000 ; Type, Length",
+        setup(&[], |_| {}),
+    );
     v.both("SETUP without options", "af00 0000 ; Type, Length", setup(&[], |_| {}));
     v.read_only(
         "SETUP with GREASE, and 0x02, which was MAX_REQUEST_ID",

@@ -1,7 +1,7 @@
 //! Fetch streams that a draft says to close the session for.
 
 use moqt_engine::model::{GroupOrder, Location, ObjectStatus, SessionError};
-use moqt_engine::wire::{Dialect, Fault, FetchObject, FetchWriter, Properties};
+use moqt_engine::wire::{Dialect, Fault, FetchObject, FetchWriter, Ints, Properties};
 
 use super::fetch::read;
 use super::{D14, D16, D18, hex};
@@ -38,7 +38,7 @@ fn the_first_object_refers_to_none() {
         for flags in 0_u8..0x80 {
             let bit = |mask: u8| flags & mask != 0;
             let subgroup = if bit(0x40) { 0 } else { flags & 0x03 };
-            let mut text = format!("{}", int(dialect, flags));
+            let mut text = int(dialect, flags);
             text += if bit(0x08) { " 05" } else { "" };
             text += if subgroup == 3 { " 07" } else { "" };
             text += if bit(0x04) { " 02" } else { "" };
@@ -56,9 +56,12 @@ fn the_first_object_refers_to_none() {
     }
 }
 
-fn int(dialect: &Dialect, value: u8) -> String {
-    let (bytes, len) = dialect.ints.encode(value.into()).unwrap();
-    bytes[..len].iter().map(|byte| format!("{byte:02x}")).collect()
+/// Flags below 128, in hexadecimal.
+fn int(dialect: &Dialect, flags: u8) -> String {
+    match dialect.ints {
+        Ints::Quic if flags >= 0x40 => format!("40{flags:02x}"),
+        _ => format!("{flags:02x}"),
+    }
 }
 
 /// Draft 18: "If there was no prior Object, using a flag that references the prior Subgroup ID is
