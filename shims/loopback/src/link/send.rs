@@ -1,0 +1,279 @@
+//! From a peer onto its path.
+
+use bytes::Bytes;
+use moqt_engine::{Send, Timestamp};
+
+use super::{Link, Path, State, World};
+use crate::agenda::{Frame, Happening};
+use crate::peer::Peer;
+use crate::raw::StreamId;
+use crate::side::Side;
+
+/// What a sender is asked for at a time where bandwidth is bounded.
+const PACKET: usize = 1200;
+
+/// What was taken of a stream.
+struct Taken {
+    stream: StreamId,
+    pieces: Vec<Bytes>,
+    fin: bool,
+    /// There is more, for which there was no room.
+    parked: bool,
+}
+
+impl Link {
+    /// Takes one thing to send from a peer, if the path has room. Whether anything was there.
+    pub(super) fn pump(&mut self, world: &mut World, side: Side) -> bool {
+        let now = world.now;
+        let end = self.ends.get_mut(side);
+        if end.state != State::Open || now < end.out.moves_from {
+            return false;
+        }
+        if end.out.free_at > nanos(now) {
+            if !end.out.awaits_room {
+                end.out.awaits_room = true;
+                world.agenda.add(ceil(end.out.free_at), end.id, Happening::Room);
+            }
+            return false;
+        }
+        let raw_stream = match &mut end.peer {
+            Peer::Engine(_) => None,
+            Peer::Raw(raw) => {
+                if let Some(data) = raw.datagrams_out.pop_front() {
+                    self.send_datagram(world, side, data);
+                    return true;
+                }
+                match raw.ready.front() {
+                    Some(stream) => Some(*stream),
+                    None => return false,
+                }
+            }
+        };
+        let taken = match raw_stream {
+            Some(stream) => self.take_raw(side, stream),
+            None => match self.take_engine(world, side) {
+                Some(taken) => taken,
+                None => return false,
+            },
+        };
+        if let Some(taken) = taken {
+            self.send_pieces(world, side, taken);
+        }
+        true
+    }
+
+    /// Takes what an engine has to send: `None` if that is nothing, `Some(None)` if it is
+    /// nothing of a stream.
+    fn take_engine(&mut self, world: &mut World, side: Side) -> Option<Option<Taken>> {
+        let now = world.now;
+        let packet = self.packet(side);
+        let end = self.ends.get_mut(side);
+        let credit = end.out.credit;
+        let Peer::Engine(engine) = &mut end.peer else { return None };
+        match engine.poll_send(now)? {
+            Send::Datagram(datagram) => {
+                if now < end.out.datagrams_from {
+                    datagram.blocked();
+                    end.out.datagrams_parked = true;
+                    return Some(None);
+                }
+                // Two parts are one datagram only in one place: this is the one copy here.
+                let data = datagram.parts().concat();
+                if end.out.config.datagrams.max_size.is_none_or(|max| data.len() > max) {
+                    datagram.too_large();
+                    return Some(None);
+                }
+                datagram.sent();
+                self.send_datagram(world, side, data.into());
+                Some(None)
+            }
+            Send::Stream(mut send) => {
+                let id = end.keys.get(&send.stream()).copied();
+                let (chunks, fin) = send.offer();
+                let total: usize = chunks.iter().map(Bytes::len).sum();
+                let half = id.and_then(|id| self.streams.get(&id)).map(|s| s.halves.get(side));
+                let (Some(id), Some(half)) = (id, half) else {
+                    // It was reset from outside: it goes nowhere.
+                    send.written(total);
+                    return Some(None);
+                };
+                let room = room(packet, half.credit.min(credit));
+                let pieces = front(chunks, room);
+                send.written(total.min(room));
+                let parked = room < total;
+                Some(Some(Taken { stream: id, pieces, fin: fin && !parked, parked }))
+            }
+        }
+    }
+
+    fn take_raw(&mut self, side: Side, stream: StreamId) -> Option<Taken> {
+        let packet = self.packet(side);
+        let credit = self.ends.get(side).out.credit;
+        let half_credit = self.streams.get(&stream).map(|s| s.halves.get(side).credit);
+        let raw = self.raw_mut(side)?;
+        // A stream that was reset from outside goes nowhere.
+        let room = half_credit.map_or(usize::MAX, |half| room(packet, half.min(credit)));
+        let taken = raw.take(stream, room);
+        half_credit?;
+        let (pieces, fin, parked) = (taken.pieces, taken.fin, taken.more);
+        Some(Taken { stream, pieces, fin, parked })
+    }
+
+    fn packet(&self, side: Side) -> usize {
+        if self.ends.get(side).out.config.bandwidth.is_some() { PACKET } else { usize::MAX }
+    }
+
+    /// Puts what was taken of a stream on the path, cut as configured.
+    fn send_pieces(&mut self, world: &mut World, side: Side, taken: Taken) {
+        let Taken { stream: id, pieces, fin, parked } = taken;
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let half = stream.halves.get_mut(side);
+        let end = self.ends.get_mut(side);
+        let total: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        half.credit = half.credit.saturating_sub(total);
+        end.out.credit = end.out.credit.saturating_sub(total);
+        if parked {
+            if half.credit == 0 {
+                half.parked = true;
+            } else if end.out.credit == 0 {
+                end.out.parked_for_credit.push(id);
+            } else {
+                end.out.parked_for_room.push(id);
+            }
+        }
+        let to = self.ends.get(side.other()).id;
+        let out = &mut self.ends.get_mut(side).out;
+        let chunking = out.config.chunking;
+        let mut departs = |out: &mut Path, data: Bytes, fin: bool| {
+            out.in_flight += data.len();
+            let departure = out.occupy(world.now, data.len());
+            half.last_arrival = out.arrival(departure).max(half.last_arrival);
+            let frame = Frame::Data { stream: id, data, fin };
+            world.agenda.add(half.last_arrival, to, Happening::Arrival(frame));
+        };
+        let fin_joins = fin && total > 0 && chunking.joins_fin(&mut out.cuts);
+        let mut left: usize = pieces.iter().map(Bytes::len).sum();
+        for mut piece in pieces {
+            while !piece.is_empty() {
+                let data = piece.split_to(chunking.cut(&mut out.cuts, piece.len()));
+                left -= data.len();
+                departs(out, data, fin_joins && left == 0);
+            }
+        }
+        if fin && !fin_joins {
+            departs(out, Bytes::new(), true);
+        }
+    }
+
+    fn send_datagram(&mut self, world: &mut World, side: Side, data: Bytes) {
+        let to = self.ends.get(side.other()).id;
+        let end = self.ends.get_mut(side);
+        let out = &mut end.out;
+        let config = out.config.datagrams;
+        if config.max_size.is_none_or(|max| data.len() > max) {
+            return;
+        }
+        let departure = out.occupy(world.now, data.len());
+        let copies = 1 + usize::from(out.datagrams.happens(config.duplication));
+        for _ in 0..copies {
+            let mut at = out.arrival(departure);
+            if out.datagrams.happens(config.reordering) {
+                at = at.saturating_add(out.datagrams.duration(config.reordering_delay));
+            }
+            if out.datagrams.happens(config.loss) {
+                world.trace.note(world.now, end.id, format_args!("datagram lost"), &data);
+                continue;
+            }
+            world.agenda.add(at, to, Happening::Arrival(Frame::Datagram(data.clone())));
+        }
+    }
+
+    /// Sends something of the transport's own. It takes no bandwidth.
+    pub(super) fn send_frame(&mut self, world: &mut World, side: Side, frame: Frame) {
+        let to = self.ends.get(side.other()).id;
+        let at = self.ends.get_mut(side).out.arrival(world.now);
+        world.agenda.add(at, to, Happening::Arrival(frame));
+    }
+
+    /// The peer at this side resets what it sends on a stream.
+    pub(crate) fn reset(&mut self, world: &mut World, side: Side, id: StreamId, code: u64) {
+        let to = self.ends.get(side.other()).id;
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if !id.sends(side) {
+            return;
+        }
+        let last_arrival = stream.halves.get(side).last_arrival;
+        let out = &mut self.ends.get_mut(side).out;
+        let mut at = out.arrival(world.now);
+        if out.config.reset == crate::ResetDelivery::AfterData {
+            at = at.max(last_arrival);
+        }
+        let frame = Frame::Reset { stream: id, code };
+        world.agenda.add(at, to, Happening::Arrival(frame));
+    }
+
+    /// The peer at this side wants no more of a stream.
+    pub(crate) fn stop(&mut self, world: &mut World, side: Side, id: StreamId, code: u64) {
+        if !id.sends(side.other()) {
+            return;
+        }
+        self.discard(world, side, id);
+        if self.streams.contains_key(&id) {
+            self.send_frame(world, side, Frame::Stop { stream: id, code });
+        }
+    }
+
+    /// There is room on the path again.
+    pub(crate) fn on_room(&mut self, world: &mut World, side: Side) {
+        let out = &mut self.ends.get_mut(side).out;
+        out.awaits_room = false;
+        let parked = core::mem::take(&mut out.parked_for_room);
+        self.unpark(world.now, side, parked);
+        self.settle(world, side);
+    }
+
+    pub(super) fn unpark(&mut self, now: Timestamp, side: Side, parked: Vec<StreamId>) {
+        for id in parked {
+            let handle = self.handle(side, id);
+            self.ends.get_mut(side).peer.writable(now, handle);
+        }
+    }
+}
+
+impl Path {
+    /// Occupies the path with this many bytes; tells when the last of them has left.
+    fn occupy(&mut self, now: Timestamp, bytes: usize) -> Timestamp {
+        let Some(bandwidth) = self.config.bandwidth else { return now };
+        let takes = bytes as u128 * 1_000_000_000 / u128::from(bandwidth.max(1));
+        self.free_at = self.free_at.max(nanos(now)) + takes;
+        ceil(self.free_at)
+    }
+}
+
+fn nanos(at: Timestamp) -> u128 {
+    u128::from(at.as_micros()) * 1000
+}
+
+/// The first microsecond that is not before.
+fn ceil(nanos: u128) -> Timestamp {
+    Timestamp::from_micros(u64::try_from(nanos.div_ceil(1000)).unwrap_or(u64::MAX))
+}
+
+fn room(packet: usize, credit: u64) -> usize {
+    packet.min(usize::try_from(credit).unwrap_or(usize::MAX))
+}
+
+/// The first `len` bytes, without copying any.
+fn front(chunks: &[Bytes], len: usize) -> Vec<Bytes> {
+    let mut left = len;
+    let mut pieces = Vec::with_capacity(chunks.len());
+    for chunk in chunks {
+        let take = left.min(chunk.len());
+        if take == 0 {
+            break;
+        }
+        pieces.push(chunk.slice(..take));
+        left -= take;
+    }
+    pieces
+}
