@@ -223,49 +223,29 @@ impl fmt::Display for NameError {
 
 impl core::error::Error for NameError {}
 
-/// Collects fields, and then perhaps a name, into one buffer.
+/// Collects fields, so that a namespace takes one allocation of just its size.
 #[derive(Default)]
 pub(crate) struct NameBuilder {
-    data: Vec<u8>,
+    data: SmallVec<[u8; 128]>,
     ends: SmallVec<[u16; 8]>,
 }
 
 impl NameBuilder {
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self { data: Vec::with_capacity(bytes), ends: SmallVec::new() }
-    }
-
     /// Empty fields pass: draft 14 allows them.
     pub(crate) fn push_field(&mut self, field: &[u8]) -> Result<(), NameError> {
         if self.ends.len() >= MAX_NAMESPACE_FIELDS {
             return Err(NameError::TooManyFields);
         }
-        self.extend(field)?;
+        if self.data.len().saturating_add(field.len()) > MAX_FULL_TRACK_NAME_LEN {
+            return Err(NameError::TooLong);
+        }
+        self.data.extend_from_slice(field);
         self.ends.push(u16_len(self.data.len()));
         Ok(())
     }
 
     pub(crate) fn into_namespace(self) -> TrackNamespace {
-        TrackNamespace { data: self.data.into(), ends: self.ends }
-    }
-
-    /// The name shares the namespace's allocation.
-    pub(crate) fn into_track_name(mut self, name: &[u8]) -> Result<FullTrackName, NameError> {
-        let split = self.data.len();
-        self.extend(name)?;
-        let data = Bytes::from(self.data);
-        Ok(FullTrackName {
-            name: data.slice(split..),
-            namespace: TrackNamespace { data: data.slice(..split), ends: self.ends },
-        })
-    }
-
-    fn extend(&mut self, bytes: &[u8]) -> Result<(), NameError> {
-        if self.data.len().saturating_add(bytes.len()) > MAX_FULL_TRACK_NAME_LEN {
-            return Err(NameError::TooLong);
-        }
-        self.data.extend_from_slice(bytes);
-        Ok(())
+        TrackNamespace { data: Bytes::copy_from_slice(&self.data), ends: self.ends }
     }
 }
 

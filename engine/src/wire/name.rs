@@ -1,3 +1,5 @@
+use bytes::Bytes;
+
 use super::{DecodeError, Dialect, EncodeError, Fault, Reader, Writer};
 use crate::model::{
     FullTrackName, MAX_FULL_TRACK_NAME_LEN, MAX_NAMESPACE_FIELDS, NameBuilder, NameError,
@@ -21,9 +23,10 @@ pub(super) fn read_track_name(
     dialect: &Dialect,
     min_fields: usize,
 ) -> Result<FullTrackName, DecodeError> {
-    let fields = read_fields(reader, dialect, min_fields)?;
+    let namespace = read_namespace(reader, dialect, min_fields)?;
     let name = reader.prefixed(MAX_FULL_TRACK_NAME_LEN, NAME)?;
-    fields.into_track_name(name).map_err(|error| reader.fault(Fault::Name(error), NAME))
+    FullTrackName::new(namespace, Bytes::copy_from_slice(name))
+        .map_err(|error| reader.fault(Fault::Name(error), NAME))
 }
 
 pub(super) fn write_namespace(
@@ -65,7 +68,7 @@ fn read_fields(
         .ok()
         .filter(|count| (min_fields..=MAX_NAMESPACE_FIELDS).contains(count))
         .ok_or_else(|| reader.fault(Fault::OutOfRange(count), NAMESPACE))?;
-    let mut builder = NameBuilder::with_capacity(64);
+    let mut builder = NameBuilder::default();
     for _ in 0..count {
         let field = reader.prefixed(MAX_FULL_TRACK_NAME_LEN, NAMESPACE)?;
         if field.is_empty() && !dialect.empty_namespace_fields {
