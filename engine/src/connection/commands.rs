@@ -480,9 +480,9 @@ impl MoqtConnection {
             self.timers.clear(deadline, Timer::Answer(key));
         }
         if let Some(stream) = request.stream {
-            let code = self.dialect.reset_code(StreamResetCode::Cancelled);
+            // Not stopped: that would cancel the request, and it could overtake the last word.
             self.streams.finish(stream);
-            self.streams.stop(stream, code);
+            self.streams.ignore(stream);
         }
         match request.body {
             Body::Subscriber(subscriber) => self.release_subscriber(key, subscriber),

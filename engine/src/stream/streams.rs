@@ -209,6 +209,16 @@ impl Streams {
         }
     }
 
+    /// Leaves it to the peer to end its side; what still comes in is dropped.
+    pub(crate) fn ignore(&mut self, key: StreamKey) {
+        let Some(half) = self.recv_mut(key) else { return };
+        if half.fin || half.reset.is_some() {
+            return self.drop_recv(key);
+        }
+        half.kind = RecvKind::Discard;
+        half.buffer.clear();
+    }
+
     /// Nothing more will be read from the stream.
     pub(crate) fn drop_recv(&mut self, key: StreamKey) {
         let Some(half) = self.table.get_mut(key).and_then(|stream| stream.recv.take()) else {
