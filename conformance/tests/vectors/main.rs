@@ -20,6 +20,7 @@ mod parameters;
 mod refused;
 mod subgroups;
 mod types;
+mod written;
 
 use bytes::Bytes;
 use moqt_conformance::bytes as hex;

@@ -147,18 +147,38 @@ pub(super) fn write_track_properties(
     dialect: &Dialect,
     properties: &TrackProperties,
 ) -> Result<(), EncodeError> {
-    let list: Vec<&Property> = properties.iter().collect();
+    let mut list: Vec<&Property> = properties.iter().collect();
+    if dialect.zero_delivery_timeout_closes {
+        // A timeout of 0 is none, which this draft says by leaving it out.
+        let none = Property::int(property_type::OBJECT_DELIVERY_TIMEOUT, 0);
+        list.retain(|property| **property != none);
+    }
+    for property in &list {
+        if let PropertyValue::Int(value) = property.value
+            && !is_valid_track_property(dialect, property.key, value)
+        {
+            return Err(EncodeError::OutOfRange("Track Properties"));
+        }
+    }
     write_pairs(writer, dialect, &list)
 }
 
-/// The values that the drafts restrict.
 pub(super) fn check_track_property(
     reader: &Reader<'_>,
     dialect: &Dialect,
     key: u64,
     value: u64,
 ) -> Result<(), DecodeError> {
-    let valid = match key {
+    if is_valid_track_property(dialect, key, value) {
+        Ok(())
+    } else {
+        Err(reader.fault(Fault::OutOfRange(value), "Track Properties"))
+    }
+}
+
+/// The values that the drafts restrict.
+fn is_valid_track_property(dialect: &Dialect, key: u64, value: u64) -> bool {
+    match key {
         property_type::OBJECT_DELIVERY_TIMEOUT => {
             value > 0 || !dialect.zero_delivery_timeout_closes
         }
@@ -166,8 +186,7 @@ pub(super) fn check_track_property(
         property_type::DEFAULT_PUBLISHER_GROUP_ORDER => GroupOrder::from_code(value).is_some(),
         property_type::DYNAMIC_GROUPS => value <= 1,
         _ => true,
-    };
-    if valid { Ok(()) } else { Err(reader.fault(Fault::OutOfRange(value), "Track Properties")) }
+    }
 }
 
 fn write_pairs(
