@@ -109,6 +109,26 @@ fn fields_that_a_draft_needs() {
     assert_eq!(server, Err(EncodeError::Missing("Selected Version")));
 }
 
+/// Options and parameters that a draft does not have, or not in this message, are left out: the
+/// same request can be sent on any draft.
+#[test]
+fn what_a_draft_does_not_have() {
+    let credit = super::setup(&[], |options| options.max_request_id = Some(5));
+    assert_eq!(write(&D18, &credit).unwrap(), hex("af00 0000"));
+    assert_eq!(write(&D16, &credit).unwrap(), hex("20 0003 01 02 05"));
+    let timeouts = subscribe(parameters(|p| {
+        p.rendezvous_timeout = Some(1);
+        p.subgroup_delivery_timeout = Some(2);
+        // For a FETCH, an answer and a REQUEST_UPDATE.
+        p.fill_timeout = Some(3);
+        p.expires = Some(4);
+        p.track_namespace_prefix = Some("a".parse().unwrap());
+    }));
+    assert_eq!(write(&D16, &timeouts).unwrap(), hex("03 0007 00 01 01 'n' 01 't' 00"));
+    let written = hex("03 000b 00 01 01 'n' 01 't' 02 04 01 02 02");
+    assert_eq!(write(&D18, &timeouts).unwrap(), written);
+}
+
 /// Fixed fields of draft 14 that are absent get the defaults of later drafts.
 #[test]
 fn defaults_of_draft_14() {
