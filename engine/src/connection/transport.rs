@@ -197,10 +197,16 @@ impl MoqtConnection {
                     SessionError::ControlMessageTimeout,
                     "the peer's SETUP did not come in time".into(),
                 ),
-                Timer::ControlMessage(_) => self.close_local(
-                    SessionError::ControlMessageTimeout,
-                    "a control message was left incomplete".into(),
-                ),
+                Timer::ControlMessage(stream) => {
+                    // If not, its request is over, and nobody reads it any more.
+                    let half = self.streams.recv_mut(stream);
+                    if half.is_some_and(|half| half.reads_messages()) {
+                        self.close_local(
+                            SessionError::ControlMessageTimeout,
+                            "a control message was left incomplete".into(),
+                        );
+                    }
+                }
                 Timer::Answer(request) => {
                     self.fail_request(request, RequestErrorCode::Timeout, "no answer in time");
                 }

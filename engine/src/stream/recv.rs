@@ -67,6 +67,11 @@ impl RecvHalf {
         Self { kind, buffer: RecvBuffer::default(), fin: false, reset: None, window_closed: false }
     }
 
+    /// Whether it carries control messages that somebody waits for.
+    pub(crate) fn reads_messages(&self) -> bool {
+        matches!(self.kind, RecvKind::Control(_) | RecvKind::Request(_))
+    }
+
     /// Whether its unread bytes count against the session's data window.
     pub(crate) fn is_data(&self) -> bool {
         matches!(self.kind, RecvKind::Subgroup(_) | RecvKind::AwaitingAlias(_))
