@@ -309,7 +309,8 @@ impl Link {
         if let Some(key) = key {
             end.keys.insert(key, id);
         }
-        let mut stream = Stream { halves: Sides { client: Half::default(), server: Half::default() } };
+        let mut stream =
+            Stream { halves: Sides { client: Half::default(), server: Half::default() } };
         for at in Side::BOTH {
             let half = stream.halves.get_mut(at);
             half.over = !id.sends(at.other());

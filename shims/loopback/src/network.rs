@@ -4,8 +4,7 @@ use core::fmt;
 use core::ops::Range;
 use core::time::Duration;
 
-use bytes::Bytes;
-use moqt_engine::{Dir, Event, MoqtConnection, Read, Role, StreamKey, Timestamp};
+use moqt_engine::{Event, MoqtConnection, Read, Role, StreamKey, Timestamp};
 
 use crate::agenda::Happening;
 use crate::config::LinkConfig;
@@ -14,6 +13,7 @@ use crate::link::{Link, Load, World};
 use crate::peer::Peer;
 use crate::raw::{RawPeer, StreamId};
 use crate::rng::Rng;
+use crate::script::Script;
 use crate::side::Side;
 
 /// One end of a link. Means nothing to another network.
@@ -105,12 +105,7 @@ impl Network {
         }
     }
 
-    fn link(
-        &mut self,
-        client: Peer,
-        server: Peer,
-        config: LinkConfig,
-    ) -> (EndpointId, EndpointId) {
+    fn link(&mut self, client: Peer, server: Peer, config: LinkConfig) -> (EndpointId, EndpointId) {
         let number = self.links.len();
         let [from, to] = Side::BOTH.map(|side| EndpointId { link: number, side });
         let mut link = Link::new(self.seed, number as u64, [from, to], [client, server], config);
@@ -319,7 +314,20 @@ impl Network {
 
     /// A scripted peer, to let it send.
     pub fn script(&mut self, at: RawId) -> Script<'_> {
-        Script { network: self, at: at.0 }
+        Script::new(self, at.0)
+    }
+
+    /// Does something at an end of a link, and what the contract asks for afterwards.
+    pub(crate) fn act<R>(
+        &mut self,
+        at: EndpointId,
+        act: impl FnOnce(&mut Link, &mut World, Side) -> Option<R>,
+    ) -> Option<R> {
+        let Self { links, world, .. } = self;
+        let link = links.get_mut(at.link)?;
+        let result = act(link, world, at.side);
+        link.settle(world, at.side);
+        result
     }
 
     /// What a scripted peer calls a stream of the connection it is linked with, or what the
@@ -357,94 +365,5 @@ impl Network {
     /// The lines kept so far.
     pub fn take_log(&mut self) -> Vec<String> {
         self.world.trace.take_log()
-    }
-}
-
-/// Lets a scripted peer send, from [`Network::script`].
-///
-/// Its transport keeps QUIC's rules: streams are limited, windows hold what it sends back, and
-/// nothing is sent on a stream that has ended. What it sends may break any rule of MoQT. Calls
-/// that have no meaning for a stream are ignored.
-#[derive(Debug)]
-pub struct Script<'a> {
-    network: &'a mut Network,
-    at: EndpointId,
-}
-
-impl Script<'_> {
-    /// Opens a stream; `None` if the transport has none left, or is not ready yet.
-    pub fn open(&mut self, dir: Dir) -> Option<StreamId> {
-        self.act(|link, _, side| {
-            if !link.may_open(side, dir) {
-                return None;
-            }
-            let id = link.open(side, dir, None);
-            let raw = link.raw_mut(side)?;
-            raw.known(id);
-            raw.sending.entry(id).or_default();
-            Some(id)
-        })
-    }
-
-    /// Sends bytes on a stream.
-    pub fn send(&mut self, stream: StreamId, bytes: impl Into<Bytes>) {
-        self.queue(stream, Some(bytes.into()), false);
-    }
-
-    /// Finishes a stream.
-    pub fn finish(&mut self, stream: StreamId) {
-        self.queue(stream, None, true);
-    }
-
-    fn queue(&mut self, stream: StreamId, data: Option<Bytes>, fin: bool) {
-        self.act(|link, _, side| {
-            link.raw_mut(side)?.queue(stream, data, fin);
-            Some(())
-        });
-    }
-
-    /// Resets a stream; what has not been delivered need not be.
-    pub fn reset(&mut self, stream: StreamId, code: u64) {
-        self.act(|link, world, side| {
-            link.raw_mut(side)?.sending.remove(&stream)?;
-            link.reset(world, side, stream, code);
-            Some(())
-        });
-    }
-
-    /// Asks the other end to stop sending on a stream.
-    pub fn stop_sending(&mut self, stream: StreamId, code: u64) {
-        self.act(|link, world, side| {
-            link.stop(world, side, stream, code);
-            Some(())
-        });
-    }
-
-    /// Sends a datagram, unless it is too large for the path.
-    pub fn datagram(&mut self, bytes: impl Into<Bytes>) {
-        let bytes = bytes.into();
-        self.act(|link, _, side| {
-            link.raw_mut(side)?.datagrams_out.push_back(bytes);
-            Some(())
-        });
-    }
-
-    /// Closes the session.
-    pub fn close(&mut self, code: u64, reason: &str) {
-        self.act(|link, world, side| {
-            link.close(world, side, code, reason.into());
-            Some(())
-        });
-    }
-
-    fn act<R>(
-        &mut self,
-        act: impl FnOnce(&mut Link, &mut World, Side) -> Option<R>,
-    ) -> Option<R> {
-        let Network { links, world, .. } = &mut *self.network;
-        let link = links.get_mut(self.at.link)?;
-        let result = act(link, world, self.at.side);
-        link.settle(world, self.at.side);
-        result
     }
 }

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use moqt_engine::model::{FullTrackName, Parameters};
+use bytes::Bytes;
+use moqt_engine::model::{FullTrackName, Message, Parameters, Setup, SetupOptions};
+use moqt_engine::wire::{EncodeError, encode_message};
 use moqt_engine::{
-    Accept, Config, Draft, Event, IncomingRequest, MoqtConnection, RequestKey, Role, Transport,
+    Accept, CloseReason, Config, Dir, Draft, Event, IncomingRequest, MoqtConnection, RequestKey,
+    Role, Transport,
 };
 
 use crate::config::LinkConfig;
-use crate::network::{EndpointId, Network};
+use crate::network::{EndpointId, Network, RawId};
+use crate::raw::StreamId;
 use crate::record::Record;
+use crate::side::Side;
 
 /// A client and a server on one link.
 #[derive(Debug)]
@@ -89,5 +94,91 @@ impl Pair {
                 return record;
             }
         }
+    }
+}
+
+/// A connection and a scripted peer on one link, to see what the one makes of the other.
+#[derive(Debug)]
+pub struct RawPair {
+    /// The network that has nothing else in it.
+    pub network: Network,
+    /// The connection's end.
+    pub engine: EndpointId,
+    /// The scripted peer.
+    pub peer: RawId,
+    /// The stream that the peer's control messages go on.
+    pub control: StreamId,
+    draft: Draft,
+}
+
+impl RawPair {
+    /// A session that the peer has set up as it should. `role` is the connection's.
+    pub fn new(draft: Draft, role: Role, seed: u64) -> Self {
+        let mut pair = Self::before_setup(draft, role, seed);
+        let mut options = SetupOptions::default();
+        options.max_request_id = Some(1000);
+        let versions = draft.setup_version().into_iter().collect();
+        let setup = Setup { versions, options };
+        let mut bytes = Vec::new();
+        let encoded = match role {
+            Role::Client => draft.dialect().encode_server_setup(&setup, &mut bytes),
+            Role::Server => encode_message(draft.dialect(), &Message::Setup(setup), &mut bytes),
+        };
+        debug_assert!(encoded.is_ok(), "a plain SETUP");
+        pair.network.script(pair.peer).send(pair.control, bytes);
+        pair.network.run_until_idle();
+        pair
+    }
+
+    /// The transport's handshake is complete, and the connection has sent what it sends of
+    /// itself. The peer has sent nothing; it has opened its control stream if that is for it
+    /// to do.
+    pub fn before_setup(draft: Draft, role: Role, seed: u64) -> Self {
+        let mut network = Network::new(seed);
+        let config = Arc::new(Config::default());
+        let connection = MoqtConnection::new(role, draft, Transport::Quic, config, network.now());
+        let (engine, peer) = network.connect_raw(connection, LinkConfig::default());
+        network.run_until_idle();
+        let peer_side = match role {
+            Role::Client => Side::Server,
+            Role::Server => Side::Client,
+        };
+        // Either each end opens a stream for its own messages, or the client one for both.
+        let (opener, dir) = if draft.dialect().answers_by_stream {
+            (peer_side, Dir::Uni)
+        } else {
+            (Side::Client, Dir::Bi)
+        };
+        if opener == peer_side {
+            network.script(peer).open(dir);
+        }
+        let control = StreamId::new(opener, dir, 0);
+        Self { network, engine, peer, control, draft }
+    }
+
+    /// Lets the peer send a message on a stream, and waits for what comes of it.
+    pub fn send_message(&mut self, stream: StreamId, message: &Message) -> Result<(), EncodeError> {
+        let mut bytes = Vec::new();
+        encode_message(self.draft.dialect(), message, &mut bytes)?;
+        self.network.script(self.peer).send(stream, bytes);
+        self.network.run_until_idle();
+        Ok(())
+    }
+
+    /// Lets the peer open a stream and send bytes on it, and waits for what comes of it.
+    pub fn send_on_new(&mut self, dir: Dir, bytes: impl Into<Bytes>) -> Option<StreamId> {
+        let mut script = self.network.script(self.peer);
+        let stream = script.open(dir)?;
+        script.send(stream, bytes);
+        self.network.run_until_idle();
+        Some(stream)
+    }
+
+    /// Why the connection considers the session over, if it does. Takes its events.
+    pub fn close_reason(&mut self) -> Option<CloseReason> {
+        self.network.take_events(self.engine).into_iter().find_map(|event| match event {
+            Event::Closed { reason } => Some(reason),
+            _ => None,
+        })
     }
 }

@@ -117,9 +117,10 @@ impl Trace {
     pub(crate) fn joined_hash(&self) -> u64 {
         let mut all = hasher();
         for (at, joined) in &self.joined {
-            let reading = joined.reading.values().fold(joined.read, |sum, reading| {
-                sum.wrapping_add(reading.finish())
-            });
+            let reading = joined
+                .reading
+                .values()
+                .fold(joined.read, |sum, reading| sum.wrapping_add(reading.finish()));
             let events = joined.events.finish();
             let _ = write!(HashWriter(&mut all), "{at} {events:x} {reading:x}");
         }

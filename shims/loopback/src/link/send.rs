@@ -6,11 +6,19 @@ use moqt_engine::{Send, Timestamp};
 use super::{Link, Path, State, World};
 use crate::agenda::{Frame, Happening};
 use crate::peer::Peer;
-use crate::raw::StreamId;
+use crate::raw::{RawTaken, StreamId};
 use crate::side::Side;
 
 /// What a sender is asked for at a time where bandwidth is bounded.
 const PACKET: usize = 1200;
+
+/// What a peer had to send.
+enum Turn {
+    Nothing,
+    /// Something that is dealt with already.
+    Done,
+    Stream(Taken),
+}
 
 /// What was taken of a stream.
 struct Taken {
@@ -24,99 +32,96 @@ struct Taken {
 impl Link {
     /// Takes one thing to send from a peer, if the path has room. Whether anything was there.
     pub(super) fn pump(&mut self, world: &mut World, side: Side) -> bool {
-        let now = world.now;
-        let end = self.ends.get_mut(side);
-        if end.state != State::Open || now < end.out.moves_from {
+        if !self.has_room(world, side) {
             return false;
         }
-        if end.out.free_at > nanos(now) {
-            if !end.out.awaits_room {
-                end.out.awaits_room = true;
-                world.agenda.add(ceil(end.out.free_at), end.id, Happening::Room);
-            }
-            return false;
-        }
-        let raw_stream = match &mut end.peer {
-            Peer::Engine(_) => None,
-            Peer::Raw(raw) => {
-                if let Some(data) = raw.datagrams_out.pop_front() {
-                    self.send_datagram(world, side, data);
-                    return true;
-                }
-                match raw.ready.front() {
-                    Some(stream) => Some(*stream),
-                    None => return false,
-                }
-            }
+        let turn = match &self.ends.get(side).peer {
+            Peer::Engine(_) => self.take_engine(world, side),
+            Peer::Raw(_) => self.take_raw(world, side),
         };
-        let taken = match raw_stream {
-            Some(stream) => self.take_raw(side, stream),
-            None => match self.take_engine(world, side) {
-                Some(taken) => taken,
-                None => return false,
-            },
-        };
-        if let Some(taken) = taken {
-            self.send_pieces(world, side, taken);
+        match turn {
+            Turn::Nothing => return false,
+            Turn::Done => {}
+            Turn::Stream(taken) => self.send_pieces(world, side, taken),
         }
         true
     }
 
-    /// Takes what an engine has to send: `None` if that is nothing, `Some(None)` if it is
-    /// nothing of a stream.
-    fn take_engine(&mut self, world: &mut World, side: Side) -> Option<Option<Taken>> {
-        let now = world.now;
+    fn has_room(&mut self, world: &mut World, side: Side) -> bool {
+        let end = self.ends.get_mut(side);
+        if end.state != State::Open || world.now < end.out.moves_from {
+            return false;
+        }
+        let is_free = end.out.free_at <= nanos(world.now);
+        if !is_free && !end.out.awaits_room {
+            end.out.awaits_room = true;
+            world.agenda.add(ceil(end.out.free_at), end.id, Happening::Room);
+        }
+        is_free
+    }
+
+    fn take_engine(&mut self, world: &mut World, side: Side) -> Turn {
         let packet = self.packet(side);
         let end = self.ends.get_mut(side);
-        let credit = end.out.credit;
-        let Peer::Engine(engine) = &mut end.peer else { return None };
-        match engine.poll_send(now)? {
-            Send::Datagram(datagram) => {
-                if now < end.out.datagrams_from {
+        let Peer::Engine(engine) = &mut end.peer else { return Turn::Nothing };
+        match engine.poll_send(world.now) {
+            None => Turn::Nothing,
+            Some(Send::Datagram(datagram)) => {
+                if world.now < end.out.datagrams_from {
                     datagram.blocked();
                     end.out.datagrams_parked = true;
-                    return Some(None);
+                    return Turn::Done;
                 }
                 // Two parts are one datagram only in one place: this is the one copy here.
                 let data = datagram.parts().concat();
                 if end.out.config.datagrams.max_size.is_none_or(|max| data.len() > max) {
                     datagram.too_large();
-                    return Some(None);
+                } else {
+                    datagram.sent();
+                    self.send_datagram(world, side, &data.into());
                 }
-                datagram.sent();
-                self.send_datagram(world, side, data.into());
-                Some(None)
+                Turn::Done
             }
-            Send::Stream(mut send) => {
+            Some(Send::Stream(mut send)) => {
                 let id = end.keys.get(&send.stream()).copied();
+                let stream = id.and_then(|id| Some((id, self.streams.get(&id)?)));
                 let (chunks, fin) = send.offer();
                 let total: usize = chunks.iter().map(Bytes::len).sum();
-                let half = id.and_then(|id| self.streams.get(&id)).map(|s| s.halves.get(side));
-                let (Some(id), Some(half)) = (id, half) else {
+                let Some((id, stream)) = stream else {
                     // It was reset from outside: it goes nowhere.
                     send.written(total);
-                    return Some(None);
+                    return Turn::Done;
                 };
-                let room = room(packet, half.credit.min(credit));
+                let credit = stream.halves.get(side).credit.min(end.out.credit);
+                let room = room(packet, credit);
                 let pieces = front(chunks, room);
                 send.written(total.min(room));
                 let parked = room < total;
-                Some(Some(Taken { stream: id, pieces, fin: fin && !parked, parked }))
+                Turn::Stream(Taken { stream: id, pieces, fin: fin && !parked, parked })
             }
         }
     }
 
-    fn take_raw(&mut self, side: Side, stream: StreamId) -> Option<Taken> {
+    fn take_raw(&mut self, world: &mut World, side: Side) -> Turn {
         let packet = self.packet(side);
-        let credit = self.ends.get(side).out.credit;
-        let half_credit = self.streams.get(&stream).map(|s| s.halves.get(side).credit);
-        let raw = self.raw_mut(side)?;
-        // A stream that was reset from outside goes nowhere.
-        let room = half_credit.map_or(usize::MAX, |half| room(packet, half.min(credit)));
-        let taken = raw.take(stream, room);
-        half_credit?;
-        let (pieces, fin, parked) = (taken.pieces, taken.fin, taken.more);
-        Some(Taken { stream, pieces, fin, parked })
+        let end = self.ends.get_mut(side);
+        let Peer::Raw(raw) = &mut end.peer else { return Turn::Nothing };
+        if world.now >= end.out.datagrams_from
+            && let Some(data) = raw.datagrams_out.pop_front()
+        {
+            self.send_datagram(world, side, &data);
+            return Turn::Done;
+        }
+        end.out.datagrams_parked |= !raw.datagrams_out.is_empty();
+        let Some(id) = raw.ready.front().copied() else { return Turn::Nothing };
+        let Some(stream) = self.streams.get(&id) else {
+            raw.take(id, usize::MAX);
+            return Turn::Done;
+        };
+        let credit = stream.halves.get(side).credit.min(end.out.credit);
+        let taken = raw.take(id, room(packet, credit));
+        let RawTaken { pieces, fin, more: parked } = taken;
+        Turn::Stream(Taken { stream: id, pieces, fin, parked })
     }
 
     fn packet(&self, side: Side) -> usize {
@@ -165,7 +170,7 @@ impl Link {
         }
     }
 
-    fn send_datagram(&mut self, world: &mut World, side: Side, data: Bytes) {
+    fn send_datagram(&mut self, world: &mut World, side: Side, data: &Bytes) {
         let to = self.ends.get(side.other()).id;
         let end = self.ends.get_mut(side);
         let out = &mut end.out;
@@ -181,7 +186,7 @@ impl Link {
                 at = at.saturating_add(out.datagrams.duration(config.reordering_delay));
             }
             if out.datagrams.happens(config.loss) {
-                world.trace.note(world.now, end.id, format_args!("datagram lost"), &data);
+                world.trace.note(world.now, end.id, format_args!("datagram lost"), data);
                 continue;
             }
             world.agenda.add(at, to, Happening::Arrival(Frame::Datagram(data.clone())));

@@ -1,15 +1,11 @@
 //! Whole sessions: what must hold on every link.
 
-use moqt_engine::model::{FullTrackName, PublishDoneCode};
+use moqt_engine::model::PublishDoneCode;
 use moqt_engine::wire::ObjectHeader;
-use moqt_engine::{Config, Draft, Event, SubgroupOptions};
+use moqt_engine::{Config, Event, SubgroupOptions};
 use moqt_loopback::{Chunking, End, LinkConfig, Pair, PathConfig, Record};
 
-const DRAFTS: [Draft; 3] = [Draft::D14, Draft::D16, Draft::D18];
-
-fn track() -> FullTrackName {
-    "demo--track".parse().unwrap()
-}
+use crate::{DRAFTS, track};
 
 /// Publishes a few groups and ends the subscription; gives what the client received.
 fn session(mut pair: Pair) -> (Pair, Record) {
