@@ -52,6 +52,9 @@ pub struct Limits {
     pub subscription_send: usize,
     /// Queued payload of the session: 32 MiB. Then writing is blocked.
     pub session_send: usize,
+    /// Queued bytes of control messages, which a peer that asks much and reads nothing makes
+    /// grow: 1 MiB. Then the session is closed.
+    pub control_send: usize,
     /// Subgroup streams of the peer open at a time in one subscription: 1,024. Others are
     /// stopped.
     pub open_subgroups: u32,
@@ -85,6 +88,7 @@ impl Default for Limits {
             late_stream_timeout: Duration::from_secs(2),
             subscription_send: 4 * 1024 * 1024,
             session_send: 32 * 1024 * 1024,
+            control_send: 1024 * 1024,
             open_subgroups: 1024,
             alias_tombstones: 1024,
             churn_burst: 1000,

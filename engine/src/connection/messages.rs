@@ -150,6 +150,10 @@ impl MoqtConnection {
             if self.is_closed() {
                 return Ok(());
             }
+            if self.streams.control_queued > self.config.limits.control_send {
+                let reason = "the peer asks more than it reads answers";
+                return Err(Violation::new(SessionError::InternalError, reason));
+            }
         }
         let Some(half) = self.streams.recv_mut(stream) else { return Ok(()) };
         let (RecvKind::Control(messages) | RecvKind::Request(messages)) = &half.kind else {
@@ -343,6 +347,11 @@ impl MoqtConnection {
         }
         if self.requests.sent(&track).is_some() {
             return self.refuse_duplicate(answer_to);
+        }
+        if parameters.subscription_filter.is_some_and(|filter| filter.is_backwards()) {
+            let code = RequestErrorCode::InvalidRange;
+            self.refuse(answer_to, code, "the range ends before it begins");
+            return Ok(());
         }
         let body = Body::Publisher(self.new_publisher(
             track.clone(),

@@ -40,6 +40,11 @@ impl SubscriptionFilter {
         }
     }
 
+    /// Whether it ends before it begins, so that nothing can pass.
+    pub fn is_backwards(&self) -> bool {
+        matches!(self, Self::AbsoluteRange { start, end_group } if *end_group < start.group)
+    }
+
     /// Last group that passes, if there is one.
     pub fn end_group(&self) -> Option<u64> {
         match self {

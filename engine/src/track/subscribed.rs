@@ -155,6 +155,16 @@ impl SubscribedTrack {
         self.late_objects
     }
 
+    /// How many of its subgroups are not over.
+    pub fn open_subgroups(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Whether a stream is a subgroup of its that is not over.
+    pub fn is_open(&self, stream: StreamKey) -> bool {
+        self.lanes.contains_key(&stream)
+    }
+
     /// Takes in an event of this subscription; `false` if it is none.
     pub fn handle_event(&mut self, event: &Event) -> bool {
         match event {
