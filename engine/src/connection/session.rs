@@ -12,6 +12,7 @@ use crate::event::{CloseReason, Event};
 use crate::key::StreamKey;
 use crate::link::Violation;
 use crate::model::{AuthToken, MaxRequestId, Message, SessionError, Setup, SetupOptions};
+use crate::request::{Aliases, Requests};
 use crate::stream::{MessageStream, RecvKind, SendClass};
 use crate::time::Timestamp;
 use crate::timers::Timer;
@@ -43,6 +44,9 @@ impl MoqtConnection {
         self.timers.clear_all();
         self.early.clear();
         self.early_bytes = 0;
+        let peer_ids = self.link.peer_ids(self.dialect, self.role.peer().first_request_id());
+        self.requests = Requests::new(self.role, peer_ids, self.config.hash_seed);
+        self.aliases = Aliases::new(self.config.hash_seed);
         self.events.push_back(Event::Closed { reason });
     }
 
