@@ -122,7 +122,7 @@ impl Link {
         half.reset = Some(code);
         half.discards = true;
         if is_parked {
-            self.unpark(world.now, side.other(), vec![id]);
+            self.unpark(world, side.other(), vec![id]);
         }
         self.drop_arrived(world, side, id);
         self.hand_over_reset(world, side, id);

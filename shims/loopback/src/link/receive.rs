@@ -40,14 +40,14 @@ impl Link {
                 let half = known.halves.get_mut(side);
                 half.credit = half.credit.saturating_add(bytes);
                 if core::mem::take(&mut half.parked) {
-                    self.unpark(now, side, vec![stream]);
+                    self.unpark(world, side, vec![stream]);
                 }
             }
             Frame::ConnectionCredit(bytes) => {
                 let out = &mut self.ends.get_mut(side).out;
                 out.credit = out.credit.saturating_add(bytes);
                 let parked = core::mem::take(&mut out.parked_for_credit);
-                self.unpark(now, side, parked);
+                self.unpark(world, side, parked);
             }
             Frame::StreamsAllowed { dir, total } => {
                 self.ends.get_mut(side).peer.streams_available(now, dir, total);

@@ -233,14 +233,15 @@ impl Link {
         let out = &mut self.ends.get_mut(side).out;
         out.awaits_room = false;
         let parked = core::mem::take(&mut out.parked_for_room);
-        self.unpark(world.now, side, parked);
+        self.unpark(world, side, parked);
         self.settle(world, side);
     }
 
-    pub(super) fn unpark(&mut self, now: Timestamp, side: Side, parked: Vec<StreamId>) {
+    pub(super) fn unpark(&mut self, world: &mut World, side: Side, parked: Vec<StreamId>) {
         for id in parked {
             let handle = self.handle(side, id);
-            self.ends.get_mut(side).peer.writable(now, handle);
+            self.ends.get_mut(side).peer.writable(world.now, handle);
+            self.drain(world, side);
         }
     }
 }
