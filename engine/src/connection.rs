@@ -6,6 +6,7 @@ mod messages;
 mod output;
 mod publisher;
 mod read;
+mod requests;
 mod session;
 mod transport;
 

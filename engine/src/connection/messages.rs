@@ -3,22 +3,15 @@
 use alloc::format;
 use alloc::string::ToString;
 
-use core::time::Duration;
-
 use super::{MoqtConnection, SessionState};
-use crate::event::{Answer, Event, IncomingRequest, RequestError};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::{Inbound, RequestRef, Source, Violation};
-use crate::model::{
-    FullTrackName, Message, Parameters, Publish, PublishDone, PublishNamespace, RequestErrorCode,
-    RequestKind, RequestOk, RequestUpdate, SessionError, StreamResetCode, Subscribe, SubscribeOk,
-    TrackNamespace, TrackProperties,
-};
-use crate::request::{Body, Ending, Phase, Publisher, Request, Subscriber};
+use crate::model::{Message, RequestErrorCode, SessionError, StreamResetCode};
+use crate::request::{Body, Phase};
 use crate::stream::{MessageStream, RecvKind};
 use crate::time::Timestamp;
 use crate::timers::Timer;
-use crate::wire::{Carrier, ControlReader, DecodeError, RawMessage, decode_message};
+use crate::wire::{ControlReader, DecodeError, RawMessage, decode_message};
 
 impl MoqtConnection {
     /// Bytes came on a stream that is not a subgroup being read.
@@ -271,7 +264,7 @@ impl MoqtConnection {
     }
 
     /// The request that a message refers to; `None` if it was over already.
-    fn resolve(
+    pub(super) fn resolve(
         &self,
         target: &RequestRef,
         stream: StreamKey,
@@ -297,352 +290,6 @@ impl MoqtConnection {
                 }
             }
         }
-    }
-
-    /// The peer begins a request.
-    fn on_open(
-        &mut self,
-        now: Timestamp,
-        stream: Option<StreamKey>,
-        message: Message,
-    ) -> Result<(), Violation> {
-        let Some((id, kind)) = opened(&message) else {
-            return Err(Violation::protocol("not a request"));
-        };
-        if self.link.has_request_credit() && id >= self.peer_max_request_id {
-            let reason = format!("Request ID {id} of at most {}", self.peer_max_request_id);
-            return Err(Violation::new(SessionError::TooManyRequests, reason));
-        }
-        self.requests.peer_ids.take(id)?;
-        let answer_to = PendingAnswer { id, kind, stream };
-        if self.requests.open_by_peer >= self.config.limits.open_requests {
-            let code = RequestErrorCode::ExcessiveLoad;
-            self.refuse(answer_to, code, "too many open requests");
-            return Ok(());
-        }
-        match message {
-            Message::Subscribe(subscribe) => self.on_subscribe(answer_to, subscribe)?,
-            Message::Publish(publish) => return self.on_publish(answer_to, publish),
-            Message::PublishNamespace(publish) => self.on_publish_namespace(answer_to, publish),
-            _ => {
-                let code = RequestErrorCode::NotSupported;
-                self.refuse(answer_to, code, "this endpoint does not serve such requests");
-            }
-        }
-        self.replenish_request_credit();
-        let _ = now;
-        Ok(())
-    }
-
-    fn on_subscribe(
-        &mut self,
-        answer_to: PendingAnswer,
-        subscribe: Subscribe,
-    ) -> Result<(), Violation> {
-        let Subscribe { request_id: _, track, parameters } = subscribe;
-        if self.dialect.reserved_namespaces && is_reserved(track.namespace()) {
-            let code = RequestErrorCode::DoesNotExist;
-            self.refuse(answer_to, code, "a reserved namespace");
-            return Ok(());
-        }
-        if self.requests.sent(&track).is_some() {
-            return self.refuse_duplicate(answer_to);
-        }
-        if parameters.subscription_filter.is_some_and(|filter| filter.is_backwards()) {
-            let code = RequestErrorCode::InvalidRange;
-            self.refuse(answer_to, code, "the range ends before it begins");
-            return Ok(());
-        }
-        let body = Body::Publisher(self.new_publisher(
-            track.clone(),
-            &TrackProperties::new(),
-            &parameters,
-        ));
-        let request = self.register(answer_to, body);
-        let what = IncomingRequest::Subscribe { track, parameters };
-        self.events.push_back(Event::Request { request, what });
-        Ok(())
-    }
-
-    fn refuse_duplicate(&mut self, answer_to: PendingAnswer) -> Result<(), Violation> {
-        let reason = "the track is subscribed to already";
-        let code = RequestErrorCode::DuplicateSubscription;
-        if self.dialect.duplicate_subscription_closes {
-            return Err(Violation::protocol(reason));
-        }
-        self.refuse(answer_to, code, reason);
-        Ok(())
-    }
-
-    fn on_publish(&mut self, answer_to: PendingAnswer, publish: Publish) -> Result<(), Violation> {
-        let Publish { request_id: _, track, track_alias, parameters, track_properties } = publish;
-        let duplicate = self.requests.received(&track).filter(|key| {
-            // A SUBSCRIBE of ours that crosses with this is left to the application: it
-            // gives way if the PUBLISH is accepted.
-            !self
-                .requests
-                .get(*key)
-                .is_some_and(|request| request.ours && request.phase == Phase::Pending)
-        });
-        if duplicate.is_some() {
-            return self.refuse_duplicate(answer_to);
-        }
-        if let Some(mandatory) = self.not_understood(&track_properties) {
-            let code = RequestErrorCode::UnsupportedExtension;
-            self.refuse(answer_to, code, &format!("property {mandatory:#x} is not understood"));
-            return Ok(());
-        }
-        let mut subscriber = Subscriber::new(track.clone(), Some(track_alias));
-        subscriber.default_priority = track_properties.default_publisher_priority();
-        let request = self.register(answer_to, Body::Subscriber(subscriber));
-        if self.aliases.is_taken(track_alias, request) {
-            return Err(duplicate_alias(track_alias));
-        }
-        self.aliases.offer(track_alias, request, &mut self.timers);
-        let what = IncomingRequest::Publish { track, parameters, track_properties };
-        self.events.push_back(Event::Request { request, what });
-        self.replenish_request_credit();
-        Ok(())
-    }
-
-    /// A property that would have to be understood. This endpoint understands none of those.
-    fn not_understood(&self, properties: &TrackProperties) -> Option<u64> {
-        if self.dialect.mandatory_properties { properties.first_mandatory() } else { None }
-    }
-
-    fn on_publish_namespace(&mut self, answer_to: PendingAnswer, publish: PublishNamespace) {
-        let PublishNamespace { request_id: _, namespace, parameters } = publish;
-        let request = self.register(answer_to, Body::Namespace(namespace.clone()));
-        let what = IncomingRequest::PublishNamespace { namespace, parameters };
-        self.events.push_back(Event::Request { request, what });
-    }
-
-    fn register(&mut self, answer_to: PendingAnswer, body: Body) -> RequestKey {
-        let PendingAnswer { id, kind: _, stream } = answer_to;
-        let request =
-            Request { id, ours: false, stream, phase: Phase::Pending, answer_deadline: None, body };
-        let key = self.requests.insert(request);
-        if let Some(Body::Publisher(publisher)) =
-            self.requests.get(key).map(|request| &request.body)
-            && let Some(sender) = self.streams.schedule.sender_mut(publisher.sender)
-        {
-            sender.request = Some(key);
-        }
-        if let Some(stream) = stream {
-            self.streams.assign(stream, key);
-        }
-        key
-    }
-
-    /// Refuses a request that was never registered.
-    fn refuse(&mut self, answer_to: PendingAnswer, code: RequestErrorCode, reason: &str) {
-        let PendingAnswer { id, kind, stream } = answer_to;
-        let refusal = super::Refusal { reason: reason.to_string(), ..super::Refusal::new(code) };
-        self.send_refusal(id, kind, stream, refusal);
-        if let Some(stream) = stream {
-            let code = self.dialect.reset_code(StreamResetCode::Cancelled);
-            self.streams.finish(stream);
-            self.streams.stop(stream, code);
-        }
-    }
-
-    fn on_answer(
-        &mut self,
-        now: Timestamp,
-        key: RequestKey,
-        message: Message,
-    ) -> Result<(), Violation> {
-        let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
-        let kind = request.kind();
-        if !request.ours {
-            return Err(Violation::protocol("an answer to a request of its sender's"));
-        }
-        if request.phase == Phase::Established {
-            return Err(Violation::protocol("a second answer to a request"));
-        }
-        if let Some(deadline) = request.answer_deadline.take() {
-            self.timers.clear(deadline, Timer::Answer(key));
-        }
-        match message {
-            Message::RequestError(error) if error.answers.is_none_or(|answers| answers == kind) => {
-                let retry_after = error.retry_interval.checked_sub(1).map(Duration::from_millis);
-                let error = RequestError {
-                    raw_code: Some(self.dialect.request_error_code(kind, error.code)),
-                    code: error.code,
-                    reason: error.reason,
-                    retry_after,
-                    redirect: error.redirect,
-                };
-                self.release(now, key);
-                self.events.push_back(Event::Rejected { request: key, error });
-                Ok(())
-            }
-            Message::SubscribeOk(ok) if kind == RequestKind::Subscribe => {
-                self.on_subscribe_ok(now, key, ok)
-            }
-            Message::RequestOk(ok) if kind != RequestKind::Subscribe => {
-                self.on_request_ok(key, kind, ok)
-            }
-            _ => Err(Violation::protocol("an answer of another kind than the request")),
-        }
-    }
-
-    fn on_subscribe_ok(
-        &mut self,
-        now: Timestamp,
-        key: RequestKey,
-        ok: SubscribeOk,
-    ) -> Result<(), Violation> {
-        let SubscribeOk { request_id: _, track_alias, parameters, track_properties } = ok;
-        if self.aliases.is_taken(track_alias, key) {
-            return Err(duplicate_alias(track_alias));
-        }
-        let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
-        request.phase = Phase::Established;
-        if let Body::Subscriber(subscriber) = &mut request.body {
-            subscriber.alias = Some(track_alias);
-            subscriber.default_priority = track_properties.default_publisher_priority();
-        }
-        if let Some(mandatory) = self.not_understood(&track_properties) {
-            let error = RequestError {
-                code: RequestErrorCode::UnsupportedExtension,
-                raw_code: None,
-                reason: format!("track property {mandatory:#x} is not understood"),
-                retry_after: None,
-                redirect: None,
-            };
-            self.withdraw(now, key, StreamResetCode::Cancelled);
-            self.events.push_back(Event::Rejected { request: key, error });
-            return Ok(());
-        }
-        let answer = Answer { parameters, track_properties };
-        self.events.push_back(Event::Accepted { request: key, answer });
-        self.activate_alias(track_alias, key);
-        Ok(())
-    }
-
-    fn on_request_ok(
-        &mut self,
-        key: RequestKey,
-        kind: RequestKind,
-        ok: RequestOk,
-    ) -> Result<(), Violation> {
-        let RequestOk { parameters, track_properties, .. } = ok;
-        if !track_properties.is_empty() && kind != RequestKind::TrackStatus {
-            return Err(Violation::protocol("track properties in an answer to another request"));
-        }
-        let mut parameters = parameters;
-        self.check_parameters(&mut parameters, Carrier::answer_to(kind))?;
-        let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
-        request.phase = Phase::Established;
-        if let Body::Publisher(publisher) = &mut request.body {
-            publisher.set_filter(parameters.subscription_filter);
-            publisher.forward = parameters.forward.unwrap_or(true);
-            let priority = parameters.subscriber_priority.unwrap_or(128);
-            self.streams.schedule.set_priority(publisher.sender, priority);
-        }
-        let answer = Answer { parameters, track_properties };
-        self.events.push_back(Event::Accepted { request: key, answer });
-        Ok(())
-    }
-
-    /// Applies the draft's rule for parameters that the decoder could not place by itself.
-    fn check_parameters(
-        &self,
-        parameters: &mut Parameters,
-        carrier: Carrier,
-    ) -> Result<(), Violation> {
-        let misplaced = self.dialect.misplaced(parameters.present(), carrier);
-        if misplaced.is_empty() {
-            return Ok(());
-        }
-        match self.dialect.misplaced_parameter {
-            crate::wire::Tolerance::Close => {
-                Err(Violation::protocol("a parameter that is not valid for this message"))
-            }
-            crate::wire::Tolerance::Ignore => {
-                parameters.remove(misplaced);
-                Ok(())
-            }
-        }
-    }
-
-    fn on_update(
-        &mut self,
-        now: Timestamp,
-        target: &RequestRef,
-        stream: StreamKey,
-        update: RequestUpdate,
-    ) -> Result<(), Violation> {
-        let id = update.request_id;
-        if self.link.has_request_credit() && id >= self.peer_max_request_id {
-            let reason = format!("Request ID {id} of at most {}", self.peer_max_request_id);
-            return Err(Violation::new(SessionError::TooManyRequests, reason));
-        }
-        self.requests.peer_ids.take(id)?;
-        self.replenish_request_credit();
-        let Some(key) = self.resolve(target, stream)? else { return Ok(()) };
-        let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
-        let carrier = match &request.body {
-            Body::Publisher(_) => Carrier::UpdateSubscription,
-            Body::Subscriber(_) if !request.ours => Carrier::UpdateSubscription,
-            Body::Namespace(_) if !request.ours => Carrier::UpdatePublishNamespace,
-            _ => return Err(Violation::protocol("an update of a request of the receiver's")),
-        };
-        let parameters = update.parameters;
-        let misplaced = self.dialect.misplaced(parameters.present(), carrier);
-        if !misplaced.is_empty() {
-            return Err(Violation::protocol(
-                "an update with a parameter not valid for the request",
-            ));
-        }
-        let mut ok = RequestOk {
-            request_id: Some(id),
-            answers: Some(RequestKind::Update),
-            ..RequestOk::default()
-        };
-        if let Body::Publisher(publisher) = &mut request.body {
-            publisher.update(&parameters, self.dialect.updates_narrow_only)?;
-            ok.parameters.largest_object = publisher.largest;
-            if let Some(priority) = parameters.subscriber_priority {
-                self.streams.schedule.set_priority(publisher.sender, priority);
-            }
-        }
-        let own_stream = request.stream;
-        self.events.push_back(Event::Updated { request: key, parameters });
-        if !self.dialect.fixed_fields {
-            self.send_message(own_stream, &Message::RequestOk(ok));
-        }
-        let _ = now;
-        Ok(())
-    }
-
-    fn on_done(
-        &mut self,
-        now: Timestamp,
-        key: RequestKey,
-        done: PublishDone,
-    ) -> Result<(), Violation> {
-        let timeout = self.config.limits.late_stream_timeout;
-        let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
-        let pending_ours = request.ours && request.phase == Phase::Pending;
-        let Body::Subscriber(subscriber) = &mut request.body else {
-            return Err(Violation::protocol("PUBLISH_DONE from a subscriber"));
-        };
-        if pending_ours {
-            return Err(Violation::protocol("PUBLISH_DONE before SUBSCRIBE_OK"));
-        }
-        if subscriber.ending.is_some() {
-            return Err(Violation::protocol("a second PUBLISH_DONE"));
-        }
-        let deadline = now.saturating_add(timeout);
-        subscriber.ending = Some(Ending { done, late_deadline: Some(deadline) });
-        self.timers.set(deadline, Timer::LateStreams(key));
-        if let Some(stream) = request.stream {
-            self.streams.finish(stream);
-        }
-        self.complete_if_done(key);
-        Ok(())
     }
 
     /// The peer finished its side of a request's stream.
@@ -676,19 +323,6 @@ impl MoqtConnection {
         }
     }
 
-    pub(super) fn new_publisher(
-        &mut self,
-        track: FullTrackName,
-        properties: &TrackProperties,
-        parameters: &Parameters,
-    ) -> Publisher {
-        let order =
-            parameters.group_order.unwrap_or_else(|| properties.default_publisher_group_order());
-        let priority = parameters.subscriber_priority.unwrap_or(128);
-        let sender = self.streams.schedule.add_sender(priority, order);
-        Publisher::new(track, sender, properties.default_publisher_priority(), parameters)
-    }
-
     /// Sends a message on a request's own stream, or on the control stream. Whether it could
     /// be encoded.
     pub(super) fn send_message(
@@ -706,41 +340,7 @@ impl MoqtConnection {
     }
 }
 
-/// What an answer to a request needs to know of it.
-#[derive(Clone, Copy, Debug)]
-struct PendingAnswer {
-    id: u64,
-    kind: RequestKind,
-    stream: Option<StreamKey>,
-}
-
-fn opened(message: &Message) -> Option<(u64, RequestKind)> {
-    Some(match message {
-        Message::Subscribe(message) => (message.request_id, RequestKind::Subscribe),
-        Message::Publish(message) => (message.request_id, RequestKind::Publish),
-        Message::Fetch(message) => (message.request_id, RequestKind::Fetch),
-        Message::TrackStatus(message) => (message.request_id, RequestKind::TrackStatus),
-        Message::PublishNamespace(message) => (message.request_id, RequestKind::PublishNamespace),
-        Message::SubscribeNamespace(message) => {
-            (message.request_id, RequestKind::SubscribeNamespace)
-        }
-        Message::SubscribeTracks(message) => (message.request_id, RequestKind::SubscribeTracks),
-        _ => return None,
-    })
-}
-
-/// Namespaces that no endpoint may use, or that are the session's own and of which this one
-/// has none (draft-18, "Reserved Namespaces" and "Session-Level Tracks and Namespaces").
-fn is_reserved(namespace: &TrackNamespace) -> bool {
-    matches!(namespace.field(0), Some(b"." | b".session"))
-}
-
 fn decoding(message: &str, error: &DecodeError) -> Violation {
     let reason = if message.is_empty() { error.to_string() } else { format!("{message}: {error}") };
     Violation::new(error.session_error(), reason)
-}
-
-fn duplicate_alias(alias: u64) -> Violation {
-    let reason = format!("Track Alias {alias} is another track's");
-    Violation::new(SessionError::DuplicateTrackAlias, reason)
 }

@@ -145,7 +145,7 @@ impl SubscribedTrack {
 
     /// The first object that the subscription can give. Without this the track begins with
     /// the first group that comes.
-    pub fn expect(&mut self, start: Location) {
+    pub fn begin_at(&mut self, start: Location) {
         self.expected = start;
         self.anchored = true;
     }
@@ -212,7 +212,7 @@ impl SubscribedTrack {
                 };
             };
             if !self.anchored {
-                self.expect(Location::new(group_id, 0));
+                self.begin_at(Location::new(group_id, 0));
             }
             self.look_at_heads(connection, group_id);
             let Some(group) = self.groups.get(&group_id) else { continue };

@@ -1,0 +1,184 @@
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use moqt_engine::model::Location;
+use moqt_engine::track::{SubscribedTrack, TrackRead};
+use moqt_engine::{Event, StreamKey};
+
+use crate::driver::Access;
+use crate::error::Error;
+use crate::router::StreamSlot;
+use crate::session::driver_gone;
+use crate::subscription::{Subscription, SubscriptionEnd};
+
+/// How much is read under one lock: pieces, and bytes.
+const BATCH: (usize, usize) = (256, 512 * 1024);
+
+/// A subscription whose objects come in order, whatever subgroups carried them, in pieces as
+/// they arrive. Dropping it unsubscribes.
+#[derive(Debug)]
+pub struct TrackReader {
+    subscription: Subscription,
+    track: SubscribedTrack,
+    /// What was read and not given out.
+    read: VecDeque<TrackRead>,
+    /// Streams that the router knows as this track's.
+    streams: Vec<StreamKey>,
+    end: Option<SubscriptionEnd>,
+}
+
+impl Subscription {
+    /// Reads the track in order. A gap is given up after `gap_timeout`, or sooner if it is
+    /// known that nothing can fill it.
+    ///
+    /// Without a filter, or with one for the largest object, the track is expected to go on
+    /// where the publisher said it was; call this before reading anything else.
+    pub fn into_ordered(self, gap_timeout: Duration, start: Option<Location>) -> TrackReader {
+        let mut track = SubscribedTrack::new(self.request, gap_timeout);
+        if let Some(start) = start {
+            track.begin_at(start);
+        }
+        TrackReader {
+            subscription: self,
+            track,
+            read: VecDeque::new(),
+            streams: Vec::new(),
+            end: None,
+        }
+    }
+}
+
+impl TrackReader {
+    /// The subscription.
+    pub fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    /// Objects dropped because they came after their gap had been given up.
+    pub fn late_objects(&self) -> u64 {
+        self.track.late_objects()
+    }
+
+    /// Waits for what comes next: never [`TrackRead::Pending`], and
+    /// [`TrackRead::Done`] when the publisher has ended the track and all has been read.
+    pub async fn next(&mut self) -> Result<TrackRead, Error> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Result<TrackRead, Error>> {
+        if let Some(read) = self.read.pop_front() {
+            return Poll::Ready(Ok(read));
+        }
+        let shared = self.subscription.session.shared.clone();
+        let polled = shared.run(|access| {
+            self.take_events(access);
+            self.read_batch(access);
+            self.forget_streams(access);
+            if !self.read.is_empty() || self.end.is_some() {
+                return;
+            }
+            access.router.wait_until(self.subscription.request, self.track.poll_timeout());
+            if let Some(slot) = access.router.subscribers.get_mut(&self.subscription.request) {
+                slot.waker.register(cx);
+            }
+        });
+        match (polled, self.read.pop_front(), &self.end) {
+            (None, ..) => Poll::Ready(Err(Error::Closed(driver_gone()))),
+            (_, Some(read), _) => Poll::Ready(Ok(read)),
+            (_, None, Some(end)) => Poll::Ready(Err(end.clone().into())),
+            (_, None, None) => Poll::Pending,
+        }
+    }
+
+    /// Hands the track what has come for it.
+    fn take_events(&mut self, access: &mut Access<'_>) {
+        let request = self.subscription.request;
+        let router = &mut access.router;
+        let Some(slot) = router.subscribers.get_mut(&request) else { return };
+        for (stream, subgroup) in slot.subgroups.drain(..) {
+            router.streams.insert(stream, StreamSlot::Merged(request));
+            self.streams.push(stream);
+            self.track.handle_event(&Event::SubgroupOpened { request, stream, subgroup });
+        }
+        for stream in slot.readable.drain(..) {
+            self.track.handle_event(&Event::Readable { stream });
+        }
+        for object in slot.datagrams.drain(..) {
+            self.track.handle_event(&Event::Datagram { request, object });
+        }
+        slot.datagram_bytes = 0;
+        match (&slot.end, &router.closed) {
+            (Some(SubscriptionEnd::Done(done)), _) => {
+                self.track.handle_event(&Event::SubscriptionDone {
+                    request,
+                    code: done.code,
+                    reason: done.reason.clone(),
+                    missing_streams: done.missing_streams,
+                });
+            }
+            (Some(end), _) => self.end = Some(end.clone()),
+            (None, Some(reason)) => self.end = Some(SubscriptionEnd::Closed(reason.clone())),
+            (None, None) => {}
+        }
+    }
+
+    fn read_batch(&mut self, access: &mut Access<'_>) {
+        let (mut pieces, mut bytes) = BATCH;
+        while pieces > 0 && bytes > 0 {
+            let read = self.track.read(access.connection, access.now);
+            match &read {
+                TrackRead::Pending => return,
+                TrackRead::Payload(payload) => bytes = bytes.saturating_sub(payload.len()),
+                _ => {}
+            }
+            let is_done = matches!(read, TrackRead::Done { .. });
+            self.read.push_back(read);
+            if is_done {
+                return;
+            }
+            pieces -= 1;
+        }
+    }
+
+    /// Tells the router of streams that are over, now and then.
+    fn forget_streams(&mut self, access: &mut Access<'_>) {
+        if self.streams.len() <= 2 * self.track.open_subgroups() + 16 {
+            return;
+        }
+        let track = &self.track;
+        self.streams.retain(|stream| {
+            let is_open = track.is_open(*stream);
+            if !is_open {
+                access.router.streams.remove(stream);
+            }
+            is_open
+        });
+    }
+}
+
+impl Drop for TrackReader {
+    fn drop(&mut self) {
+        let streams = std::mem::take(&mut self.streams);
+        self.subscription.session.shared.run(|access| {
+            access.router.wait_until(self.subscription.request, None);
+            for stream in streams {
+                access.router.streams.remove(&stream);
+            }
+        });
+    }
+}
+
+impl From<SubscriptionEnd> for Error {
+    fn from(end: SubscriptionEnd) -> Self {
+        match end {
+            SubscriptionEnd::Done(_) => Self::Cancelled(
+                moqt_engine::model::StreamResetCode::SessionClosed,
+            ),
+            SubscriptionEnd::Cancelled(code) => Self::Cancelled(code),
+            SubscriptionEnd::Rejected(error) => Self::Rejected(error),
+            SubscriptionEnd::Closed(reason) => Self::Closed(reason),
+        }
+    }
+}
