@@ -111,19 +111,17 @@ impl Link {
 
     fn reset_from_outside(&mut self, world: &mut World, side: Side, id: StreamId, code: u64) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        // What the other end still sends must not wait for credit that will never come.
+        // What the other end still sends goes nowhere, but must not wait for anything.
         let sending = stream.halves.get_mut(side.other());
         sending.credit = u64::MAX;
-        let is_parked = core::mem::take(&mut sending.parked);
+        sending.parked = false;
         let half = stream.halves.get_mut(side);
         if half.over {
             return;
         }
         half.reset = Some(code);
         half.discards = true;
-        if is_parked {
-            self.unpark(world, side.other(), vec![id]);
-        }
+        self.unpark(world, side.other(), vec![id]);
         self.drop_arrived(world, side, id);
         self.hand_over_reset(world, side, id);
         self.settle(world, side.other());

@@ -278,6 +278,33 @@ fn faults_are_survived() {
 }
 
 #[test]
+fn a_sender_whose_stream_was_reset_from_outside_is_not_held_up() {
+    for change in [
+        |path: &mut PathConfig| path.bandwidth = Some(1_000_000),
+        |path: &mut PathConfig| path.stream_window = 5000,
+        |path: &mut PathConfig| path.connection_window = 5000,
+    ] {
+        let mut pair = pair(Draft::D18, change);
+        let subscription = pair.subscribe(&track()).unwrap();
+        publish(&mut pair, subscription.publisher, 0, 100_000).unwrap();
+        pair.network.run_for(Duration::from_millis(15));
+        let events = pair.network.take_events(pair.client);
+        let [Event::SubgroupOpened { stream, .. }, ..] = events[..] else { panic!("{events:?}") };
+        assert!(pair.network.connection(pair.server).usage().send_bytes > 0);
+        let stream = Some(stream);
+        pair.network.inject(pair.client, Fault::ResetStream { stream, code: 0 });
+        pair.network.run_until_idle();
+        assert_eq!(pair.network.connection(pair.server).usage().send_bytes, 0);
+        let stream = publish(&mut pair, subscription.publisher, 1, 20_000).unwrap();
+        finish(&mut pair, stream);
+        let record = pair.receive();
+        let group = record.subgroups.last().unwrap();
+        assert_eq!(group.end, Some(End::Finished), "{:?}", record.events);
+        assert!(is_whole(group));
+    }
+}
+
+#[test]
 fn streams_are_limited_and_replenished() {
     for draft in DRAFTS {
         let mut pair = pair(draft, |path| path.uni_streams = 3);
