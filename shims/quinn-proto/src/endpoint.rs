@@ -1,0 +1,411 @@
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use moqt_engine::{Draft, MoqtConnection, Role, Timestamp};
+use quinn_proto::{
+    ConnectError, ConnectionError, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointConfig,
+    Incoming, Transmit, VarInt,
+};
+
+use crate::connection::{Clock, Connection};
+use crate::error::ConfigError;
+use crate::tls::{ClientTls, ServerTls};
+use crate::transport::TransportOptions;
+
+/// Something that happened to a connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The QUIC handshake is complete; the session is being set up.
+    Connected {
+        /// The draft negotiated.
+        draft: Draft,
+    },
+    /// The session has something to say. Closing is said here, too.
+    Moqt(moqt_engine::Event),
+    /// The QUIC handshake failed.
+    Failed {
+        /// Why.
+        error: ConnectionError,
+    },
+    /// The connection is over and forgotten: its handle means nothing any more.
+    Drained,
+}
+
+/// What a client brings to a connection.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    quic: quinn_proto::ClientConfig,
+    moqt: Arc<moqt_engine::Config>,
+    send_backlog: u64,
+}
+
+impl ClientConfig {
+    /// A configuration that offers these drafts, newest first.
+    pub fn new(
+        tls: &ClientTls,
+        drafts: &[Draft],
+        transport: &TransportOptions,
+        moqt: Arc<moqt_engine::Config>,
+    ) -> Result<Self, ConfigError> {
+        let mut quic = quinn_proto::ClientConfig::new(tls.quic(drafts)?);
+        quic.transport_config(transport.build());
+        Ok(Self { quic, moqt, send_backlog: transport.send_backlog })
+    }
+}
+
+/// What a server brings to every connection.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    quic: Arc<quinn_proto::ServerConfig>,
+    moqt: Arc<moqt_engine::Config>,
+    send_backlog: u64,
+    /// Connections beyond this many are refused.
+    max_connections: usize,
+}
+
+impl ServerConfig {
+    /// A configuration that takes the newest of these drafts that a client offers.
+    pub fn new(
+        tls: &ServerTls,
+        drafts: &[Draft],
+        transport: &TransportOptions,
+        moqt: Arc<moqt_engine::Config>,
+    ) -> Result<Self, ConfigError> {
+        let mut quic = quinn_proto::ServerConfig::with_crypto(tls.quic(drafts)?);
+        quic.transport_config(transport.build());
+        let send_backlog = transport.send_backlog;
+        Ok(Self { quic: Arc::new(quic), moqt, send_backlog, max_connections: 10_000 })
+    }
+
+    /// The most connections to have at a time: 10,000 unless it is set. More are refused. From
+    /// half of that on, clients must prove their address first, at the price of a round trip.
+    #[must_use]
+    pub fn max_connections(mut self, max: usize) -> Self {
+        self.max_connections = max;
+        self
+    }
+}
+
+/// MoQT connections that share a UDP socket, without the socket. See the
+/// [crate documentation](crate) for the order in which to call what.
+#[derive(Debug)]
+pub struct Endpoint {
+    quic: quinn_proto::Endpoint,
+    server: Option<ServerConfig>,
+    connections: HashMap<ConnectionHandle, Connection>,
+    /// Connections that may have something to send.
+    queue: VecDeque<ConnectionHandle>,
+    deadlines: BTreeSet<(Instant, usize)>,
+    events: VecDeque<(ConnectionHandle, Event)>,
+    /// Datagrams that belong to no connection.
+    responses: VecDeque<(Transmit, Vec<u8>)>,
+    max_segments: usize,
+    clock: Clock,
+}
+
+impl Endpoint {
+    /// An endpoint that takes connections if it has a server's configuration.
+    ///
+    /// `may_fragment` says that the socket's datagrams may be fragmented on the way, so that
+    /// nothing can be learnt about the path's MTU. `max_segments` is how many datagrams of the
+    /// same size a [`Transmit`] may hold: 1 if the socket cannot split them.
+    pub fn new(
+        server: Option<ServerConfig>,
+        may_fragment: bool,
+        max_segments: usize,
+        now: Instant,
+    ) -> Self {
+        let quic_server = server.as_ref().map(|server| server.quic.clone());
+        let config = Arc::new(EndpointConfig::default());
+        Self {
+            quic: quinn_proto::Endpoint::new(config, quic_server, !may_fragment, None),
+            server,
+            connections: HashMap::new(),
+            queue: VecDeque::new(),
+            deadlines: BTreeSet::new(),
+            events: VecDeque::new(),
+            responses: VecDeque::new(),
+            max_segments: max_segments.max(1),
+            clock: Clock(now),
+        }
+    }
+
+    /// Begins a connection. [`Event::Connected`] or [`Event::Failed`] tells how it went.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        config: ClientConfig,
+        remote: SocketAddr,
+        server_name: &str,
+    ) -> Result<ConnectionHandle, ConnectError> {
+        let ClientConfig { quic, moqt, send_backlog } = config;
+        let (handle, quic) = self.quic.connect(now, quic, remote, server_name)?;
+        self.add(Connection::new(quic, handle, Role::Client, moqt, send_backlog));
+        Ok(handle)
+    }
+
+    /// A datagram came in.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        local_ip: Option<IpAddr>,
+        ecn: Option<EcnCodepoint>,
+        data: BytesMut,
+    ) {
+        let mut buf = Vec::new();
+        match self.quic.handle(now, remote, local_ip, ecn, data, &mut buf) {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some(connection) = self.connections.get_mut(&handle) {
+                    connection.quic.handle_event(event);
+                    self.enqueue(handle);
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.accept(now, incoming),
+            Some(DatagramEvent::Response(transmit)) => self.responses.push_back((transmit, buf)),
+            None => {}
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout). Ask when
+    /// [`poll_transmit`](Self::poll_transmit) gives nothing more.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, id)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            let handle = ConnectionHandle(id);
+            let Some(connection) = self.connections.get_mut(&handle) else { continue };
+            connection.deadline = None;
+            connection.handle_timeout(self.clock, now);
+            self.enqueue(handle);
+        }
+    }
+
+    /// The next datagram to send, or several of the same size (the last may be shorter) if
+    /// [`Transmit::segment_size`] says so: its first [`Transmit::size`] bytes are in `buf`,
+    /// which is cleared before.
+    ///
+    /// This moves data between QUIC and the sessions, so call it after everything else and
+    /// until it gives nothing; or, while the socket takes nothing, call
+    /// [`process`](Self::process) instead.
+    pub fn poll_transmit(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
+        buf.clear();
+        if let Some((transmit, contents)) = self.responses.pop_front() {
+            buf.extend_from_slice(&contents);
+            return Some(transmit);
+        }
+        while let Some(&handle) = self.queue.front() {
+            let Some(connection) = self.connections.get_mut(&handle) else {
+                self.queue.pop_front();
+                continue;
+            };
+            connection.pump(self.clock, now, &mut self.events);
+            if let Some(transmit) = connection.quic.poll_transmit(now, self.max_segments, buf) {
+                self.queue.rotate_left(1);
+                return Some(transmit);
+            }
+            self.queue.pop_front();
+            self.settle(handle);
+        }
+        None
+    }
+
+    /// Moves data between QUIC and the sessions without sending anything, so that what came in
+    /// is not held up by a socket that takes nothing.
+    pub fn process(&mut self, now: Instant) {
+        for handle in &self.queue {
+            if let Some(connection) = self.connections.get_mut(handle) {
+                connection.pump(self.clock, now, &mut self.events);
+            }
+        }
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<(ConnectionHandle, Event)> {
+        self.events.pop_front()
+    }
+
+    /// Works on a connection's session, at this time on its clock; `None` if there is none,
+    /// because the handshake is not complete or the connection is over. Afterwards drain the
+    /// endpoint again.
+    pub fn with<R>(
+        &mut self,
+        handle: ConnectionHandle,
+        now: Instant,
+        work: impl FnOnce(&mut MoqtConnection, Timestamp) -> R,
+    ) -> Option<R> {
+        self.with_quietly(handle, now, |moqt, now| (work(moqt, now), true)).map(|(result, _)| result)
+    }
+
+    /// Like [`with`](Self::with), for work that has seldom anything to send, such as reading:
+    /// `work` says with the second value it returns whether it has. The second value returned
+    /// says whether the endpoint should be drained; events are there to be polled in any case.
+    pub fn with_quietly<R>(
+        &mut self,
+        handle: ConnectionHandle,
+        now: Instant,
+        work: impl FnOnce(&mut MoqtConnection, Timestamp) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        let timestamp = self.clock.timestamp(now);
+        let connection = self.connections.get_mut(&handle)?;
+        let bridge = connection.bridge.as_mut()?;
+        let (result, mut is_dirty) = work(&mut bridge.moqt, timestamp);
+        is_dirty |= bridge.act(&mut connection.quic, timestamp, now);
+        connection.collect_events(&mut self.events);
+        if is_dirty {
+            self.enqueue(handle);
+        }
+        Some((result, is_dirty))
+    }
+
+    /// Closes a connection, whether its session has been set up or not.
+    pub fn close(&mut self, handle: ConnectionHandle, now: Instant, code: u64, reason: &str) {
+        let Some(connection) = self.connections.get_mut(&handle) else { return };
+        let code = VarInt::from_u64(code).unwrap_or(VarInt::MAX);
+        connection.quic.close(now, code, reason.as_bytes().to_vec().into());
+        self.enqueue(handle);
+    }
+
+    /// The session on a connection, to look at.
+    pub fn connection(&self, handle: ConnectionHandle) -> Option<&MoqtConnection> {
+        self.connections.get(&handle)?.bridge.as_ref().map(|bridge| &bridge.moqt)
+    }
+
+    /// The QUIC connection under it, to look at: round trip, losses, congestion window.
+    pub fn quic(&self, handle: ConnectionHandle) -> Option<&quinn_proto::Connection> {
+        self.connections.get(&handle).map(|connection| &*connection.quic)
+    }
+
+    /// The peer's address.
+    pub fn remote_address(&self, handle: ConnectionHandle) -> Option<SocketAddr> {
+        self.quic(handle).map(quinn_proto::Connection::remote_address)
+    }
+
+    /// Whether all that was queued on a connection has been sent, finished streams have been
+    /// acknowledged, and closing it loses nothing that QUIC knows of.
+    pub fn is_flushed(&self, handle: ConnectionHandle) -> bool {
+        self.connections.get(&handle).is_none_or(|connection| {
+            connection.bridge.as_ref().is_none_or(|bridge| bridge.is_flushed())
+                && !connection.is_queued
+        })
+    }
+
+    /// The engine's time for an instant.
+    pub fn timestamp(&self, at: Instant) -> Timestamp {
+        self.clock.timestamp(at)
+    }
+
+    /// The instant of an engine's time, unless it is too far away.
+    pub fn instant(&self, at: Timestamp) -> Option<Instant> {
+        self.clock.instant(at)
+    }
+
+    /// Connections that are not over.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether there is no connection.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Sets how many datagrams a [`Transmit`] may hold, when the socket has found out that it
+    /// is another number.
+    pub fn set_max_segments(&mut self, max: usize) {
+        self.max_segments = max.max(1);
+    }
+
+    /// Takes no more connections.
+    pub fn stop_accepting(&mut self) {
+        self.server = None;
+        self.quic.set_server_config(None);
+    }
+
+    fn add(&mut self, connection: Connection) {
+        let handle = connection.handle;
+        self.connections.insert(handle, connection);
+        self.enqueue(handle);
+    }
+
+    fn enqueue(&mut self, handle: ConnectionHandle) {
+        if let Some(connection) = self.connections.get_mut(&handle)
+            && !std::mem::replace(&mut connection.is_queued, true)
+        {
+            self.queue.push_back(handle);
+        }
+    }
+
+    fn accept(&mut self, now: Instant, incoming: Incoming) {
+        let mut buf = Vec::new();
+        let Some(server) = &self.server else {
+            self.quic.ignore(incoming);
+            return;
+        };
+        if self.connections.len() >= server.max_connections {
+            let transmit = self.quic.refuse(incoming, &mut buf);
+            self.responses.push_back((transmit, buf));
+            return;
+        }
+        let is_busy = self.connections.len() >= server.max_connections / 2;
+        if is_busy && !incoming.remote_address_validated() && incoming.may_retry() {
+            if let Ok(transmit) = self.quic.retry(incoming, &mut buf) {
+                self.responses.push_back((transmit, buf));
+            }
+            return;
+        }
+        let (moqt, send_backlog) = (server.moqt.clone(), server.send_backlog);
+        match self.quic.accept(incoming, now, &mut buf, None) {
+            Ok((handle, quic)) => {
+                self.add(Connection::new(quic, handle, Role::Server, moqt, send_backlog));
+            }
+            Err(error) => {
+                if let Some(transmit) = error.response {
+                    self.responses.push_back((transmit, buf));
+                }
+            }
+        }
+    }
+
+    /// A connection has nothing more to do for now: what it told the endpoint is passed on and
+    /// its deadline noted.
+    fn settle(&mut self, handle: ConnectionHandle) {
+        let Some(connection) = self.connections.get_mut(&handle) else { return };
+        connection.is_queued = false;
+        let mut is_drained = false;
+        let mut again = false;
+        while let Some(event) = connection.quic.poll_endpoint_events() {
+            is_drained |= event.is_drained();
+            if let Some(event) = self.quic.handle_event(handle, event) {
+                connection.quic.handle_event(event);
+                again = true;
+            }
+        }
+        let deadline = if is_drained { None } else { connection.next_deadline(self.clock) };
+        if deadline != connection.deadline {
+            if let Some(old) = connection.deadline {
+                self.deadlines.remove(&(old, handle.0));
+            }
+            if let Some(new) = deadline {
+                self.deadlines.insert((new, handle.0));
+            }
+            connection.deadline = deadline;
+        }
+        if is_drained {
+            self.connections.remove(&handle);
+            self.events.push_back((handle, Event::Drained));
+        } else if again {
+            self.enqueue(handle);
+        }
+    }
+}

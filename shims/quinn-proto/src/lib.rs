@@ -1,0 +1,65 @@
+//! MoQT over QUIC, with [`quinn_proto`] below and
+//! [`MoqtConnection`](moqt_engine::MoqtConnection) above.
+//!
+//! # In an event loop of your own
+//!
+//! [`Endpoint`] is sans-IO: datagrams in, datagrams out, timeouts, events. It opens no socket
+//! and reads no clock. Feed it and drain it in this order:
+//!
+//! 1. [`handle_datagram`](Endpoint::handle_datagram),
+//!    [`handle_timeout`](Endpoint::handle_timeout), [`connect`](Endpoint::connect) and
+//!    [`with`](Endpoint::with), as things happen;
+//! 2. [`poll_transmit`](Endpoint::poll_transmit) until it gives nothing, or the socket takes
+//!    no more: this is what moves data;
+//! 3. [`poll_event`](Endpoint::poll_event) until it gives nothing; what the application does
+//!    about it goes through [`with`](Endpoint::with), and then it is 2's turn again;
+//! 4. [`poll_timeout`](Endpoint::poll_timeout) says when to call
+//!    [`handle_timeout`](Endpoint::handle_timeout).
+//!
+//! `examples/plain_loop.rs` is such a loop, on one thread and without async.
+//!
+//! # With tokio
+//!
+//! [`Client`] and [`Server`] (feature `tokio`, on by default) own a UDP socket and a background
+//! task, and give out [`moqt_session::Session`]s.
+//!
+//! # How exact priorities and timeouts are
+//!
+//! The engine decides what is sent next; QUIC stream priorities only lift control and request
+//! streams above data. What has been written to QUIC can be neither reordered nor taken back,
+//! so little is: the backlog (bytes written and not acknowledged) is kept at the congestion
+//! window plus half of it, the addition never being less than 16 KiB nor more than 128 KiB. A
+//! new urgent object therefore waits behind at most that addition of bytes that have not been
+//! sent, and an object whose time is up can be given up until that many bytes before it is
+//! sent. On paths with a round trip below a millisecond the backlog is also kept under 1 MiB,
+//! which is about the size of a processor's cache and makes a measurable difference in speed;
+//! see [`TransportOptions::send_backlog`].
+//!
+//! Datagrams leave in the engine's order too, from a small queue ahead of all streams.
+#![forbid(unsafe_code)]
+
+mod backlog;
+mod bridge;
+mod connection;
+mod endpoint;
+mod error;
+mod target;
+mod tls;
+mod transport;
+mod verify;
+
+#[cfg(feature = "tokio")]
+mod udp;
+
+pub use endpoint::{ClientConfig, Endpoint, Event, ServerConfig};
+pub use error::{ConfigError, ConnectError};
+pub use target::{Scheme, Target, TargetError};
+pub use tls::{ClientTls, Identity, ServerTls, Verify};
+pub use transport::{Congestion, TransportOptions};
+#[cfg(feature = "tokio")]
+pub use udp::{Client, ClientOptions, Server, ServerOptions};
+
+pub use moqt_engine as engine;
+#[cfg(feature = "tokio")]
+pub use moqt_session as session;
+pub use quinn_proto::{ConnectionError, ConnectionHandle, EcnCodepoint, Transmit};

@@ -1,0 +1,250 @@
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use moqt_engine::Draft;
+use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{KeyLog, KeyLogFile, RootCertStore};
+
+use crate::error::ConfigError;
+use crate::verify::{DirectVerifier, sha256};
+
+/// How a client knows that the server is the right one.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Verify {
+    /// By a chain to one of the system's roots, and its name. `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` say otherwise where they are set.
+    #[default]
+    System,
+    /// By a chain to one of the certificates in this PEM file, and its name.
+    CaFile(PathBuf),
+    /// By the SHA-256 of its certificate, in DER. Its name and dates do not matter.
+    Pinned(Vec<[u8; 32]>),
+    /// Not at all. Anybody in between can read and change everything: for tests only.
+    Insecure,
+}
+
+/// A client's side of TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ClientTls {
+    /// How to know that the server is the right one.
+    pub verify: Verify,
+    /// Where to log the secrets of connections, for tools that decrypt captures. Otherwise
+    /// they are logged where the environment variable `SSLKEYLOGFILE` says, if it is set.
+    pub keylog: Option<PathBuf>,
+}
+
+impl ClientTls {
+    /// This way of knowing the server, and no log of secrets but the environment's.
+    pub fn new(verify: Verify) -> Self {
+        Self { verify, keylog: None }
+    }
+
+    pub(crate) fn quic(&self, drafts: &[Draft]) -> Result<Arc<QuicClientConfig>, ConfigError> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(ConfigError::Tls)?;
+        let mut config = match &self.verify {
+            Verify::System => builder.with_root_certificates(system_roots()?).with_no_client_auth(),
+            Verify::CaFile(path) => {
+                builder.with_root_certificates(roots_from(path)?).with_no_client_auth()
+            }
+            Verify::Pinned(hashes) => {
+                direct(builder, provider, Some(hashes.clone()))
+            }
+            Verify::Insecure => direct(builder, provider, None),
+        };
+        config.alpn_protocols = alpn(drafts)?;
+        config.key_log = key_log(self.keylog.as_deref())?;
+        QuicClientConfig::try_from(config).map(Arc::new).map_err(no_initial_suite)
+    }
+}
+
+fn direct(
+    builder: rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>,
+    provider: Arc<CryptoProvider>,
+    pinned: Option<Vec<[u8; 32]>>,
+) -> rustls::ClientConfig {
+    let verifier = Arc::new(DirectVerifier::new(provider, pinned));
+    builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+}
+
+/// A certificate and its key.
+#[derive(Debug)]
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
+impl Identity {
+    /// A certificate chain, the server's own first, and its key, from PEM files.
+    pub fn from_pem_files(
+        certificates: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Result<Self, ConfigError> {
+        let (certificates, key) = (certificates.into(), key.into());
+        let chain = certificates_from(&certificates)?;
+        let key = PrivateKeyDer::from_pem_file(&key).map_err(|error| ConfigError::File {
+            path: key,
+            what: "a private key",
+            reason: error.to_string(),
+        })?;
+        Ok(Self { chain, key })
+    }
+
+    /// A certificate made on the spot: ECDSA on P-256, valid for 13 days from now (browsers
+    /// accept pinned ones for 14 at most), for `localhost`, `127.0.0.1`, `::1` and whatever
+    /// else is named.
+    #[cfg(feature = "self-signed")]
+    pub fn self_signed<'a>(
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ConfigError> {
+        use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+        use rustls::pki_types::PrivatePkcs8KeyDer;
+
+        let fail = |error: rcgen::Error| ConfigError::SelfSigned(error.to_string());
+        let mut all = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        all.extend(names.into_iter().map(str::to_owned));
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(fail)?;
+        let mut params = CertificateParams::new(all).map_err(fail)?;
+        let now = std::time::SystemTime::now();
+        // A clock that is a little behind must not find it in the future.
+        let begin = std::time::Duration::from_secs(60 * 60);
+        let valid = std::time::Duration::from_secs(13 * 24 * 60 * 60);
+        params.not_before = now.checked_sub(begin).unwrap_or(now).into();
+        params.not_after = now.checked_add(valid).unwrap_or(now).into();
+        let certificate = params.self_signed(&key).map_err(fail)?;
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        Ok(Self { chain: vec![certificate.der().clone()], key })
+    }
+
+    /// The SHA-256 of the server's own certificate, for [`Verify::Pinned`].
+    pub fn sha256(&self) -> [u8; 32] {
+        self.chain.first().map(|certificate| sha256(certificate)).unwrap_or_default()
+    }
+}
+
+/// A server's side of TLS.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerTls {
+    /// Its certificate and key.
+    pub identity: Identity,
+    /// Where to log the secrets of connections; see [`ClientTls::keylog`].
+    pub keylog: Option<PathBuf>,
+}
+
+impl ServerTls {
+    /// This certificate, and no log of secrets but the environment's.
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, keylog: None }
+    }
+
+    pub(crate) fn quic(&self, drafts: &[Draft]) -> Result<Arc<QuicServerConfig>, ConfigError> {
+        let Identity { chain, key } = self.identity.clone();
+        let mut config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_protocol_versions(&[&rustls::version::TLS13])
+                .map_err(ConfigError::Tls)?
+                .with_no_client_auth()
+                .with_single_cert(chain, key)
+                .map_err(ConfigError::Tls)?;
+        // The first of these that the client offers is chosen.
+        config.alpn_protocols = alpn(drafts)?;
+        config.key_log = key_log(self.keylog.as_deref())?;
+        QuicServerConfig::try_from(config).map(Arc::new).map_err(no_initial_suite)
+    }
+}
+
+/// Identifiers of these drafts, newest first, each once.
+fn alpn(drafts: &[Draft]) -> Result<Vec<Vec<u8>>, ConfigError> {
+    let mut drafts = drafts.to_vec();
+    drafts.sort_unstable_by(|a, b| b.cmp(a));
+    drafts.dedup();
+    if drafts.is_empty() {
+        return Err(ConfigError::NoDrafts);
+    }
+    Ok(drafts.into_iter().map(|draft| draft.alpn().to_vec()).collect())
+}
+
+fn certificates_from(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let fail = |reason: String| ConfigError::File {
+        path: path.to_owned(),
+        what: "certificates",
+        reason,
+    };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
+        .map_err(|error| fail(error.to_string()))?
+        .collect();
+    let found = found.map_err(|error| fail(error.to_string()))?;
+    if found.is_empty() { Err(fail("there is none in it".into())) } else { Ok(found) }
+}
+
+fn roots_from(path: &Path) -> Result<RootCertStore, ConfigError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates_from(path)? {
+        roots.add(certificate).map_err(|error| ConfigError::File {
+            path: path.to_owned(),
+            what: "certificates",
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(roots)
+}
+
+fn system_roots() -> Result<RootCertStore, ConfigError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // Systems keep odd ones among them: those are passed by.
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let reason = match found.errors.first() {
+            Some(error) => error.to_string(),
+            None => "none found".into(),
+        };
+        return Err(ConfigError::NoRoots { reason });
+    }
+    Ok(roots)
+}
+
+fn no_initial_suite(error: quinn_proto::crypto::rustls::NoInitialCipherSuite) -> ConfigError {
+    ConfigError::Tls(rustls::Error::General(error.to_string()))
+}
+
+fn key_log(path: Option<&Path>) -> Result<Arc<dyn KeyLog>, ConfigError> {
+    let Some(path) = path else { return Ok(Arc::new(KeyLogFile::new())) };
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    let file = file.map_err(|error| ConfigError::File {
+        path: path.to_owned(),
+        what: "(or append to it) the log of secrets",
+        reason: error.to_string(),
+    })?;
+    Ok(Arc::new(KeyLogTo(Mutex::new(file))))
+}
+
+/// Logs secrets to a file, in the format of NSS.
+#[derive(Debug)]
+struct KeyLogTo(Mutex<File>);
+
+impl KeyLog for KeyLogTo {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A log that cannot be written must not end the connection.
+        let _ = file.write_all(line.as_bytes());
+    }
+}

@@ -1,0 +1,94 @@
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use moqt_engine::Draft;
+use moqt_session::{RouterLimits, Session};
+
+use super::driver::Drive;
+use super::engine_config;
+use super::shared::Shared;
+use super::socket::Socket;
+use crate::endpoint::{Endpoint, ServerConfig};
+use crate::error::ConnectError;
+use crate::tls::{Identity, ServerTls};
+use crate::transport::TransportOptions;
+
+/// What a server brings to its sessions.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// Drafts to speak: all. The newest that the client offers is chosen.
+    pub drafts: Vec<Draft>,
+    /// Certificate and key.
+    pub tls: ServerTls,
+    /// QUIC's parameters.
+    pub transport: TransportOptions,
+    /// The engine's configuration.
+    pub engine: moqt_engine::Config,
+    /// Connections at a time: 10,000. More are refused.
+    pub max_connections: usize,
+    /// Bounds on what waits for the application.
+    pub limits: RouterLimits,
+}
+
+impl ServerOptions {
+    /// The defaults, with this certificate.
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            drafts: Draft::ALL.to_vec(),
+            tls: ServerTls::new(identity),
+            transport: TransportOptions::default(),
+            engine: moqt_engine::Config::default(),
+            max_connections: 10_000,
+            limits: RouterLimits::default(),
+        }
+    }
+}
+
+/// A UDP socket on which sessions are accepted. Dropping it accepts no more; sessions that were
+/// accepted live on.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    local: SocketAddr,
+}
+
+impl Server {
+    /// Listens on this address; port 0 lets the system choose.
+    ///
+    /// Must be called on a tokio runtime, which drives the socket from then on.
+    pub fn bind(address: SocketAddr, options: &ServerOptions) -> Result<Self, ConnectError> {
+        let engine = Arc::new(engine_config(options.engine.clone()));
+        let config =
+            ServerConfig::new(&options.tls, &options.drafts, &options.transport, engine)?
+                .max_connections(options.max_connections);
+        let socket = Socket::bind(address).map_err(ConnectError::Socket)?;
+        let local = socket.local_addr().map_err(ConnectError::Socket)?;
+        let now = std::time::Instant::now();
+        let endpoint =
+            Endpoint::new(Some(config), socket.may_fragment(), socket.max_segments(), now);
+        let shared = Shared::new(endpoint, options.limits.clone());
+        shared.handle_added();
+        tokio::spawn(Drive::new(shared.clone(), socket));
+        Ok(Self { shared, local })
+    }
+
+    /// The socket's own address.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Waits for the next session, which is set up already; one that is slow to be does not
+    /// hold up others. `None` if the runtime is shutting down.
+    pub async fn accept(&self) -> Option<Session> {
+        poll_fn(|cx| self.shared.poll_accept(cx)).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.stop_accepting();
+        self.shared.handle_dropped();
+    }
+}

@@ -1,0 +1,143 @@
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use quinn_proto::{EcnCodepoint, Transmit};
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
+use tokio::io::Interest;
+
+/// Datagrams sent to the system at once, at most: what fits into 64 KiB at the largest usual
+/// size.
+const MAX_SEGMENTS: usize = 44;
+
+/// What to ask the system to buffer, in bytes. It may give less.
+const SYSTEM_BUFFER: usize = 2 * 1024 * 1024;
+
+/// A UDP socket with everything the system can do to move many datagrams at once.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    io: tokio::net::UdpSocket,
+    state: UdpSocketState,
+}
+
+impl Socket {
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = std::net::UdpSocket::bind(address)?;
+        let state = UdpSocketState::new((&socket).into())?;
+        // More is better; what the system allows is enough.
+        let _ = state.set_send_buffer_size((&socket).into(), SYSTEM_BUFFER);
+        let _ = state.set_recv_buffer_size((&socket).into(), SYSTEM_BUFFER);
+        Ok(Self { io: tokio::net::UdpSocket::from_std(socket)?, state })
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.local_addr()
+    }
+
+    pub(crate) fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
+    }
+
+    pub(crate) fn max_segments(&self) -> usize {
+        self.state.max_gso_segments().clamp(1, MAX_SEGMENTS)
+    }
+
+    /// Hands a datagram, or several of one size, to the system. Pending means that it will
+    /// wake the task when it takes more. Errors of the network are losses, as for every
+    /// datagram.
+    pub(crate) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        transmit: &Transmit,
+        contents: &[u8],
+    ) -> Poll<()> {
+        let transmit = quinn_udp::Transmit {
+            destination: transmit.destination,
+            ecn: transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
+            contents,
+            segment_size: transmit.segment_size,
+            src_ip: transmit.src_ip,
+        };
+        loop {
+            if ready!(self.io.poll_send_ready(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            let sent = self.io.try_io(Interest::WRITABLE, || {
+                self.state.try_send((&self.io).into(), &transmit)
+            });
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Receives a batch into `buffers`.
+    pub(crate) fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut RecvBuffers,
+    ) -> Poll<io::Result<usize>> {
+        let RecvBuffers { data, metas } = buffers;
+        let mut slices = slices(data);
+        loop {
+            ready!(self.io.poll_recv_ready(cx))?;
+            let received = self.io.try_io(Interest::READABLE, || {
+                self.state.recv((&self.io).into(), &mut slices, metas)
+            });
+            match received {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // On some systems this is how one hears of a datagram that was not delivered.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+                received => return Poll::Ready(received),
+            }
+        }
+    }
+
+    pub(crate) fn recv_buffers(&self) -> RecvBuffers {
+        // The largest that the system puts together; one datagram alone is smaller.
+        RecvBuffers {
+            data: (0..BATCH_SIZE).map(|_| vec![0; 64 * 1024]).collect(),
+            metas: [RecvMeta::default(); BATCH_SIZE],
+        }
+    }
+}
+
+/// Room for a batch of datagrams.
+#[derive(Debug)]
+pub(crate) struct RecvBuffers {
+    data: Vec<Vec<u8>>,
+    metas: [RecvMeta; BATCH_SIZE],
+}
+
+/// Where a datagram came from and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) remote: SocketAddr,
+    pub(crate) local_ip: Option<std::net::IpAddr>,
+    pub(crate) ecn: Option<EcnCodepoint>,
+}
+
+impl RecvBuffers {
+    /// The datagrams of the first `count` buffers. Each is copied into a buffer of its own
+    /// size, so that a small part of one that is kept does not keep 64 KiB.
+    pub(crate) fn datagrams(&self, count: usize) -> impl Iterator<Item = (Origin, BytesMut)> + '_ {
+        self.metas.iter().zip(&self.data).take(count).flat_map(|(meta, data)| {
+            let origin = Origin {
+                remote: meta.addr,
+                local_ip: meta.dst_ip,
+                ecn: meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8)),
+            };
+            let whole = data.get(..meta.len).unwrap_or_default();
+            whole.chunks(meta.stride.max(1)).map(move |datagram| (origin, datagram.into()))
+        })
+    }
+}
+
+fn slices(data: &mut [Vec<u8>]) -> [IoSliceMut<'_>; BATCH_SIZE] {
+    let mut data = data.iter_mut();
+    std::array::from_fn(|_| {
+        IoSliceMut::new(data.next().map(Vec::as_mut_slice).unwrap_or_default())
+    })
+}

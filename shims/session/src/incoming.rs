@@ -1,0 +1,227 @@
+use moqt_engine::model::{
+    FullTrackName, Parameters, RequestErrorCode, TrackNamespace, TrackProperties,
+};
+use moqt_engine::{Accept, Answer, IncomingRequest, Refusal, RequestKey};
+
+use crate::error::Error;
+use crate::pending::NamespacePublication;
+use crate::publication::Publication;
+use crate::router::{NamespaceSlot, PublisherSlot, SubscriberSlot};
+use crate::session::{Session, driver_gone};
+use crate::subscription::Subscription;
+
+/// Something the peer asks for. Dropped unanswered, it is refused.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Incoming {
+    /// The objects of a track. Refused with DOES_NOT_EXIST when dropped.
+    Subscribe(IncomingSubscribe),
+    /// To be allowed to send a track. Refused with UNINTERESTED when dropped.
+    Publish(IncomingPublish),
+    /// To be asked for tracks in a namespace. Refused with UNINTERESTED when dropped.
+    PublishNamespace(IncomingNamespace),
+}
+
+impl Incoming {
+    /// `None` if the request is of a kind that this crate does not know; it has been refused.
+    pub(crate) fn new(
+        session: Session,
+        request: RequestKey,
+        what: IncomingRequest,
+    ) -> Option<Self> {
+        let unanswered = |code| Unanswered { session, request, default: code, answered: false };
+        Some(match what {
+            IncomingRequest::Subscribe { track, parameters } => {
+                let inner = unanswered(RequestErrorCode::DoesNotExist);
+                Self::Subscribe(IncomingSubscribe { inner, track, parameters })
+            }
+            IncomingRequest::Publish { track, parameters, track_properties } => {
+                let inner = unanswered(RequestErrorCode::Uninterested);
+                Self::Publish(IncomingPublish { inner, track, parameters, track_properties })
+            }
+            IncomingRequest::PublishNamespace { namespace, parameters } => {
+                let inner = unanswered(RequestErrorCode::Uninterested);
+                Self::PublishNamespace(IncomingNamespace { inner, namespace, parameters })
+            }
+            _ => {
+                drop(unanswered(RequestErrorCode::NotSupported));
+                return None;
+            }
+        })
+    }
+
+    /// Refuses it, whatever it is.
+    pub fn reject(self, refusal: Refusal) {
+        match self {
+            Self::Subscribe(request) => request.reject(refusal),
+            Self::Publish(request) => request.reject(refusal),
+            Self::PublishNamespace(request) => request.reject(refusal),
+        }
+    }
+}
+
+/// Sees to it that a request is answered.
+#[derive(Debug)]
+struct Unanswered {
+    session: Session,
+    request: RequestKey,
+    default: RequestErrorCode,
+    answered: bool,
+}
+
+impl Unanswered {
+    fn accept(
+        &mut self,
+        accept: Accept,
+        register: impl FnOnce(&mut crate::Router, RequestKey),
+    ) -> Result<(), Error> {
+        self.answered = true;
+        let request = self.request;
+        let accepted = self.session.shared.run(|access| {
+            if let Some(reason) = &access.router.closed {
+                return Err(Error::Closed(reason.clone()));
+            }
+            access.wrote = true;
+            // Objects that waited for the answer come in with it.
+            register(access.router, request);
+            access.connection.accept(access.now, request, accept).map_err(|error| {
+                access.router.subscribers.remove(&request);
+                access.router.publishers.remove(&request);
+                access.router.namespaces.remove(&request);
+                Error::Command(error)
+            })
+        });
+        accepted.unwrap_or_else(|| Err(Error::Closed(driver_gone())))
+    }
+
+    fn reject(&mut self, refusal: Refusal) {
+        self.answered = true;
+        self.session.shared.run(|access| {
+            // A request that is over needs no answer.
+            let _ = access.connection.reject(access.now, self.request, refusal);
+            access.wrote = true;
+        });
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.reject(Refusal::new(self.default));
+        }
+    }
+}
+
+/// The peer wants the objects of a track.
+#[derive(Debug)]
+pub struct IncomingSubscribe {
+    inner: Unanswered,
+    track: FullTrackName,
+    parameters: Parameters,
+}
+
+impl IncomingSubscribe {
+    /// The track.
+    pub fn track(&self) -> &FullTrackName {
+        &self.track
+    }
+
+    /// Filter, priority, order, forward state, tokens.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Accepts it: the largest location published so far goes into
+    /// `accept.parameters.largest_object`.
+    pub fn accept(mut self, accept: Accept) -> Result<Publication, Error> {
+        self.inner.accept(accept, |router, request| {
+            let slot = PublisherSlot { answer: Some(Answer::default()), ..Default::default() };
+            router.publishers.insert(request, slot);
+        })?;
+        Ok(Publication::new(self.inner.session.clone(), self.inner.request, self.track))
+    }
+
+    /// Refuses it.
+    pub fn reject(mut self, refusal: Refusal) {
+        self.inner.reject(refusal);
+    }
+}
+
+/// The peer wants to send a track.
+#[derive(Debug)]
+pub struct IncomingPublish {
+    inner: Unanswered,
+    track: FullTrackName,
+    parameters: Parameters,
+    track_properties: TrackProperties,
+}
+
+impl IncomingPublish {
+    /// The track.
+    pub fn track(&self) -> &FullTrackName {
+        &self.track
+    }
+
+    /// Largest location, forward state, tokens.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Properties of the track.
+    pub fn track_properties(&self) -> &TrackProperties {
+        &self.track_properties
+    }
+
+    /// Accepts it: filter, priority, order and forward state go into `accept.parameters`.
+    pub fn accept(mut self, accept: Accept) -> Result<Subscription, Error> {
+        self.inner.accept(accept, |router, request| {
+            let slot = SubscriberSlot { answer: Some(Ok(Answer::default())), ..Default::default() };
+            router.subscribers.insert(request, slot);
+        })?;
+        let (session, request) = (self.inner.session.clone(), self.inner.request);
+        Ok(Subscription::new(session, request, self.track, None))
+    }
+
+    /// Refuses it.
+    pub fn reject(mut self, refusal: Refusal) {
+        self.inner.reject(refusal);
+    }
+}
+
+/// The peer wants to be asked for tracks in a namespace.
+#[derive(Debug)]
+pub struct IncomingNamespace {
+    inner: Unanswered,
+    namespace: TrackNamespace,
+    parameters: Parameters,
+}
+
+impl IncomingNamespace {
+    /// The namespace.
+    pub fn namespace(&self) -> &TrackNamespace {
+        &self.namespace
+    }
+
+    /// Tokens.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Accepts it.
+    pub fn accept(mut self) -> Result<NamespacePublication, Error> {
+        self.inner.accept(Accept::default(), |router, request| {
+            router.namespaces.insert(request, NamespaceSlot::default());
+        })?;
+        Ok(NamespacePublication {
+            session: self.inner.session.clone(),
+            request: self.inner.request,
+            namespace: self.namespace,
+            answer: Answer::default(),
+        })
+    }
+
+    /// Refuses it.
+    pub fn reject(mut self, refusal: Refusal) {
+        self.inner.reject(refusal);
+    }
+}

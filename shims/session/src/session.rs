@@ -1,0 +1,288 @@
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use moqt_engine::model::{
+    FullTrackName, Parameters, SessionError, Setup, TrackNamespace, TrackProperties,
+};
+use moqt_engine::{
+    Blocked, CloseReason, CommandError, Draft, RequestKey, Role, Transport, Usage,
+};
+
+use crate::driver::{Access, Driver, Shared};
+use crate::error::Error;
+use crate::incoming::Incoming;
+use crate::pending::{NamespacePublication, Pending};
+use crate::publication::Publication;
+use crate::router::PublisherSlot;
+use crate::subscription::Subscription;
+
+/// A MoQT session that has been set up. Clones are handles to the same session; it is closed
+/// when the last of them, and of what was made from them, is gone.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub(crate) shared: Shared,
+    info: Arc<SessionInfo>,
+}
+
+/// What is known of a session from its beginning.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// Which end this is.
+    pub role: Role,
+    /// The draft negotiated.
+    pub draft: Draft,
+    /// What carries the session.
+    pub transport: Transport,
+    /// The peer's address, where there is such a thing.
+    pub remote_address: Option<SocketAddr>,
+    /// What the peer said of itself. A server finds PATH and AUTHORITY here.
+    pub setup: Setup,
+}
+
+impl SessionInfo {
+    /// What a driver knows once the session is set up.
+    pub fn new(
+        role: Role,
+        draft: Draft,
+        transport: Transport,
+        remote_address: Option<SocketAddr>,
+        setup: Setup,
+    ) -> Self {
+        Self { role, draft, transport, remote_address, setup }
+    }
+}
+
+/// The peer's wish that this side leave (draft-18, "GOAWAY").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goaway {
+    /// Where to continue; empty means at the current URI.
+    pub new_session_uri: Bytes,
+    /// Time until the peer closes; zero if it did not say.
+    pub timeout: Duration,
+}
+
+impl Session {
+    /// A handle on a session that a driver has set up. For drivers.
+    pub fn new(driver: Arc<dyn Driver>, info: SessionInfo) -> Self {
+        Self { shared: Shared::new(driver), info: Arc::new(info) }
+    }
+
+    /// What is known of the session from its beginning.
+    pub fn info(&self) -> &SessionInfo {
+        &self.info
+    }
+
+    /// The draft negotiated. Few applications need it.
+    pub fn draft(&self) -> Draft {
+        self.info.draft
+    }
+
+    /// The peer's address, where there is such a thing.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.info.remote_address
+    }
+
+    /// Subscribes to a track. The request goes out at once, and the answer can be awaited then
+    /// or later; dropping what is returned unsubscribes.
+    pub fn subscribe(&self, track: FullTrackName, parameters: Parameters) -> Pending<Subscription> {
+        Pending::subscribe(self.clone(), track, parameters)
+    }
+
+    /// Advertises a namespace, so that the peer may ask for tracks in it. The request goes out
+    /// at once, and the answer can be awaited then or later; dropping what is returned
+    /// withdraws it.
+    pub fn publish_namespace(
+        &self,
+        namespace: TrackNamespace,
+        parameters: Parameters,
+    ) -> Pending<NamespacePublication> {
+        Pending::publish_namespace(self.clone(), namespace, parameters)
+    }
+
+    /// Offers a track to the peer. This waits until the offer has been queued, not for its
+    /// answer: objects may be sent at once, and [`Publication::accepted`] tells how it went.
+    pub async fn publish(
+        &self,
+        track: FullTrackName,
+        parameters: Parameters,
+        properties: TrackProperties,
+    ) -> Result<Publication, Error> {
+        let request = poll_fn(|cx| {
+            self.poll_command(cx, |access| {
+                let request =
+                    access.connection.publish(access.now, &track, &parameters, &properties)?;
+                access.router.publishers.insert(request, PublisherSlot::default());
+                Ok(request)
+            })
+        })
+        .await?;
+        Ok(Publication::new(self.clone(), request, track))
+    }
+
+    /// The next thing the peer asks for. Several tasks may wait; each request goes to one of
+    /// them. If nobody ever calls this, requests are refused after a short while.
+    pub async fn accept_request(&self) -> Result<Incoming, CloseReason> {
+        poll_fn(|cx| {
+            let next = self.shared.run(|access| {
+                let router = &mut access.router;
+                router.accepting = true;
+                if let Some((_, request, what)) = router.incoming.pop_front() {
+                    return Poll::Ready(Ok((request, what)));
+                }
+                if let Some(reason) = &router.closed {
+                    return Poll::Ready(Err(reason.clone()));
+                }
+                router.incoming_wakers.register(cx);
+                Poll::Pending
+            });
+            match next {
+                Some(Poll::Ready(Ok((request, what)))) => {
+                    match Incoming::new(self.clone(), request, what) {
+                        Some(incoming) => Poll::Ready(Ok(incoming)),
+                        // A kind that this crate does not know yet has been refused.
+                        None => {
+                            cx.waker().wake_by_ref();
+                            Poll::Pending
+                        }
+                    }
+                }
+                Some(Poll::Ready(Err(reason))) => Poll::Ready(Err(reason)),
+                Some(Poll::Pending) => Poll::Pending,
+                None => Poll::Ready(Err(driver_gone())),
+            }
+        })
+        .await
+    }
+
+    /// Closes the session with this code and reason. What is queued is dropped: see
+    /// [`flushed`](Self::flushed).
+    pub fn close(&self, code: SessionError, reason: &str) {
+        self.shared.run(|access| {
+            access.connection.close(code, reason);
+            access.wrote = true;
+        });
+    }
+
+    /// Waits for the session to end, and says why it did.
+    pub async fn closed(&self) -> CloseReason {
+        poll_fn(|cx| {
+            let reason = self.shared.run(|access| {
+                let reason = access.router.closed.clone();
+                if reason.is_none() {
+                    access.router.state_wakers.register(cx);
+                }
+                reason
+            });
+            match reason {
+                Some(Some(reason)) => Poll::Ready(reason),
+                Some(None) => Poll::Pending,
+                None => Poll::Ready(driver_gone()),
+            }
+        })
+        .await
+    }
+
+    /// Why the session ended, if it has.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.shared.run(|access| access.router.closed.clone()).flatten()
+    }
+
+    /// Waits until everything queued has been sent, finished subgroups have been acknowledged,
+    /// and it makes sense to [`close`](Self::close).
+    pub async fn flushed(&self) -> Result<(), CloseReason> {
+        let mut is_first = true;
+        poll_fn(|cx| {
+            let flushed = self.shared.run(|access| {
+                if let Some(reason) = &access.router.closed {
+                    return Poll::Ready(Err(reason.clone()));
+                }
+                // What the driver said before may be out of date: let it look again.
+                if !std::mem::take(&mut is_first) && access.router.is_flushed {
+                    return Poll::Ready(Ok(()));
+                }
+                access.router.is_flushed = false;
+                access.router.flush_wakers.register(cx);
+                access.wrote = true;
+                Poll::Pending
+            });
+            flushed.unwrap_or_else(|| Poll::Ready(Err(driver_gone())))
+        })
+        .await
+    }
+
+    /// Waits for the peer to say that it is going away.
+    pub async fn goaway_received(&self) -> Result<Goaway, CloseReason> {
+        poll_fn(|cx| {
+            let found = self.shared.run(|access| {
+                let router = &mut access.router;
+                if let Some(goaway) = &router.goaway {
+                    return Poll::Ready(Ok(goaway.clone()));
+                }
+                if let Some(reason) = &router.closed {
+                    return Poll::Ready(Err(reason.clone()));
+                }
+                router.state_wakers.register(cx);
+                Poll::Pending
+            });
+            found.unwrap_or_else(|| Poll::Ready(Err(driver_gone())))
+        })
+        .await
+    }
+
+    /// Tells the peer that this side is going away, and where to continue: an empty URI means
+    /// at the current one. A client's must be empty.
+    pub fn goaway(&self, new_session_uri: Bytes, timeout: Duration) -> Result<(), CommandError> {
+        self.shared
+            .run(|access| {
+                access.wrote = true;
+                access.connection.goaway(new_session_uri, timeout)
+            })
+            .unwrap_or(Err(CommandError::Closed))
+    }
+
+    /// What the session holds in memory right now.
+    pub fn usage(&self) -> Usage {
+        self.shared.run(|access| access.connection.usage()).unwrap_or_default()
+    }
+
+    /// Datagrams that were not sent or not delivered, because something was full, they were too
+    /// large, or nobody knew their track.
+    pub fn datagrams_dropped(&self) -> u64 {
+        self.shared.run(|access| access.router.datagrams_dropped).unwrap_or_default()
+    }
+
+    /// Runs a command that may have to wait for credit.
+    pub(crate) fn poll_command(
+        &self,
+        cx: &Context<'_>,
+        command: impl FnOnce(&mut Access<'_>) -> Result<RequestKey, CommandError>,
+    ) -> Poll<Result<RequestKey, Error>> {
+        let outcome = self.shared.run(|access| {
+            if let Some(reason) = &access.router.closed {
+                return Poll::Ready(Err(Error::Closed(reason.clone())));
+            }
+            // Even when it is blocked: it may have told the peer so.
+            access.wrote = true;
+            match command(access) {
+                Err(CommandError::Blocked(
+                    Blocked::Setup | Blocked::Requests | Blocked::Streams,
+                )) => {
+                    access.router.unblocked_wakers.register(cx);
+                    Poll::Pending
+                }
+                result => Poll::Ready(result.map_err(Error::Command)),
+            }
+        });
+        outcome.unwrap_or_else(|| Poll::Ready(Err(Error::Closed(driver_gone()))))
+    }
+}
+
+/// The driver did not do what it was asked to.
+pub(crate) fn driver_gone() -> CloseReason {
+    CloseReason::Transport { reason: "the transport driver is gone".into() }
+}
