@@ -38,6 +38,7 @@ pub(crate) struct Bridge {
     /// Sending sides that have ended and are not acknowledged.
     unacknowledged: usize,
     pieces: Vec<Bytes>,
+    /// The stream that was read last, with nothing else happening since.
     readable: Option<StreamId>,
 }
 
@@ -140,6 +141,7 @@ impl Bridge {
 
     /// Before events are polled: the window in force decides which there are.
     pub(crate) fn begin(&mut self, quic: &mut Connection, now: Timestamp) {
+        self.readable = None;
         self.backlog.update(quic);
         let max = quic.datagrams().max_size();
         if max != self.max_datagram_size {

@@ -163,6 +163,9 @@ impl From<ConfigError> for ConnectError {
 const ALERTS: u64 = 0x100;
 const NO_APPLICATION_PROTOCOL: u64 = 120;
 
+/// How rustls begins when it does not accept a certificate, whatever the alert.
+const BAD_CERTIFICATE: &str = "invalid peer certificate: ";
+
 impl ConnectError {
     /// What a failed handshake means.
     pub fn from_quic(error: ConnectionError, remote: SocketAddr, offered: &[Draft]) -> Self {
@@ -176,9 +179,10 @@ impl ConnectError {
             (_, Some(NO_APPLICATION_PROTOCOL)) => {
                 Self::NoCommonDraft { offered: offered.to_vec() }
             }
-            (ConnectionError::TransportError(error), Some(42..=46 | 48)) => {
-                let reason = error.reason.strip_prefix("invalid peer certificate: ");
-                Self::Certificate(reason.unwrap_or(&error.reason).to_owned())
+            (ConnectionError::TransportError(error), Some(_))
+                if error.reason.starts_with(BAD_CERTIFICATE) =>
+            {
+                Self::Certificate(certificate_problem(&error.reason).to_owned())
             }
             (ConnectionError::ConnectionClosed(close), _)
                 if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
@@ -188,4 +192,13 @@ impl ConnectError {
             _ => Self::Quic(error),
         }
     }
+}
+
+/// What rustls says of a certificate, without what wraps it.
+fn certificate_problem(reason: &str) -> &str {
+    let reason = reason.strip_prefix(BAD_CERTIFICATE).unwrap_or(reason);
+    reason
+        .strip_prefix("Other(OtherError(")
+        .and_then(|reason| reason.strip_suffix("))"))
+        .unwrap_or(reason)
 }

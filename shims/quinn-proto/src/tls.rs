@@ -131,9 +131,37 @@ impl Identity {
         Ok(Self { chain: vec![certificate.der().clone()], key })
     }
 
+    /// The chain as PEM, for [`Verify::CaFile`].
+    pub fn to_pem(&self) -> String {
+        let mut pem = String::new();
+        for certificate in &self.chain {
+            pem.push_str("-----BEGIN CERTIFICATE-----\n");
+            push_base64(&mut pem, certificate);
+            pem.push_str("-----END CERTIFICATE-----\n");
+        }
+        pem
+    }
+
     /// The SHA-256 of the server's own certificate, for [`Verify::Pinned`].
     pub fn sha256(&self) -> [u8; 32] {
         self.chain.first().map(|certificate| sha256(certificate)).unwrap_or_default()
+    }
+}
+
+/// Base64 (RFC 4648) in lines of 64.
+fn push_base64(text: &mut String, bytes: &[u8]) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for line in bytes.chunks(48) {
+        for group in line.chunks(3) {
+            let byte = |at: usize| group.get(at).map_or(0, |byte| u32::from(*byte));
+            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+            for at in 0..4 {
+                let index = (bits >> (18 - 6 * at) & 0x3f) as usize;
+                let symbol = ALPHABET.get(index).filter(|_| at <= group.len());
+                text.push(symbol.map_or('=', |symbol| char::from(*symbol)));
+            }
+        }
+        text.push('\n');
     }
 }
 

@@ -34,8 +34,14 @@ pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
 }
 
 /// The certificate's hash is not among those pinned.
-#[derive(Debug)]
 struct NotPinned([u8; 32]);
+
+/// rustls describes errors that are not its own by this.
+impl std::fmt::Debug for NotPinned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
 
 impl std::fmt::Display for NotPinned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
