@@ -1,0 +1,380 @@
+//! What can be said on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use moqt_engine::Draft;
+use moqt_engine::model::{AuthToken, FullTrackName, Location, SubscriptionFilter, TrackNamespace};
+
+/// Publish, subscribe, serve and measure Media over QUIC Transport (MoQT).
+#[derive(Debug, Parser)]
+#[command(name = "moqt", version, max_term_width = 100, after_help = "Start with `moqt demo`.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// See it work: a publisher and a subscriber over real QUIC on 127.0.0.1, in one process.
+    #[command(after_help = "Example:\n  moqt demo --draft 16 -t 10")]
+    Demo(DemoArgs),
+    /// Serve a track to whoever connects and subscribes, without a relay.
+    #[command(
+        after_help = "Examples:\n  moqt serve --bind 127.0.0.1:4443 -n demo --trackname media movie.ts\n  ffmpeg -re -i in.mp4 -f mpegts - | moqt serve -n live --trackname tv -"
+    )]
+    Serve(ServeArgs),
+    /// Publish a track to a relay or any other server.
+    #[command(
+        name = "pub",
+        after_help = "Example:\n  date | moqt pub moqt://127.0.0.1:4443 -k -n demo --trackname time --lines -"
+    )]
+    Publish(PublishArgs),
+    /// Subscribe to a track and write what comes to standard output.
+    #[command(
+        name = "sub",
+        after_help = "Example:\n  moqt sub moqt://127.0.0.1:4443 -k -n demo --trackname media > copy.ts"
+    )]
+    Subscribe(SubscribeArgs),
+    /// Print the versions that belong in a bug report.
+    Version,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Report in JSON, one object a line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Say nothing but errors.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// Drafts to offer.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DraftArgs {
+    /// Drafts to speak, a list; all of them if not given, the newest that both know is used.
+    #[arg(long = "draft", value_delimiter = ',', value_name = "14|16|18", value_parser = parse_draft)]
+    drafts: Vec<Draft>,
+}
+
+impl DraftArgs {
+    pub(crate) fn list(&self) -> Vec<Draft> {
+        let mut drafts =
+            if self.drafts.is_empty() { Draft::ALL.into() } else { self.drafts.clone() };
+        drafts.sort_by(|a, b| b.cmp(a));
+        drafts.dedup();
+        drafts
+    }
+}
+
+fn parse_draft(text: &str) -> Result<Draft, String> {
+    text.parse().map_err(|error: moqt_engine::model::UnknownDraft| error.to_string())
+}
+
+/// How to connect.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// moqt://host[:port][/path][?query]; the port is 443 if not given.
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) drafts: DraftArgs,
+    /// Accept any certificate. For tests: whoever is in between can read and change everything.
+    #[arg(short = 'k', long)]
+    pub(crate) insecure: bool,
+    /// Trust the certificate authorities in this PEM file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Trust the certificate with this SHA-256, in hexadecimal, and no other.
+    #[arg(long, value_name = "HEX", value_parser = parse_hash)]
+    pub(crate) cert_hash: Option<CertHash>,
+    /// Give up connecting after this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    pub(crate) connect_timeout: Duration,
+    /// Append TLS secrets to this file, to decrypt captures with. SSLKEYLOGFILE does the same.
+    #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
+    pub(crate) keylogfile: Option<PathBuf>,
+    /// A token to authorize the session with.
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) auth_token: Option<String>,
+}
+
+impl ConnectArgs {
+    pub(crate) fn tokens(&self) -> Vec<AuthToken> {
+        let value = |token: &String| AuthToken::UseValue {
+            token_type: 0,
+            value: token.clone().into_bytes().into(),
+        };
+        self.auth_token.iter().map(value).collect()
+    }
+}
+
+/// The SHA-256 of a certificate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CertHash(pub(crate) [u8; 32]);
+
+fn parse_hash(text: &str) -> Result<CertHash, String> {
+    let wrong = || "a SHA-256 is 64 hexadecimal digits".to_string();
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|byte| *byte != b':')
+        .map(|byte| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()
+        .ok_or_else(wrong)?;
+    let bytes: Vec<u8> =
+        digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+    if digits.len() != 64 {
+        return Err(wrong());
+    }
+    Ok(CertHash(bytes.try_into().map_err(|_| wrong())?))
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let text = text.strip_suffix('s').unwrap_or(text);
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "not a time one can wait".to_string())
+}
+
+/// Which track.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TrackArgs {
+    /// The namespace, its fields separated by slashes.
+    #[arg(short, long, value_name = "FIELD/FIELD", default_value = "demo")]
+    namespace: String,
+    /// The track's name, or the whole name in the form `ns-fields--name`.
+    #[arg(long, value_name = "NAME", default_value = "track")]
+    trackname: String,
+}
+
+impl TrackArgs {
+    pub(crate) fn full_name(&self) -> Result<FullTrackName, String> {
+        if self.trackname.contains("--") {
+            return self
+                .trackname
+                .parse()
+                .map_err(|error| format!("--trackname {}: {error}", self.trackname));
+        }
+        let fields = self.namespace.split('/').filter(|field| !field.is_empty());
+        TrackNamespace::new(fields)
+            .and_then(|namespace| {
+                FullTrackName::new(namespace, self.trackname.clone().into_bytes())
+            })
+            .map_err(|error| format!("the track's name: {error}"))
+    }
+}
+
+/// What to publish, and how.
+#[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct SourceArgs {
+    /// The file to publish, or - for standard input.
+    #[arg(default_value = "-", value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// Bytes of an object; 16384 if not given, 1000 with --datagram.
+    #[arg(short = 's', long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=1 << 30))]
+    object_size: Option<u32>,
+    /// Each line is an object.
+    #[arg(long, conflicts_with_all = ["object_size", "length_prefix"])]
+    lines: bool,
+    /// Each object is preceded by its length, four bytes, most significant first.
+    #[arg(long, conflicts_with = "object_size")]
+    length_prefix: bool,
+    /// Objects of a group.
+    #[arg(short, long, value_name = "OBJECTS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) group_size: u64,
+    /// Begin a group every so often instead.
+    #[arg(long, value_name = "SECONDS", conflicts_with = "group_size", value_parser = parse_seconds)]
+    pub(crate) group_every: Option<Duration>,
+    /// Subgroups that the objects of a group are dealt to, each a stream of its own.
+    #[arg(short = 'P', long, value_name = "STREAMS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
+    pub(crate) streams: u64,
+    /// Send objects in datagrams. They can be lost.
+    #[arg(short = 'D', long)]
+    pub(crate) datagram: bool,
+    /// Objects a second; 0 means as fast as the subscribers take them.
+    #[arg(short, long, value_name = "OBJECTS", default_value_t = 0.0)]
+    pub(crate) rate: f64,
+    /// Begin the file again when it ends.
+    #[arg(long = "loop")]
+    pub(crate) repeat: bool,
+}
+
+impl SourceArgs {
+    pub(crate) fn cut(&self) -> crate::source::Cut {
+        if self.lines {
+            return crate::source::Cut::Lines;
+        }
+        if self.length_prefix {
+            return crate::source::Cut::LengthPrefix;
+        }
+        let default = if self.datagram { 1000 } else { 16 * 1024 };
+        crate::source::Cut::Size(self.object_size.unwrap_or(default) as usize)
+    }
+}
+
+/// When a source begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Start {
+    /// With the first subscriber.
+    First,
+    /// At once, whoever listens.
+    Now,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// The address to listen on.
+    #[arg(short, long, value_name = "ADDRESS", default_value = "127.0.0.1:4443")]
+    pub(crate) bind: SocketAddr,
+    #[command(flatten)]
+    pub(crate) track: TrackArgs,
+    #[command(flatten)]
+    pub(crate) drafts: DraftArgs,
+    /// The certificate chain, a PEM file. Without it one is made up.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The certificate's private key, a PEM file.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// When to begin.
+    #[arg(long, value_enum, default_value_t = Start::First)]
+    pub(crate) start: Start,
+    /// Leave when the track has ended and every subscriber has it.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Append TLS secrets to this file, to decrypt captures with. SSLKEYLOGFILE does the same.
+    #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
+    pub(crate) keylogfile: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) track: TrackArgs,
+    /// Announce the namespace and wait to be subscribed to, instead of sending PUBLISH.
+    #[arg(long, conflicts_with = "pub_both")]
+    pub(crate) pub_ns: bool,
+    /// Announce the namespace and send PUBLISH, for relays that want both.
+    #[arg(long)]
+    pub(crate) pub_both: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SubscribeArgs {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) track: TrackArgs,
+    /// Which objects: all (from now on), latest, next-group, GROUP[.OBJECT] to begin there, or
+    /// GROUP[.OBJECT]..GROUP to end with a group, too.
+    #[arg(long, default_value = "all", value_parser = parse_filter)]
+    pub(crate) filter: Filter,
+    /// The priority to ask for; lower is more urgent.
+    #[arg(long, value_name = "0-255")]
+    pub(crate) priority: Option<u8>,
+    /// Write the payload to a file of the track's name in this folder.
+    #[arg(long, value_name = "DIR", conflicts_with = "meta")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write one line of JSON an object instead of its payload.
+    #[arg(long)]
+    pub(crate) meta: bool,
+    /// Wait this many seconds for what is missing before going on without it.
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
+    pub(crate) gap_timeout: Duration,
+}
+
+/// `None` is everything from now on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filter(pub(crate) Option<SubscriptionFilter>);
+
+fn parse_filter(text: &str) -> Result<Filter, String> {
+    let wrong =
+        || "use all, latest, next-group, GROUP[.OBJECT] or GROUP[.OBJECT]..GROUP".to_string();
+    let location = |text: &str| {
+        let (group, object) = text.split_once('.').unwrap_or((text, "0"));
+        Some(Location::new(group.parse().ok()?, object.parse().ok()?))
+    };
+    Ok(Filter(Some(match text {
+        "all" => return Ok(Filter(None)),
+        "latest" => SubscriptionFilter::LargestObject,
+        "next-group" => SubscriptionFilter::NextGroupStart,
+        _ => match text.split_once("..") {
+            None => SubscriptionFilter::AbsoluteStart { start: location(text).ok_or_else(wrong)? },
+            Some((start, end)) => {
+                let start = location(start).ok_or_else(wrong)?;
+                let end_group = end.parse().map_err(|_| wrong())?;
+                if end_group < start.group {
+                    return Err("the range ends before it begins".into());
+                }
+                SubscriptionFilter::AbsoluteRange { start, end_group }
+            }
+        },
+    })))
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) drafts: DraftArgs,
+    /// Payload bytes of an object.
+    #[arg(short = 's', long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    pub(crate) object_size: u32,
+    /// Objects a second.
+    #[arg(short, long, value_name = "OBJECTS", default_value_t = 2000.0)]
+    pub(crate) rate: f64,
+    /// How long to publish.
+    #[arg(short = 't', long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
+    pub(crate) duration: Duration,
+    /// Objects of a group.
+    #[arg(short, long, value_name = "OBJECTS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) group_size: u64,
+    /// Subgroups that the objects of a group are dealt to.
+    #[arg(short = 'P', long, value_name = "STREAMS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=256))]
+    pub(crate) streams: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn names_are_taken_in_both_forms() {
+        let track = |namespace: &str, trackname: &str| {
+            TrackArgs { namespace: namespace.into(), trackname: trackname.into() }.full_name()
+        };
+        let long = track("ignored", "example.2enet-a--report").unwrap();
+        assert_eq!(track("example.net/a", "report").unwrap(), long);
+        assert!(track("x", "A--.41").is_err());
+    }
+
+    #[test]
+    fn filters_say_where_to_begin_and_end() {
+        let absolute = parse_filter("7.2..9").unwrap().0.unwrap();
+        let start = Location::new(7, 2);
+        assert_eq!(absolute, SubscriptionFilter::AbsoluteRange { start, end_group: 9 });
+        assert!(parse_filter("9..7").is_err());
+        assert!(parse_filter("latest-ish").is_err());
+        assert!(parse_filter("all").unwrap().0.is_none());
+    }
+}

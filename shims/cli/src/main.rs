@@ -1,0 +1,96 @@
+//! `moqt`: everything one does with Media over QUIC Transport from a shell.
+
+mod args;
+mod demo;
+mod failure;
+mod net;
+mod origin;
+mod progress;
+mod publish;
+mod serve;
+mod source;
+mod subscribe;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use moqt_engine::Draft;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command, OutputArgs};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(&cli.output);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("moqt: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(run(&cli));
+    // A read of standard input that nobody waits for must not keep the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("moqt: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Demo(args) => demo::run(args, &cli.output).await,
+        Command::Serve(args) => serve::run(args, &cli.output).await,
+        Command::Publish(args) => publish::run(args, &cli.output).await,
+        Command::Subscribe(args) => subscribe::run(args, &cli.output).await,
+        Command::Version => {
+            version(&cli.output);
+            Ok(())
+        }
+    }
+}
+
+fn version(output: &OutputArgs) {
+    let drafts: Vec<u8> = Draft::ALL.into_iter().map(Draft::number).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    if output.json {
+        println!(
+            "{}",
+            serde_json::json!({
+                "moqt": version,
+                "drafts": drafts,
+                "transports": ["quic (quinn-proto)"],
+                "os": std::env::consts::OS,
+                "arch": std::env::consts::ARCH,
+            })
+        );
+        return;
+    }
+    println!("moqt {version}");
+    println!("drafts: {}", drafts.iter().map(u8::to_string).collect::<Vec<_>>().join(", "));
+    println!("transports: raw QUIC (quinn-proto)");
+    println!("platform: {}-{}", std::env::consts::ARCH, std::env::consts::OS);
+}
+
+fn log_to_stderr(output: &OutputArgs) {
+    let default = match output.verbose {
+        0 => "error",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::builder()
+        .with_default_directive(default.parse().unwrap_or_default())
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}

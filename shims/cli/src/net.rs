@@ -1,0 +1,120 @@
+//! Connecting and listening, as the command line says.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use moqt_engine::Draft;
+use moqt_quinn_proto::{
+    Client, ClientOptions, ClientTls, Identity, Server, ServerOptions, Target, Verify,
+};
+use moqt_session::Session;
+
+use crate::args::{ConnectArgs, ServeArgs};
+use crate::failure::Failure;
+
+/// Connects to the URL given.
+pub(crate) async fn connect(args: &ConnectArgs) -> Result<Session, Failure> {
+    let target: Target =
+        args.url.parse().map_err(|error| Failure::new(format!("{}: {error}", args.url)))?;
+    let verify = match (args.insecure, &args.cert_hash, &args.ca) {
+        (true, ..) => Verify::Insecure,
+        (false, Some(hash), _) => Verify::Pinned(vec![hash.0]),
+        (false, None, Some(file)) => Verify::CaFile(file.clone()),
+        (false, None, None) => Verify::System,
+    };
+    let mut options = ClientOptions::default();
+    options.drafts = args.drafts.list();
+    options.tls = ClientTls::new(verify);
+    options.tls.keylog.clone_from(&args.keylogfile);
+    options.engine.authorization_tokens = args.tokens();
+    options.connect_timeout = args.connect_timeout;
+    Client::connect(&target, &options)
+        .await
+        .map_err(|error| Failure::new(format!("cannot connect to {}: {error}", args.url)))
+}
+
+/// Connects to a server in this process.
+pub(crate) async fn connect_for_demo(
+    address: SocketAddr,
+    hash: [u8; 32],
+    drafts: &[Draft],
+) -> Result<Session, Failure> {
+    let target: Target = format!("moqt://{address}/demo")
+        .parse()
+        .map_err(|error| Failure::new(format!("{address}: {error}")))?;
+    let mut options = ClientOptions::default();
+    options.drafts = drafts.to_vec();
+    options.tls = ClientTls::new(Verify::Pinned(vec![hash]));
+    Client::connect(&target, &options)
+        .await
+        .map_err(|error| Failure::new(format!("cannot connect to {target}: {error}")))
+}
+
+/// Somewhere to be connected to.
+pub(crate) struct Listener {
+    server: Server,
+    /// Of the certificate made up for it, if it was.
+    self_signed: Option<[u8; 32]>,
+}
+
+/// Listens where the command line says.
+pub(crate) fn listen(args: &ServeArgs) -> Result<Listener, Failure> {
+    let (identity, self_signed) = if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
+        let identity = Identity::from_pem_files(cert, key);
+        (identity.map_err(|error| Failure::new(error.to_string()))?, None)
+    } else {
+        let identity = made_up()?;
+        let hash = identity.sha256();
+        (identity, Some(hash))
+    };
+    let mut options = ServerOptions::new(identity);
+    options.drafts = args.drafts.list();
+    options.tls.keylog.clone_from(&args.keylogfile);
+    bind(args.bind, &options, self_signed)
+}
+
+/// Listens on 127.0.0.1, for the demo.
+pub(crate) fn listen_for_demo(drafts: &[Draft]) -> Result<Listener, Failure> {
+    let identity = made_up()?;
+    let hash = identity.sha256();
+    let mut options = ServerOptions::new(identity);
+    options.drafts = drafts.to_vec();
+    bind((Ipv4Addr::LOCALHOST, 0).into(), &options, Some(hash))
+}
+
+fn made_up() -> Result<Identity, Failure> {
+    Identity::self_signed([]).map_err(|error| Failure::new(error.to_string()))
+}
+
+fn bind(
+    address: SocketAddr,
+    options: &ServerOptions,
+    self_signed: Option<[u8; 32]>,
+) -> Result<Listener, Failure> {
+    let server = Server::bind(address, options)
+        .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}")))?;
+    Ok(Listener { server, self_signed })
+}
+
+impl Listener {
+    /// The next session.
+    pub(crate) async fn accept(&self) -> Result<Session, Failure> {
+        self.server.accept().await.ok_or_else(|| Failure::new("the socket failed"))
+    }
+
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// The SHA-256 of the certificate made up for it.
+    pub(crate) fn self_signed(&self) -> Option<[u8; 32]> {
+        self.self_signed
+    }
+
+    /// Accepts no more, and lets what was closed say so to its peer.
+    pub(crate) async fn close(self) {
+        drop(self.server);
+        // A close is sent at once; there is nothing to wait for but the socket's task.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

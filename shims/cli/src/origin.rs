@@ -1,0 +1,229 @@
+//! One source, sent to every subscriber alike.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use moqt_engine::Accept;
+use moqt_engine::model::{Location, ObjectStatus, Parameters, PublishDoneCode};
+use moqt_engine::track::{Slot, TrackLayout};
+use moqt_engine::wire::Properties;
+use moqt_engine::{DatagramOptions, DatagramOutcome, DropReason};
+use moqt_session::{IncomingSubscribe, Publication, TrackWriter, WriteError};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::args::SourceArgs;
+use crate::progress::Progress;
+use crate::source::{Source, SourceError};
+
+/// How long a subscriber may take nothing before it is given up, so that it does not hold up
+/// the others for good.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Somebody who is to get the track.
+pub(crate) enum Joiner {
+    /// A SUBSCRIBE of the peer's.
+    Subscribe(Box<IncomingSubscribe>),
+    /// A PUBLISH of ours, accepted or about to be.
+    Publication(Publication),
+}
+
+/// What was sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
+    pub(crate) subscribers: u64,
+    pub(crate) too_large: u64,
+    pub(crate) queue_full: u64,
+    pub(crate) given_up: u64,
+}
+
+/// A track on its way to any number of subscribers.
+pub(crate) struct Origin<'a> {
+    args: &'a SourceArgs,
+    layout: TrackLayout,
+    joiners: mpsc::Receiver<Joiner>,
+    writers: Vec<TrackWriter>,
+    largest: Option<Location>,
+    sent: Sent,
+    progress: &'a Progress,
+}
+
+impl<'a> Origin<'a> {
+    pub(crate) fn new(
+        args: &'a SourceArgs,
+        joiners: mpsc::Receiver<Joiner>,
+        progress: &'a Progress,
+    ) -> Self {
+        Self {
+            args,
+            layout: TrackLayout::new(Location::ZERO, args.streams),
+            joiners,
+            writers: Vec::new(),
+            largest: None,
+            sent: Sent::default(),
+            progress,
+        }
+    }
+
+    /// Waits until somebody is there.
+    pub(crate) async fn wait_for_first(&mut self) {
+        while self.writers.is_empty() {
+            match self.joiners.recv().await {
+                Some(joiner) => self.join(joiner),
+                None => return,
+            }
+        }
+    }
+
+    /// Sends all there is, then ends the track for everybody.
+    pub(crate) async fn run(&mut self, mut source: Source) -> Result<(), SourceError> {
+        let mut pace = Pace::new(self.args.rate);
+        let mut group_began = Instant::now();
+        loop {
+            let payload = tokio::select! {
+                payload = source.next() => payload?,
+                Some(joiner) = self.joiners.recv() => {
+                    self.join(joiner);
+                    continue;
+                }
+            };
+            let Some(payload) = payload else { break };
+            while let Ok(joiner) = self.joiners.try_recv() {
+                self.join(joiner);
+            }
+            pace.wait().await;
+            if let Some(every) = self.args.group_every
+                && group_began.elapsed() >= every
+                && self.layout.is_in_group()
+            {
+                // The objects before it did not know that they would be the last.
+                self.layout = TrackLayout::new(
+                    Location::new(self.layout.next().group.saturating_add(1), 0),
+                    self.args.streams,
+                );
+                group_began = Instant::now();
+            }
+            let is_full = self.args.group_every.is_none()
+                && self.layout.next().object + 1 >= self.args.group_size;
+            let ends_group = is_full || source.is_finished().await?;
+            let slot = self.layout.place(ends_group);
+            self.send(slot, payload).await;
+        }
+        for writer in self.writers.drain(..) {
+            writer.done(PublishDoneCode::TrackEnded, "");
+        }
+        Ok(())
+    }
+
+    /// The track has ended: whoever still comes is told so.
+    pub(crate) async fn serve_latecomers(&mut self) {
+        while let Some(joiner) = self.joiners.recv().await {
+            self.join(joiner);
+            for writer in self.writers.drain(..) {
+                writer.done(PublishDoneCode::TrackEnded, "");
+            }
+        }
+    }
+
+    /// Ends the track early for everybody who is left.
+    pub(crate) fn leave(self) {
+        for writer in self.writers {
+            writer.done(PublishDoneCode::GoingAway, "the publisher is leaving");
+        }
+    }
+
+    pub(crate) fn sent(&self) -> Sent {
+        self.sent
+    }
+
+    fn join(&mut self, joiner: Joiner) {
+        let publication = match joiner {
+            Joiner::Publication(publication) => Ok(publication),
+            Joiner::Subscribe(subscribe) => {
+                let mut parameters = Parameters::default();
+                parameters.largest_object = self.largest;
+                subscribe.accept(Accept { parameters, ..Accept::default() })
+            }
+        };
+        match publication {
+            Ok(publication) => {
+                self.sent.subscribers += 1;
+                self.writers.push(publication.into_track());
+            }
+            Err(error) => self.progress.say(&format!("a subscriber left at once: {error}")),
+        }
+    }
+
+    async fn send(&mut self, slot: Slot, payload: Bytes) {
+        self.largest = Some(slot.location);
+        self.sent.objects += 1;
+        self.sent.bytes += payload.len() as u64;
+        self.progress.count(payload.len());
+        let mut at = 0;
+        while let Some(writer) = self.writers.get_mut(at) {
+            let outcome = if self.args.datagram {
+                send_datagram(writer.publication(), slot, payload.clone(), &mut self.sent)
+            } else {
+                let write = writer.object(slot, &Properties::EMPTY, payload.clone());
+                let Ok(written) = timeout(PATIENCE, write).await else {
+                    self.sent.given_up += 1;
+                    self.progress.say("a subscriber takes nothing any more: given up");
+                    let writer = self.writers.swap_remove(at);
+                    writer.done(PublishDoneCode::TooFarBehind, "");
+                    continue;
+                };
+                written.map(drop)
+            };
+            match outcome {
+                Ok(()) => at += 1,
+                // It has left, which is its right.
+                Err(_) => drop(self.writers.swap_remove(at)),
+            }
+        }
+    }
+}
+
+fn send_datagram(
+    publication: &Publication,
+    slot: Slot,
+    payload: Bytes,
+    sent: &mut Sent,
+) -> Result<(), WriteError> {
+    let options = DatagramOptions {
+        location: slot.location,
+        publisher_priority: None,
+        end_of_group: slot.ends_group,
+        status: ObjectStatus::Normal,
+        properties: Properties::EMPTY,
+    };
+    match publication.datagram(options, payload)? {
+        DatagramOutcome::Dropped(DropReason::TooLarge) => sent.too_large += 1,
+        DatagramOutcome::Dropped(_) => sent.queue_full += 1,
+        DatagramOutcome::Queued | DatagramOutcome::Skipped => {}
+    }
+    Ok(())
+}
+
+/// Objects at an even rate.
+pub(crate) struct Pace(Option<tokio::time::Interval>);
+
+impl Pace {
+    pub(crate) fn new(per_second: f64) -> Self {
+        if per_second <= 0.0 {
+            return Self(None);
+        }
+        let mut ticks = interval(Duration::from_secs_f64(1.0 / per_second));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        Self(Some(ticks))
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        match &mut self.0 {
+            Some(ticks) => drop(ticks.tick().await),
+            // Others want to run, too.
+            None => tokio::task::yield_now().await,
+        }
+    }
+}

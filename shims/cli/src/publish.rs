@@ -1,0 +1,83 @@
+//! `moqt pub`: a track to a relay.
+
+use std::time::Duration;
+
+use moqt_engine::Refusal;
+use moqt_engine::model::{Parameters, RequestErrorCode, SessionError, TrackProperties};
+use moqt_session::{Incoming, Session};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::args::{OutputArgs, PublishArgs};
+use crate::failure::Failure;
+use crate::origin::{Joiner, Origin};
+use crate::progress::Progress;
+use crate::source::Source;
+
+/// How long to wait for the last bytes to arrive when leaving.
+const PARTING: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(args: &PublishArgs, output: &OutputArgs) -> Result<(), Failure> {
+    let track = args.track.full_name()?;
+    let source = Source::open(&args.source.input, args.source.cut(), args.source.repeat).await?;
+    let session = crate::net::connect(&args.connect).await?;
+    let progress = Progress::new(output, "publishing");
+    let (joiners, joined) = mpsc::channel(16);
+    let mut parameters = Parameters::default();
+    parameters.authorization_tokens = args.connect.tokens();
+
+    // Kept until the end: dropping it withdraws the namespace.
+    let mut _namespace = None;
+    if args.pub_ns || args.pub_both {
+        let namespace = track.namespace().clone();
+        let announced = session.publish_namespace(namespace.clone(), parameters.clone()).await;
+        _namespace = Some(announced.map_err(|error| {
+            Failure::new(format!("the namespace {namespace} was not taken: {error}"))
+        })?);
+        progress.say(&format!("announced {namespace}"));
+    }
+    if !args.pub_ns {
+        let properties = TrackProperties::new();
+        let publication = session.publish(track.clone(), parameters, properties).await?;
+        publication.accepted().await.map_err(|error| {
+            Failure::new(format!("{track} was not taken: {error} (some relays want --pub-ns)"))
+        })?;
+        progress.say(&format!("publishing {track}"));
+        let _ = joiners.send(Joiner::Publication(publication)).await;
+    }
+    let mut origin = Origin::new(&args.source, joined, &progress);
+    let published = async {
+        origin.wait_for_first().await;
+        origin.run(source).await?;
+        Ok::<(), Failure>(())
+    };
+    let outcome = tokio::select! {
+        outcome = published => outcome,
+        reason = answer(&session, &track, joiners) => Err(reason),
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    };
+    let sent = origin.sent();
+    origin.leave();
+    let _ = timeout(PARTING, session.flushed()).await;
+    session.close(SessionError::NoError, "");
+    progress.finish();
+    crate::serve::report(&progress, output, sent)?;
+    outcome
+}
+
+/// Answers the peer's requests; only the end of the session ends this.
+async fn answer(
+    session: &Session,
+    track: &moqt_engine::model::FullTrackName,
+    joiners: mpsc::Sender<Joiner>,
+) -> Failure {
+    loop {
+        match session.accept_request().await {
+            Ok(Incoming::Subscribe(subscribe)) if subscribe.track() == track => {
+                let _ = joiners.send(Joiner::Subscribe(Box::new(subscribe))).await;
+            }
+            Ok(other) => other.reject(Refusal::new(RequestErrorCode::DoesNotExist)),
+            Err(reason) => return Failure::new(format!("the session ended: {reason}")),
+        }
+    }
+}

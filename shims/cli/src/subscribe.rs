@@ -1,0 +1,198 @@
+//! `moqt sub`: a track to standard output.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use moqt_engine::model::{FullTrackName, Location, Parameters, PublishDoneCode, SessionError};
+use moqt_engine::track::TrackRead;
+use moqt_session::TrackReader;
+use serde::Serialize;
+use tokio::fs::File;
+use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
+
+use crate::args::{OutputArgs, SubscribeArgs};
+use crate::failure::Failure;
+use crate::progress::{Progress, summary};
+
+/// What came, for `--json`.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    objects: u64,
+    bytes: u64,
+    gaps: u64,
+    aborted: u64,
+    late: u64,
+    seconds: f64,
+    end: String,
+}
+
+pub(crate) async fn run(args: &SubscribeArgs, output: &OutputArgs) -> Result<(), Failure> {
+    let track = args.track.full_name()?;
+    let session = crate::net::connect(&args.connect).await?;
+    let progress = Progress::new(output, "receiving");
+    let mut parameters = Parameters::default();
+    parameters.subscription_filter = args.filter.0;
+    parameters.subscriber_priority = args.priority;
+    parameters.authorization_tokens = args.connect.tokens();
+    let subscription = session
+        .subscribe(track.clone(), parameters)
+        .await
+        .map_err(|error| Failure::new(format!("cannot subscribe to {track}: {error}")))?;
+    let largest = subscription.answer().and_then(|answer| answer.parameters.largest_object);
+    let start = args.filter.0.map_or_else(
+        || largest.map_or(Some(Location::ZERO), after),
+        |filter| Some(filter.start(largest)),
+    );
+    let mut reader = subscription.into_ordered(args.gap_timeout, start);
+    let mut sink = Sink::open(args, &track).await?;
+    let began = Instant::now();
+    let mut report = Report::default();
+    let received = tokio::select! {
+        received = receive(&mut reader, &mut sink, &mut report, &progress) => received,
+        _ = tokio::signal::ctrl_c() => {
+            report.end = "interrupted".into();
+            Ok(())
+        }
+    };
+    sink.flush().await?;
+    report.late = reader.late_objects();
+    report.seconds = began.elapsed().as_secs_f64();
+    drop(reader);
+    session.close(SessionError::NoError, "");
+    progress.finish();
+    if output.json {
+        eprintln!("{}", serde_json::to_string(&report).map_err(|e| Failure::new(e.to_string()))?);
+    } else {
+        let line = summary(report.objects, report.bytes, began.elapsed());
+        progress.say(&format!("{line} ({})", report.end));
+    }
+    received?;
+    if report.gaps + report.aborted + report.late > 0 {
+        return Err(Failure::new(format!(
+            "the copy is not complete: {} gaps, {} objects cut off, {} too late",
+            report.gaps, report.aborted, report.late
+        )));
+    }
+    Ok(())
+}
+
+/// Without a filter, the first object is one after the largest published so far.
+fn after(largest: Location) -> Option<Location> {
+    Some(Location::new(largest.group, largest.object.checked_add(1)?))
+}
+
+async fn receive(
+    reader: &mut TrackReader,
+    sink: &mut Sink,
+    report: &mut Report,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    loop {
+        match reader.next().await? {
+            TrackRead::Object { location, payload_len, .. } => {
+                report.objects += 1;
+                report.bytes += payload_len;
+                progress.count(usize::try_from(payload_len).unwrap_or_default());
+                sink.object(location, payload_len).await?;
+            }
+            TrackRead::Payload(payload) => sink.payload(&payload).await?,
+            TrackRead::Datagram(datagram) => {
+                report.objects += 1;
+                report.bytes += datagram.payload.len() as u64;
+                progress.count(datagram.payload.len());
+                sink.object(datagram.header.location, datagram.payload.len() as u64).await?;
+                sink.payload(&datagram.payload).await?;
+            }
+            TrackRead::Gap { from, to } => {
+                report.gaps += 1;
+                progress.say(&format!("missing: {from} to before {to}"));
+            }
+            TrackRead::Aborted { code } => {
+                report.aborted += 1;
+                progress.say(&format!("an object was cut off: {code}"));
+            }
+            TrackRead::Done { code, reason } => {
+                report.end = code.to_string();
+                let is_end = matches!(
+                    code,
+                    PublishDoneCode::TrackEnded | PublishDoneCode::SubscriptionEnded
+                );
+                return if is_end {
+                    Ok(())
+                } else {
+                    Err(Failure::new(format!(
+                        "the publisher ended the track: {code} {}",
+                        reason.escape_debug()
+                    )))
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Where it goes.
+enum Sink {
+    Bytes(BufWriter<Box<dyn AsyncWrite + Unpin + Send>>, PathBuf),
+    Meta(BufWriter<tokio::io::Stdout>),
+}
+
+impl Sink {
+    async fn open(args: &SubscribeArgs, track: &FullTrackName) -> Result<Self, Failure> {
+        if args.meta {
+            return Ok(Self::Meta(BufWriter::new(tokio::io::stdout())));
+        }
+        let Some(folder) = &args.out else {
+            let stdout: Box<dyn AsyncWrite + Unpin + Send> = Box::new(tokio::io::stdout());
+            return Ok(Self::Bytes(
+                BufWriter::with_capacity(256 * 1024, stdout),
+                "standard output".into(),
+            ));
+        };
+        let path = file_name(folder, track);
+        let create = async {
+            tokio::fs::create_dir_all(folder).await?;
+            File::create(&path).await
+        };
+        let file = create
+            .await
+            .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?;
+        Ok(Self::Bytes(BufWriter::with_capacity(256 * 1024, Box::new(file)), path))
+    }
+
+    async fn object(&mut self, location: Location, payload_len: u64) -> Result<(), Failure> {
+        if let Self::Meta(out) = self {
+            let Location { group, object } = location;
+            let line =
+                format!("{{\"group\":{group},\"object\":{object},\"size\":{payload_len}}}\n");
+            out.write_all(line.as_bytes()).await?;
+            out.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn payload(&mut self, payload: &[u8]) -> Result<(), Failure> {
+        if let Self::Bytes(out, path) = self {
+            let cannot = |error| Failure::new(format!("cannot write {}: {error}", path.display()));
+            out.write_all(payload).await.map_err(cannot)?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Bytes(out, path) => out
+                .flush()
+                .await
+                .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display()))),
+            Self::Meta(out) => Ok(out.flush().await?),
+        }
+    }
+}
+
+/// The track's name, in the form that is safe in file names.
+fn file_name(folder: &Path, track: &FullTrackName) -> PathBuf {
+    let text = track.to_string();
+    let name = text.split_once("--").map_or(text.as_str(), |(_, name)| name);
+    folder.join(if name.is_empty() { "track" } else { name })
+}
