@@ -85,10 +85,10 @@ impl Bridge {
         &mut self,
         quic: &mut Connection,
         now: Timestamp,
-        event: StreamEvent,
+        event: &StreamEvent,
     ) {
         let last_readable = self.readable.take();
-        match event {
+        match *event {
             StreamEvent::Opened { dir } => self.accept(quic, now, from_quic(dir)),
             StreamEvent::Readable { id } => {
                 // There is one of these for every frame that came in.

@@ -133,7 +133,7 @@ impl Connection {
             quinn_proto::Event::ConnectionLost { reason } => self.lost(now, reason, events),
             quinn_proto::Event::Stream(event) => {
                 if let Some(bridge) = &mut self.bridge {
-                    bridge.stream_event(&mut self.quic, now, event);
+                    bridge.stream_event(&mut self.quic, now, &event);
                 }
             }
             quinn_proto::Event::DatagramReceived => {
@@ -195,11 +195,7 @@ impl Connection {
         bridge.closed(now, closed);
     }
 
-    fn fail(
-        &mut self,
-        error: ConnectionError,
-        events: &mut VecDeque<(ConnectionHandle, Event)>,
-    ) {
+    fn fail(&mut self, error: ConnectionError, events: &mut VecDeque<(ConnectionHandle, Event)>) {
         if !std::mem::replace(&mut self.failed, true) {
             events.push_back((self.handle, Event::Failed { error }));
         }

@@ -18,6 +18,7 @@ use crate::transport::TransportOptions;
 /// Something that happened to a connection.
 #[derive(Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "most are the large one, and are moved once")]
 pub enum Event {
     /// The QUIC handshake is complete; the session is being set up.
     Connected {
@@ -244,7 +245,8 @@ impl Endpoint {
         now: Instant,
         work: impl FnOnce(&mut MoqtConnection, Timestamp) -> R,
     ) -> Option<R> {
-        self.with_quietly(handle, now, |moqt, now| (work(moqt, now), true)).map(|(result, _)| result)
+        self.with_quietly(handle, now, |moqt, now| (work(moqt, now), true))
+            .map(|(result, _)| result)
     }
 
     /// Like [`with`](Self::with), for work that has seldom anything to send, such as reading:

@@ -176,9 +176,7 @@ impl ConnectError {
             _ => None,
         };
         match (&error, alert) {
-            (_, Some(NO_APPLICATION_PROTOCOL)) => {
-                Self::NoCommonDraft { offered: offered.to_vec() }
-            }
+            (_, Some(NO_APPLICATION_PROTOCOL)) => Self::NoCommonDraft { offered: offered.to_vec() },
             (ConnectionError::TransportError(error), Some(_))
                 if error.reason.starts_with(BAD_CERTIFICATE) =>
             {

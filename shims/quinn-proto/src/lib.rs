@@ -29,9 +29,9 @@
 //! streams above data. What has been written to QUIC can be neither reordered nor taken back,
 //! so little is: the backlog (bytes written and not acknowledged) is kept at the congestion
 //! window plus half of it, the addition never being less than 16 KiB nor more than 128 KiB. A
-//! new urgent object therefore waits behind at most that addition of bytes that have not been
-//! sent, and an object whose time is up can be given up until that many bytes before it is
-//! sent. On paths with a round trip below a millisecond the backlog is also kept under 1 MiB,
+//! new urgent object is written when a part of the addition has gone out, and then shares the
+//! path with what is left of it, stream by stream in turns; an object whose time is up can be
+//! given up until that many bytes before it is sent. On paths with a round trip below a millisecond the backlog is also kept under 1 MiB,
 //! which is about the size of a processor's cache and makes a measurable difference in speed;
 //! see [`TransportOptions::send_backlog`].
 //!
@@ -55,7 +55,7 @@ pub use endpoint::{ClientConfig, Endpoint, Event, ServerConfig};
 pub use error::{ConfigError, ConnectError};
 pub use target::{Scheme, Target, TargetError};
 pub use tls::{ClientTls, Identity, ServerTls, Verify};
-pub use transport::{Congestion, TransportOptions};
+pub use transport::{COALESCE_BELOW, Congestion, TransportOptions};
 #[cfg(feature = "tokio")]
 pub use udp::{Client, ClientOptions, Server, ServerOptions};
 

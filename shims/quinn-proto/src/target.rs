@@ -157,7 +157,9 @@ mod tests {
             let target: Target = url.parse().unwrap();
             assert_eq!((target.host(), target.port(), target.path()), (host, port, path), "{url}");
         }
-        for url in ["localhost:4443", "ftp://x", "moqt://", "moqt://:1", "moqt://h:0", "moqt://[::1"] {
+        for url in
+            ["localhost:4443", "ftp://x", "moqt://", "moqt://:1", "moqt://h:0", "moqt://[::1"]
+        {
             assert!(url.parse::<Target>().is_err(), "{url}");
         }
     }

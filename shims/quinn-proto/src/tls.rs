@@ -1,5 +1,6 @@
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -56,14 +57,12 @@ impl ClientTls {
             Verify::CaFile(path) => {
                 builder.with_root_certificates(roots_from(path)?).with_no_client_auth()
             }
-            Verify::Pinned(hashes) => {
-                direct(builder, provider, Some(hashes.clone()))
-            }
+            Verify::Pinned(hashes) => direct(builder, provider, Some(hashes.clone())),
             Verify::Insecure => direct(builder, provider, None),
         };
         config.alpn_protocols = alpn(drafts)?;
         config.key_log = key_log(self.keylog.as_deref())?;
-        QuicClientConfig::try_from(config).map(Arc::new).map_err(no_initial_suite)
+        QuicClientConfig::try_from(config).map(Arc::new).map_err(|error| no_initial_suite(&error))
     }
 }
 
@@ -109,9 +108,7 @@ impl Identity {
     /// accept pinned ones for 14 at most), for `localhost`, `127.0.0.1`, `::1` and whatever
     /// else is named.
     #[cfg(feature = "self-signed")]
-    pub fn self_signed<'a>(
-        names: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, ConfigError> {
+    pub fn self_signed<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
         use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
         use rustls::pki_types::PrivatePkcs8KeyDer;
 
@@ -193,7 +190,7 @@ impl ServerTls {
         // The first of these that the client offers is chosen.
         config.alpn_protocols = alpn(drafts)?;
         config.key_log = key_log(self.keylog.as_deref())?;
-        QuicServerConfig::try_from(config).map(Arc::new).map_err(no_initial_suite)
+        QuicServerConfig::try_from(config).map(Arc::new).map_err(|error| no_initial_suite(&error))
     }
 }
 
@@ -209,14 +206,10 @@ fn alpn(drafts: &[Draft]) -> Result<Vec<Vec<u8>>, ConfigError> {
 }
 
 fn certificates_from(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let fail = |reason: String| ConfigError::File {
-        path: path.to_owned(),
-        what: "certificates",
-        reason,
-    };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| fail(error.to_string()))?
-        .collect();
+    let fail =
+        |reason: String| ConfigError::File { path: path.to_owned(), what: "certificates", reason };
+    let found: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).map_err(|error| fail(error.to_string()))?.collect();
     let found = found.map_err(|error| fail(error.to_string()))?;
     if found.is_empty() { Err(fail("there is none in it".into())) } else { Ok(found) }
 }
@@ -248,7 +241,7 @@ fn system_roots() -> Result<RootCertStore, ConfigError> {
     Ok(roots)
 }
 
-fn no_initial_suite(error: quinn_proto::crypto::rustls::NoInitialCipherSuite) -> ConfigError {
+fn no_initial_suite(error: &quinn_proto::crypto::rustls::NoInitialCipherSuite) -> ConfigError {
     ConfigError::Tls(rustls::Error::General(error.to_string()))
 }
 
@@ -269,8 +262,13 @@ struct KeyLogTo(Mutex<File>);
 
 impl KeyLog for KeyLogTo {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
+        let mut line = label.to_owned();
+        for bytes in [client_random, secret] {
+            line.push(' ');
+            // Writing to a string does not fail.
+            let _ = bytes.iter().try_for_each(|byte| write!(line, "{byte:02x}"));
+        }
+        line.push('\n');
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A log that cannot be written must not end the connection.
         let _ = file.write_all(line.as_bytes());

@@ -3,6 +3,12 @@ use std::time::Duration;
 
 use quinn_proto::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
 
+/// What [`Config::coalesce_below`](moqt_engine::Config::coalesce_below) should be over
+/// quinn-proto, in bytes: it looks through what is not acknowledged buffer by buffer, so
+/// smaller payloads are better copied next to their headers, into blocks of up to 32 KiB.
+/// [`Client`](crate::Client) and [`Server`](crate::Server) do so unless told otherwise.
+pub const COALESCE_BELOW: usize = 4 * 1024;
+
 /// QUIC's parameters, with defaults that suit MoQT. All of them in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -94,8 +100,9 @@ impl TransportOptions {
             .receive_window(VarInt::from_u64(receive_window).unwrap_or(VarInt::MAX))
             // The bridge moves this with the congestion window.
             .send_window(self.send_backlog)
-            // Streams are to be sent in the order in which they are written.
-            .send_fairness(false)
+            // Streams take turns with what QUIC holds of them. Without that, a stream that is
+            // written to again and again would keep its turn for good.
+            .send_fairness(true)
             .max_idle_timeout(IdleTimeout::try_from(self.idle_timeout).ok())
             .keep_alive_interval(self.keep_alive)
             .datagram_receive_buffer_size(Some(self.datagram_receive_buffer))

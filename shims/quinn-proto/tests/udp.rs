@@ -1,4 +1,5 @@
 //! Client and server over UDP on 127.0.0.1, on every draft.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by it")]
 
 mod common;
 
@@ -217,8 +218,7 @@ async fn a_track_that_nobody_reads_holds_up_no_other() {
     for draft in Draft::ALL {
         let (client, server, _server) = pair(draft).await;
         let unread = bounded(async {
-            let pending =
-                client.subscribe("demo--unread".parse().unwrap(), Parameters::default());
+            let pending = client.subscribe("demo--unread".parse().unwrap(), Parameters::default());
             let Incoming::Subscribe(subscribe) = server.accept_request().await.unwrap() else {
                 panic!()
             };

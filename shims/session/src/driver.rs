@@ -40,11 +40,7 @@ pub struct Access<'a> {
 
 impl<'a> Access<'a> {
     /// Access to these.
-    pub fn new(
-        connection: &'a mut MoqtConnection,
-        router: &'a mut Router,
-        now: Timestamp,
-    ) -> Self {
+    pub fn new(connection: &'a mut MoqtConnection, router: &'a mut Router, now: Timestamp) -> Self {
         Self { connection, router, now, wrote: false }
     }
 }

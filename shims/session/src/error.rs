@@ -9,7 +9,7 @@ use moqt_engine::{CloseReason, CommandError, RequestError};
 pub enum Error {
     /// The request was refused, or failed for want of an answer. [`RequestError::raw_code`]
     /// says whether the peer was asked.
-    Rejected(RequestError),
+    Rejected(Box<RequestError>),
     /// The peer withdrew the request, or its acceptance of it.
     Cancelled(StreamResetCode),
     /// The session does not allow this.

@@ -94,7 +94,7 @@ impl<T> Pending<T> {
         };
         let is_subscription = matches!(self.command, Command::Subscribe(..));
         let answer = self.session.shared.run(|access| {
-            let router = &mut access.router;
+            let router = &mut *access.router;
             let answer = if is_subscription {
                 let slot = router.subscribers.get_mut(&request)?;
                 if slot.answer.is_none() {
@@ -115,7 +115,7 @@ impl<T> Pending<T> {
             };
             match (answer, &router.closed) {
                 (Some(Ok(answer)), _) => Some(Poll::Ready(Ok(answer))),
-                (Some(Err(error)), _) => Some(Poll::Ready(Err(Error::Rejected(error)))),
+                (Some(Err(error)), _) => Some(Poll::Ready(Err(Error::Rejected(Box::new(error))))),
                 (None, Some(reason)) => Some(Poll::Ready(Err(Error::Closed(reason.clone())))),
                 (None, None) => Some(Poll::Pending),
             }
@@ -211,7 +211,7 @@ impl NamespacePublication {
     pub async fn ended(&mut self) -> Error {
         poll_fn(|cx| {
             let end = self.session.shared.run(|access| {
-                let router = &mut access.router;
+                let router = &mut *access.router;
                 let slot = router.namespaces.entry(self.request).or_default();
                 if let Some(code) = slot.end {
                     return Poll::Ready(Error::Cancelled(code));

@@ -2,9 +2,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use bytes::Bytes;
-use moqt_engine::model::{
-    FullTrackName, Location, Parameters, PublishDoneCode, StreamResetCode,
-};
+use moqt_engine::model::{FullTrackName, Location, Parameters, PublishDoneCode, StreamResetCode};
 use moqt_engine::{
     Answer, Blocked, CloseReason, CommandError, DatagramOptions, DatagramOutcome, RequestError,
     RequestKey, SubgroupOptions,
@@ -35,7 +33,7 @@ pub enum PublicationEnd {
     /// The subscriber does not want it any more.
     Cancelled(StreamResetCode),
     /// The peer refused the track.
-    Rejected(RequestError),
+    Rejected(Box<RequestError>),
     /// The session is over.
     Closed(CloseReason),
 }
@@ -54,7 +52,7 @@ impl Publication {
     pub async fn accepted(&self) -> Result<Answer, Error> {
         poll_fn(|cx| {
             let answer = self.session.shared.run(|access| {
-                let router = &mut access.router;
+                let router = &mut *access.router;
                 let slot = router.publishers.entry(self.request).or_default();
                 if let Some(answer) = &slot.answer {
                     return Poll::Ready(Ok(answer.clone()));
@@ -86,7 +84,7 @@ impl Publication {
                 };
                 match publisher.open_subgroup(options) {
                     Err(CommandError::Blocked(Blocked::Streams)) => {
-                        let router = &mut access.router;
+                        let router = &mut *access.router;
                         router.unblocked_wakers.register(cx);
                         // The publication may end meanwhile.
                         router.publishers.entry(self.request).or_default().writers.register(cx);
@@ -174,7 +172,7 @@ impl Publication {
     pub async fn next_update(&self) -> Result<Parameters, PublicationEnd> {
         poll_fn(|cx| {
             let update = self.session.shared.run(|access| {
-                let router = &mut access.router;
+                let router = &mut *access.router;
                 let slot = router.publishers.entry(self.request).or_default();
                 if let Some(update) = slot.updates.pop_front() {
                     return Poll::Ready(Ok(update));
@@ -199,7 +197,7 @@ impl Publication {
     pub async fn closed(&self) -> PublicationEnd {
         poll_fn(|cx| {
             let end = self.session.shared.run(|access| {
-                let router = &mut access.router;
+                let router = &mut *access.router;
                 let slot = router.publishers.entry(self.request).or_default();
                 match (&slot.end, &router.closed) {
                     (Some(end), _) => Poll::Ready(end.clone()),

@@ -155,14 +155,14 @@ impl Router {
                 if let Some(slot) = self.subscribers.get_mut(&request) {
                     match slot.answer {
                         None => slot.answer = Some(Err(error)),
-                        Some(_) => slot.end = Some(SubscriptionEnd::Rejected(error)),
+                        Some(_) => slot.end = Some(SubscriptionEnd::Rejected(Box::new(error))),
                     }
                     slot.waker.take_into(&mut self.wakers);
                 } else if let Some(slot) = self.namespaces.get_mut(&request) {
                     slot.answer = Some(Err(error));
                     slot.wakers.take_into(&mut self.wakers);
                 } else {
-                    self.publication_ended(request, PublicationEnd::Rejected(error));
+                    self.publication_ended(request, PublicationEnd::Rejected(Box::new(error)));
                 }
             }
             Event::Updated { request, parameters } => {

@@ -8,9 +8,7 @@ use bytes::Bytes;
 use moqt_engine::model::{
     FullTrackName, Parameters, SessionError, Setup, TrackNamespace, TrackProperties,
 };
-use moqt_engine::{
-    Blocked, CloseReason, CommandError, Draft, RequestKey, Role, Transport, Usage,
-};
+use moqt_engine::{Blocked, CloseReason, CommandError, Draft, RequestKey, Role, Transport, Usage};
 
 use crate::driver::{Access, Driver, Shared};
 use crate::error::Error;
@@ -129,7 +127,7 @@ impl Session {
     pub async fn accept_request(&self) -> Result<Incoming, CloseReason> {
         poll_fn(|cx| {
             let next = self.shared.run(|access| {
-                let router = &mut access.router;
+                let router = &mut *access.router;
                 router.accepting = true;
                 if let Some((_, request, what)) = router.incoming.pop_front() {
                     return Poll::Ready(Ok((request, what)));
@@ -142,14 +140,12 @@ impl Session {
             });
             match next {
                 Some(Poll::Ready(Ok((request, what)))) => {
-                    match Incoming::new(self.clone(), request, what) {
-                        Some(incoming) => Poll::Ready(Ok(incoming)),
-                        // A kind that this crate does not know yet has been refused.
-                        None => {
-                            cx.waker().wake_by_ref();
-                            Poll::Pending
-                        }
+                    if let Some(incoming) = Incoming::new(self.clone(), request, what) {
+                        return Poll::Ready(Ok(incoming));
                     }
+                    // A kind that this crate does not know yet has been refused.
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
                 }
                 Some(Poll::Ready(Err(reason))) => Poll::Ready(Err(reason)),
                 Some(Poll::Pending) => Poll::Pending,
@@ -219,7 +215,7 @@ impl Session {
     pub async fn goaway_received(&self) -> Result<Goaway, CloseReason> {
         poll_fn(|cx| {
             let found = self.shared.run(|access| {
-                let router = &mut access.router;
+                let router = &mut *access.router;
                 if let Some(goaway) = &router.goaway {
                     return Poll::Ready(Ok(goaway.clone()));
                 }

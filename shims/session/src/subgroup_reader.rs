@@ -242,9 +242,8 @@ impl SubgroupReader {
     /// of the object before is passed by. Read the payload with [`chunk`](Self::chunk).
     pub async fn next_object(&mut self) -> Result<Option<ObjectHeader>, ReadError> {
         poll_fn(|cx| {
-            let step = self.poll(cx, |state, access, stream| {
-                state.poll_header(access.connection, stream)
-            });
+            let step =
+                self.poll(cx, |state, access, stream| state.poll_header(access.connection, stream));
             if let Poll::Ready(Ok(Some(_))) = &step {
                 self.state.handed_out = true;
             }
@@ -329,13 +328,12 @@ impl SubgroupReader {
         let step = session.shared.run(|access| {
             let step = step(state, access, *stream);
             if step.is_pending() {
-                match access.router.streams.get_mut(stream) {
-                    Some(StreamSlot::Reader(waker)) => waker.register(cx),
-                    _ => {
-                        let mut waker = WakerSlot::default();
-                        waker.register(cx);
-                        access.router.streams.insert(*stream, StreamSlot::Reader(waker));
-                    }
+                if let Some(StreamSlot::Reader(waker)) = access.router.streams.get_mut(stream) {
+                    waker.register(cx);
+                } else {
+                    let mut waker = WakerSlot::default();
+                    waker.register(cx);
+                    access.router.streams.insert(*stream, StreamSlot::Reader(waker));
                 }
             }
             step
@@ -348,22 +346,17 @@ impl SubgroupReader {
         let is_over = self.state.has_ended();
         self.state.ended.get_or_insert(Err(ReadError::Gone));
         self.session.shared.run(|access| {
-            let registered = access.router.streams.remove(&stream).is_some();
+            access.router.streams.remove(&stream);
             if !is_over {
                 access.connection.stop(stream, code);
                 access.wrote = true;
             }
-            registered
         });
     }
 }
 
 impl Drop for SubgroupReader {
     fn drop(&mut self) {
-        if !self.state.has_ended() {
-            self.end(StreamResetCode::Cancelled);
-        } else {
-            self.session.shared.run(|access| access.router.streams.remove(&self.stream));
-        }
+        self.end(StreamResetCode::Cancelled);
     }
 }

@@ -65,7 +65,7 @@ pub struct SubscriptionDone {
 pub(crate) enum SubscriptionEnd {
     Done(SubscriptionDone),
     Cancelled(StreamResetCode),
-    Rejected(RequestError),
+    Rejected(Box<RequestError>),
     Closed(moqt_engine::CloseReason),
 }
 

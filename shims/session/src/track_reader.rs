@@ -95,7 +95,7 @@ impl TrackReader {
     /// Hands the track what has come for it.
     fn take_events(&mut self, access: &mut Access<'_>) {
         let request = self.subscription.request;
-        let router = &mut access.router;
+        let router = &mut *access.router;
         let Some(slot) = router.subscribers.get_mut(&request) else { return };
         for (stream, subgroup) in slot.subgroups.drain(..) {
             router.streams.insert(stream, StreamSlot::Merged(request));
@@ -173,9 +173,9 @@ impl Drop for TrackReader {
 impl From<SubscriptionEnd> for Error {
     fn from(end: SubscriptionEnd) -> Self {
         match end {
-            SubscriptionEnd::Done(_) => Self::Cancelled(
-                moqt_engine::model::StreamResetCode::SessionClosed,
-            ),
+            SubscriptionEnd::Done(_) => {
+                Self::Cancelled(moqt_engine::model::StreamResetCode::SessionClosed)
+            }
             SubscriptionEnd::Cancelled(code) => Self::Cancelled(code),
             SubscriptionEnd::Rejected(error) => Self::Rejected(error),
             SubscriptionEnd::Closed(reason) => Self::Closed(reason),

@@ -107,7 +107,7 @@ fn poll_write<T>(
 ) -> Poll<Result<T, WriteError>> {
     let written = publication.session.shared.run(|access| match write(access.connection) {
         Err(CommandError::Blocked(blocked)) => {
-            let router = &mut access.router;
+            let router = &mut *access.router;
             if blocked != Blocked::Queue {
                 router.unblocked_wakers.register(cx);
             }

@@ -237,14 +237,12 @@ async fn resolve(
 ) -> Result<Vec<SocketAddr>, ConnectError> {
     let fail = |error| ConnectError::Resolve { host: target.host().to_owned(), error };
     let lookup = tokio::net::lookup_host((target.host(), target.port()));
-    let found: Vec<_> = match timeout_at(deadline, lookup).await {
-        Ok(found) => found.map_err(fail)?.collect(),
-        Err(_) => {
-            let after = options.connect_timeout;
-            let why = format!("no answer from the name service within {after:?}");
-            return Err(fail(io::Error::new(io::ErrorKind::TimedOut, why)));
-        }
+    let Ok(found) = timeout_at(deadline, lookup).await else {
+        let after = options.connect_timeout;
+        let why = format!("no answer from the name service within {after:?}");
+        return Err(fail(io::Error::new(io::ErrorKind::TimedOut, why)));
     };
+    let found: Vec<_> = found.map_err(fail)?.collect();
     if found.is_empty() {
         return Err(fail(io::Error::new(io::ErrorKind::NotFound, "it has none")));
     }

@@ -31,17 +31,9 @@ pub(crate) struct Drive {
 
 impl Drive {
     pub(crate) fn new(shared: Arc<Shared>, socket: Socket) -> Self {
-        let received = socket.recv_buffers();
+        let received = RecvBuffers::new();
         let timer = Box::pin(sleep_until(Instant::now().into()));
-        Self {
-            shared,
-            socket,
-            received,
-            unsent: None,
-            contents: Vec::new(),
-            timer,
-            deadline: None,
-        }
+        Self { shared, socket, received, unsent: None, contents: Vec::new(), timer, deadline: None }
     }
 
     /// Whether there may be more.

@@ -10,9 +10,7 @@ mod socket;
 pub use client::{Client, ClientOptions};
 pub use server::{Server, ServerOptions};
 
-/// Payloads shorter than this are copied next to their headers, into blocks of up to 32 KiB:
-/// quinn-proto looks through what is not acknowledged buffer by buffer.
-const COALESCE_BELOW: usize = 4 * 1024;
+use crate::transport::COALESCE_BELOW;
 
 /// The engine's configuration with what suits this transport, where it was left open.
 fn engine_config(mut config: moqt_engine::Config) -> moqt_engine::Config {

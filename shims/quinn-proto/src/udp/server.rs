@@ -60,9 +60,8 @@ impl Server {
     /// Must be called on a tokio runtime, which drives the socket from then on.
     pub fn bind(address: SocketAddr, options: &ServerOptions) -> Result<Self, ConnectError> {
         let engine = Arc::new(engine_config(options.engine.clone()));
-        let config =
-            ServerConfig::new(&options.tls, &options.drafts, &options.transport, engine)?
-                .max_connections(options.max_connections);
+        let config = ServerConfig::new(&options.tls, &options.drafts, &options.transport, engine)?
+            .max_connections(options.max_connections);
         let socket = Socket::bind(address).map_err(ConnectError::Socket)?;
         let local = socket.local_addr().map_err(ConnectError::Socket)?;
         let now = std::time::Instant::now();

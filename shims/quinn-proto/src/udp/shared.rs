@@ -1,6 +1,6 @@
 //! What the task that drives a socket shares with the handles.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -30,6 +30,8 @@ pub(crate) struct State {
     /// Sessions that were set up and that nobody has taken yet.
     accepted: VecDeque<u64>,
     accept_wakers: Vec<Waker>,
+    /// Sessions whose routers wait for a time, or for everything to be sent.
+    tended: BTreeSet<u64>,
     limits: RouterLimits,
     /// The driving task, while it rests.
     pub(crate) driver: Option<Waker>,
@@ -77,6 +79,7 @@ impl Shared {
             next_id: 0,
             accepted: VecDeque::new(),
             accept_wakers: Vec::new(),
+            tended: BTreeSet::new(),
             limits,
             driver: None,
             handles: 0,
@@ -129,11 +132,7 @@ impl Shared {
     }
 
     /// Waits for a session to be set up.
-    pub(crate) fn poll_progress(
-        self: &Arc<Self>,
-        cx: &Context<'_>,
-        id: u64,
-    ) -> Poll<Progress> {
+    pub(crate) fn poll_progress(self: &Arc<Self>, cx: &Context<'_>, id: u64) -> Poll<Progress> {
         let mut state = self.lock();
         let Some(entry) = state.sessions.get_mut(&id) else {
             return Poll::Ready(Progress::Stopped);
@@ -271,6 +270,9 @@ impl State {
                         ((), false)
                     });
                     self.wakers.extend(router.take_wakers());
+                    if router.poll_timeout().is_some() {
+                        self.tended.insert(id);
+                    }
                     if !was_established && router.is_established() {
                         self.wakers.extend(entry.waker.take());
                         if entry.role == Role::Server {
@@ -300,26 +302,27 @@ impl State {
 
     /// When a router wants to be woken.
     pub(crate) fn router_deadline(&self) -> Option<Instant> {
-        self.sessions
-            .values()
-            .filter_map(|entry| self.endpoint.instant(entry.router.poll_timeout()?))
-            .min()
+        let deadline = |id| self.sessions.get(id)?.router.poll_timeout();
+        self.tended.iter().filter_map(|id| self.endpoint.instant(deadline(id)?)).min()
     }
 
     /// Time has passed, or much has happened: routers get their due.
     pub(crate) fn tend_routers(&mut self, now: Instant) {
         let timestamp = self.endpoint.timestamp(now);
-        for entry in self.sessions.values_mut() {
+        let Self { endpoint, sessions, wakers, tended, .. } = self;
+        tended.retain(|id| {
+            let Some(entry) = sessions.get_mut(id) else { return false };
+            let Some(handle) = entry.handle else { return false };
             let router = &mut entry.router;
-            let Some(handle) = entry.handle else { continue };
             if router.poll_timeout().is_some_and(|deadline| deadline <= timestamp) {
-                self.endpoint.with(handle, now, |moqt, _| router.handle_timeout(moqt, timestamp));
+                endpoint.with(handle, now, |moqt, _| router.handle_timeout(moqt, timestamp));
             }
-            if router.wants_flushed() {
-                router.set_flushed(self.endpoint.is_flushed(handle));
-                self.wakers.extend(router.take_wakers());
+            if router.wants_flushed() && endpoint.is_flushed(handle) {
+                router.set_flushed(true);
+                wakers.extend(router.take_wakers());
             }
-        }
+            router.wants_flushed() || router.poll_timeout().is_some()
+        });
     }
 
     /// The task is gone: nothing will ever move again.
@@ -378,21 +381,21 @@ impl Driver for Handle {
                 ((), access.wrote)
             })
         });
-        match done {
-            Some(((), is_dirty)) => {
-                state.dispatch(now);
-                if let Some(entry) = state.sessions.get_mut(&self.id) {
-                    let woken = entry.router.take_wakers();
-                    state.wakers.extend(woken);
-                }
-                if is_dirty {
-                    state.wake_driver();
-                }
+        let Some(((), is_dirty)) = done else {
+            work_on_closed(work, router, entry.role, timestamp);
+            wakers.extend(router.take_wakers());
+            return Shared::release(state);
+        };
+        state.dispatch(now);
+        let State { sessions, wakers, tended, .. } = &mut *state;
+        if let Some(entry) = sessions.get_mut(&self.id) {
+            wakers.extend(entry.router.take_wakers());
+            if entry.router.wants_flushed() {
+                tended.insert(self.id);
             }
-            None => {
-                work_on_closed(work, router, entry.role, timestamp);
-                wakers.extend(router.take_wakers());
-            }
+        }
+        if is_dirty {
+            state.wake_driver();
         }
         Shared::release(state);
     }

@@ -63,9 +63,9 @@ impl Socket {
             if ready!(self.io.poll_send_ready(cx)).is_err() {
                 return Poll::Ready(());
             }
-            let sent = self.io.try_io(Interest::WRITABLE, || {
-                self.state.try_send((&self.io).into(), &transmit)
-            });
+            let sent = self
+                .io
+                .try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit));
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 _ => return Poll::Ready(()),
@@ -94,14 +94,6 @@ impl Socket {
             }
         }
     }
-
-    pub(crate) fn recv_buffers(&self) -> RecvBuffers {
-        // The largest that the system puts together; one datagram alone is smaller.
-        RecvBuffers {
-            data: (0..BATCH_SIZE).map(|_| vec![0; 64 * 1024]).collect(),
-            metas: [RecvMeta::default(); BATCH_SIZE],
-        }
-    }
 }
 
 /// Room for a batch of datagrams.
@@ -120,6 +112,14 @@ pub(crate) struct Origin {
 }
 
 impl RecvBuffers {
+    pub(crate) fn new() -> Self {
+        // The largest that the system puts together; one datagram alone is smaller.
+        Self {
+            data: (0..BATCH_SIZE).map(|_| vec![0; 64 * 1024]).collect(),
+            metas: [RecvMeta::default(); BATCH_SIZE],
+        }
+    }
+
     /// The datagrams of the first `count` buffers. Each is copied into a buffer of its own
     /// size, so that a small part of one that is kept does not keep 64 KiB.
     pub(crate) fn datagrams(&self, count: usize) -> impl Iterator<Item = (Origin, BytesMut)> + '_ {
@@ -137,7 +137,5 @@ impl RecvBuffers {
 
 fn slices(data: &mut [Vec<u8>]) -> [IoSliceMut<'_>; BATCH_SIZE] {
     let mut data = data.iter_mut();
-    std::array::from_fn(|_| {
-        IoSliceMut::new(data.next().map(Vec::as_mut_slice).unwrap_or_default())
-    })
+    std::array::from_fn(|_| IoSliceMut::new(data.next().map(Vec::as_mut_slice).unwrap_or_default()))
 }

@@ -1,4 +1,5 @@
 #![allow(dead_code, reason = "not every test uses everything")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by it")]
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
