@@ -134,7 +134,7 @@ impl Case for DecodeSubscribe {
         for _ in 0..self.count {
             let body = black_box(&self.body[..]);
             let message = decode_message(self.draft.dialect(), MessageKind::Subscribe, body);
-            drop(black_box(message));
+            let _ = black_box(&message);
         }
         self.count
     }

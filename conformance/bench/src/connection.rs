@@ -45,18 +45,17 @@ impl Subscriber {
         connection.handle_streams_available(NOW, Dir::Uni, u64::MAX);
         let control = opened(&mut connection);
         let mut this = Self { connection, draft };
-        let mut setup = Setup::default();
-        setup.versions = draft.setup_version().into_iter().collect();
+        let versions = draft.setup_version().into_iter().collect();
+        let mut setup = Setup { versions, ..Setup::default() };
         setup.options.max_request_id = Some(u64::from(u32::MAX));
         let mut bytes = Vec::new();
         draft
             .dialect()
             .encode_server_setup(&setup, &mut bytes)
             .unwrap_or_else(|error| unreachable!("{error}"));
-        let control_in = match draft.dialect().answers_by_stream {
-            true => this.connection.handle_stream_opened(NOW, Dir::Uni),
-            false => control,
-        };
+        let by_stream = draft.dialect().answers_by_stream;
+        let control_in =
+            if by_stream { this.connection.handle_stream_opened(NOW, Dir::Uni) } else { control };
         this.connection.handle_stream_data(NOW, control_in, bytes.into(), false);
         for number in 0..subscriptions {
             let track: FullTrackName =
@@ -64,10 +63,7 @@ impl Subscriber {
             this.connection
                 .subscribe(NOW, &track, &Parameters::default())
                 .unwrap_or_else(|error| unreachable!("{error}"));
-            let answer_on = match draft.dialect().answers_by_stream {
-                true => opened(&mut this.connection),
-                false => control,
-            };
+            let answer_on = if by_stream { opened(&mut this.connection) } else { control };
             let ok = Message::SubscribeOk(SubscribeOk {
                 request_id: Some(2 * number),
                 track_alias: number + 1,
@@ -216,8 +212,8 @@ impl Transmit {
                 .unwrap_or_else(|error| unreachable!("{error}"));
             bytes.into()
         };
-        let mut setup = Setup::default();
-        setup.versions = draft.setup_version().into_iter().collect();
+        let versions = draft.setup_version().into_iter().collect();
+        let setup = Setup { versions, ..Setup::default() };
         connection.handle_stream_data(NOW, control, encode(&Message::Setup(setup)), false);
         let mut last = None;
         for number in 0..subscriptions {
@@ -228,10 +224,8 @@ impl Transmit {
                     .unwrap_or_else(|error| unreachable!("{error}")),
                 parameters: Parameters::default(),
             }));
-            let on = match by_stream {
-                true => connection.handle_stream_opened(NOW, Dir::Bi),
-                false => control,
-            };
+            let on =
+                if by_stream { connection.handle_stream_opened(NOW, Dir::Bi) } else { control };
             connection.handle_stream_data(NOW, on, subscribe, false);
             last = accept(&mut connection).or(last);
         }

@@ -31,14 +31,15 @@ impl TrackNamespace {
 
     /// A namespace of these fields, each at least one byte long.
     pub fn new<F: AsRef<[u8]>>(fields: impl IntoIterator<Item = F>) -> Result<Self, NameError> {
+        let fields: Vec<F> = fields.into_iter().collect();
         let mut builder = NameBuilder::default();
-        for field in fields {
+        for field in &fields {
             if field.as_ref().is_empty() {
                 return Err(NameError::EmptyField);
             }
             builder.push_field(field.as_ref())?;
         }
-        Ok(builder.into_namespace())
+        Ok(builder.namespace())
     }
 
     /// The fields, in order.
@@ -95,7 +96,7 @@ impl TrackNamespace {
         for field in self.fields().chain(suffix.fields()) {
             builder.push_field(field)?;
         }
-        Ok(builder.into_namespace())
+        Ok(builder.namespace())
     }
 }
 
@@ -121,17 +122,11 @@ impl FromStr for TrackNamespace {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let mut builder = NameBuilder::default();
-        if !text.is_empty() {
-            for field in text.split('-') {
-                let field = unescape(field)?;
-                if field.is_empty() {
-                    return Err(NameError::EmptyField);
-                }
-                builder.push_field(&field)?;
-            }
+        if text.is_empty() {
+            return Ok(Self::root());
         }
-        Ok(builder.into_namespace())
+        let fields: Vec<_> = text.split('-').map(unescape).collect::<Result<_, _>>()?;
+        Self::new(fields)
     }
 }
 
@@ -223,29 +218,44 @@ impl fmt::Display for NameError {
 
 impl core::error::Error for NameError {}
 
-/// Collects fields, so that a namespace takes one allocation of just its size.
+/// Collects the fields of a namespace, which then takes one allocation of just its size.
 #[derive(Default)]
-pub(crate) struct NameBuilder {
-    data: SmallVec<[u8; 128]>,
-    ends: SmallVec<[u16; 8]>,
+pub(crate) struct NameBuilder<'a> {
+    fields: SmallVec<[&'a [u8]; 8]>,
+    len: usize,
 }
 
-impl NameBuilder {
+impl<'a> NameBuilder<'a> {
     /// Empty fields pass: draft 14 allows them.
-    pub(crate) fn push_field(&mut self, field: &[u8]) -> Result<(), NameError> {
-        if self.ends.len() >= MAX_NAMESPACE_FIELDS {
+    pub(crate) fn push_field(&mut self, field: &'a [u8]) -> Result<(), NameError> {
+        if self.fields.len() >= MAX_NAMESPACE_FIELDS {
             return Err(NameError::TooManyFields);
         }
-        if self.data.len().saturating_add(field.len()) > MAX_FULL_TRACK_NAME_LEN {
+        let len = self.len.saturating_add(field.len());
+        if len > MAX_FULL_TRACK_NAME_LEN {
             return Err(NameError::TooLong);
         }
-        self.data.extend_from_slice(field);
-        self.ends.push(u16_len(self.data.len()));
+        self.fields.push(field);
+        self.len = len;
         Ok(())
     }
 
-    pub(crate) fn into_namespace(self) -> TrackNamespace {
-        TrackNamespace { data: Bytes::copy_from_slice(&self.data), ends: self.ends }
+    pub(crate) fn namespace(&self) -> TrackNamespace {
+        let mut data = Vec::with_capacity(self.len);
+        let mut ends = SmallVec::new();
+        for field in &self.fields {
+            data.extend_from_slice(field);
+            ends.push(u16_len(data.len()));
+        }
+        TrackNamespace { data: data.into(), ends }
+    }
+
+    /// The track `name` in this namespace.
+    pub(crate) fn track_name(&self, name: &[u8]) -> Result<FullTrackName, NameError> {
+        if self.len.saturating_add(name.len()) > MAX_FULL_TRACK_NAME_LEN {
+            return Err(NameError::TooLong);
+        }
+        Ok(FullTrackName { namespace: self.namespace(), name: Bytes::copy_from_slice(name) })
     }
 }
 

@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::object::{check_status, check_written_status};
-use super::{DecodeError, Dialect, EncodeError, Fault, Properties, Reader, Writer};
+use super::{DecodeError, Dialect, EncodeError, Fault, Malformed, Properties, Reader, Writer};
 use crate::model::{Location, ObjectStatus};
 
 const PROPERTIES: u64 = 0x01;
@@ -58,12 +58,21 @@ impl Datagram {
         max_properties: usize,
     ) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(dialect.ints, data);
+        Self::read(&mut reader, dialect, data, max_properties).map_err(|Malformed| reader.error())
+    }
+
+    fn read(
+        reader: &mut Reader<'_>,
+        dialect: &Dialect,
+        data: &Bytes,
+        max_properties: usize,
+    ) -> Result<Self, Malformed> {
         let code = reader.int(TYPE)?;
         if code == PADDING && dialect.objects.padding {
             return Ok(Self::Padding);
         }
         if !is_valid(dialect, code) {
-            return Err(DecodeError::new(Fault::UnknownType(code), TYPE, 0));
+            return Err(reader.fault_at(Fault::UnknownType(code), TYPE, 0));
         }
         let track_alias = reader.int("Track Alias")?;
         let group = reader.int("Group ID")?;

@@ -1,6 +1,6 @@
 //! Locations and subscription filters (draft-18, "Subscription Filters").
 
-use super::{DecodeError, Dialect, EncodeError, Fault, Reader, Writer};
+use super::{Dialect, EncodeError, Fault, Malformed, Reader, Writer};
 use crate::model::{Location, SubscriptionFilter};
 
 const FILTER: &str = "Subscription Filter";
@@ -8,7 +8,7 @@ const FILTER: &str = "Subscription Filter";
 pub(super) fn read_location(
     reader: &mut Reader<'_>,
     field: &'static str,
-) -> Result<Location, DecodeError> {
+) -> Result<Location, Malformed> {
     Ok(Location::new(reader.int(field)?, reader.int(field)?))
 }
 
@@ -24,7 +24,7 @@ pub(super) fn write_location(
 pub(super) fn read_filter(
     reader: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<SubscriptionFilter, DecodeError> {
+) -> Result<SubscriptionFilter, Malformed> {
     match reader.int(FILTER)? {
         0x1 => Ok(SubscriptionFilter::NextGroupStart),
         0x2 => Ok(SubscriptionFilter::LargestObject),
@@ -67,9 +67,7 @@ pub(super) fn write_filter(
 }
 
 /// Draft 14's SUBSCRIBE_UPDATE: a start, and the end group plus one or 0 for none.
-pub(super) fn read_update_range(
-    reader: &mut Reader<'_>,
-) -> Result<SubscriptionFilter, DecodeError> {
+pub(super) fn read_update_range(reader: &mut Reader<'_>) -> Result<SubscriptionFilter, Malformed> {
     let start = read_location(reader, "Start Location")?;
     match reader.int("End Group")?.checked_sub(1) {
         None => Ok(SubscriptionFilter::AbsoluteStart { start }),

@@ -9,7 +9,7 @@ mod subscribe;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{DecodeError, Dialect, EncodeError, Reader, Writer};
+use super::{DecodeError, Dialect, EncodeError, Malformed, Reader, Writer};
 use crate::model::{Message, MessageKind, RequestKind};
 
 /// Most bytes of a reason phrase (draft-18, "Reason Phrase Structure").
@@ -21,70 +21,62 @@ pub fn decode_message(
     kind: MessageKind,
     body: &[u8],
 ) -> Result<Message, DecodeError> {
-    use MessageKind as Kind;
     let mut reader = Reader::new(dialect.ints, body);
-    let r = &mut reader;
-    let message = match kind {
+    match read_body(&mut reader, dialect, kind) {
+        Ok(message) if reader.finish(kind.name()).is_ok() => Ok(message),
+        _ => Err(reader.error()),
+    }
+}
+
+fn read_body(
+    r: &mut Reader<'_>,
+    dialect: &Dialect,
+    kind: MessageKind,
+) -> Result<Message, Malformed> {
+    use MessageKind as Kind;
+    match kind {
         Kind::ClientSetup | Kind::ServerSetup | Kind::Setup => {
-            Message::Setup(super::setup::read_setup(r, dialect, kind)?)
+            super::setup::read_setup(r, dialect, kind)
         }
-        Kind::Goaway => Message::Goaway(session::read_goaway(r, dialect)?),
-        Kind::MaxRequestId => Message::MaxRequestId(session::read_max_request_id(r)?),
-        Kind::RequestsBlocked => Message::RequestsBlocked(session::read_requests_blocked(r)?),
-        Kind::Subscribe => Message::Subscribe(subscribe::read_subscribe(r, dialect)?),
-        Kind::SubscribeOk => Message::SubscribeOk(subscribe::read_subscribe_ok(r, dialect)?),
-        Kind::RequestUpdate => Message::RequestUpdate(subscribe::read_update(r, dialect)?),
-        Kind::Unsubscribe => Message::Unsubscribe(subscribe::read_unsubscribe(r)?),
-        Kind::TrackStatus => Message::TrackStatus(subscribe::read_track_status(r, dialect)?),
-        Kind::TrackStatusOk => Message::RequestOk(subscribe::read_track_status_ok(r, dialect)?),
-        Kind::Publish => Message::Publish(publish::read_publish(r, dialect)?),
-        Kind::PublishOk => Message::RequestOk(publish::read_publish_ok(r, dialect)?),
-        Kind::PublishDone => Message::PublishDone(publish::read_publish_done(r, dialect)?),
-        Kind::Fetch => Message::Fetch(fetch::read_fetch(r, dialect)?),
-        Kind::FetchOk => Message::FetchOk(fetch::read_fetch_ok(r, dialect)?),
-        Kind::FetchCancel => Message::FetchCancel(fetch::read_fetch_cancel(r)?),
-        Kind::RequestOk => Message::RequestOk(session::read_request_ok(r, dialect)?),
-        Kind::PublishNamespaceOk => {
-            Message::RequestOk(session::read_bare_ok(r, RequestKind::PublishNamespace)?)
-        }
-        Kind::SubscribeNamespaceOk => {
-            Message::RequestOk(session::read_bare_ok(r, RequestKind::SubscribeNamespace)?)
-        }
-        Kind::RequestError => session::read_request_error(r, dialect, None)?,
+        Kind::Goaway => session::read_goaway(r, dialect),
+        Kind::MaxRequestId => session::read_max_request_id(r),
+        Kind::RequestsBlocked => session::read_requests_blocked(r),
+        Kind::Subscribe => subscribe::read_subscribe(r, dialect),
+        Kind::SubscribeOk => subscribe::read_subscribe_ok(r, dialect),
+        Kind::RequestUpdate => subscribe::read_update(r, dialect),
+        Kind::Unsubscribe => subscribe::read_unsubscribe(r),
+        Kind::TrackStatus => subscribe::read_track_status(r, dialect),
+        Kind::TrackStatusOk => subscribe::read_track_status_ok(r, dialect),
+        Kind::Publish => publish::read_publish(r, dialect),
+        Kind::PublishOk => publish::read_publish_ok(r, dialect),
+        Kind::PublishDone => publish::read_publish_done(r, dialect),
+        Kind::Fetch => fetch::read_fetch(r, dialect),
+        Kind::FetchOk => fetch::read_fetch_ok(r, dialect),
+        Kind::FetchCancel => fetch::read_fetch_cancel(r),
+        Kind::RequestOk => session::read_request_ok(r, dialect),
+        Kind::PublishNamespaceOk => session::read_bare_ok(r, RequestKind::PublishNamespace),
+        Kind::SubscribeNamespaceOk => session::read_bare_ok(r, RequestKind::SubscribeNamespace),
+        Kind::RequestError => session::read_request_error(r, dialect, None),
         Kind::SubscribeError
         | Kind::PublishError
         | Kind::FetchError
         | Kind::TrackStatusError
         | Kind::PublishNamespaceError
         | Kind::SubscribeNamespaceError => {
-            session::read_request_error(r, dialect, session::error_answers(kind))?
+            session::read_request_error(r, dialect, session::error_answers(kind))
         }
-        Kind::PublishNamespace => {
-            Message::PublishNamespace(namespace::read_publish_namespace(r, dialect)?)
-        }
+        Kind::PublishNamespace => namespace::read_publish_namespace(r, dialect),
         Kind::PublishNamespaceDone => {
-            Message::PublishNamespaceDone(namespace::read_target(r, dialect)?)
+            namespace::read_target(r, dialect).map(Message::PublishNamespaceDone)
         }
-        Kind::PublishNamespaceCancel => {
-            Message::PublishNamespaceCancel(namespace::read_cancel(r, dialect)?)
-        }
-        Kind::SubscribeNamespace => {
-            Message::SubscribeNamespace(namespace::read_subscribe_namespace(r, dialect)?)
-        }
-        Kind::UnsubscribeNamespace => {
-            Message::UnsubscribeNamespace(namespace::read_unsubscribe(r, dialect)?)
-        }
-        Kind::Namespace => Message::Namespace(namespace::read_namespace_found(r, dialect)?),
-        Kind::NamespaceDone => Message::NamespaceDone(namespace::read_namespace_gone(r, dialect)?),
-        Kind::SubscribeTracks => {
-            Message::SubscribeTracks(namespace::read_subscribe_tracks(r, dialect)?)
-        }
-        Kind::PublishBlocked => {
-            Message::PublishBlocked(namespace::read_publish_blocked(r, dialect)?)
-        }
-    };
-    reader.finish(kind.name())?;
-    Ok(message)
+        Kind::PublishNamespaceCancel => namespace::read_cancel(r, dialect),
+        Kind::SubscribeNamespace => namespace::read_subscribe_namespace(r, dialect),
+        Kind::UnsubscribeNamespace => namespace::read_unsubscribe(r, dialect),
+        Kind::Namespace => namespace::read_namespace_found(r, dialect),
+        Kind::NamespaceDone => namespace::read_namespace_gone(r, dialect),
+        Kind::SubscribeTracks => namespace::read_subscribe_tracks(r, dialect),
+        Kind::PublishBlocked => namespace::read_publish_blocked(r, dialect),
+    }
 }
 
 /// Encodes a control message with its type and length, at the end of `out`. If it fails,
@@ -219,7 +211,7 @@ fn write_body(
 const REQUEST_ID: &str = "Request ID";
 
 /// The Request ID of an answer, on drafts that have one there.
-fn read_answer_id(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Option<u64>, DecodeError> {
+fn read_answer_id(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Option<u64>, Malformed> {
     if dialect.answers_by_stream { Ok(None) } else { r.int(REQUEST_ID).map(Some) }
 }
 
@@ -236,7 +228,7 @@ fn write_answer_id(
 }
 
 /// Text for people; what is not UTF-8 in it is replaced, since it decides nothing.
-fn read_reason(r: &mut Reader<'_>) -> Result<String, DecodeError> {
+fn read_reason(r: &mut Reader<'_>) -> Result<String, Malformed> {
     let bytes = r.prefixed(MAX_REASON_LEN, "Reason Phrase")?;
     Ok(String::from_utf8_lossy(bytes).into_owned())
 }

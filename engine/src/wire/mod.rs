@@ -59,5 +59,5 @@ pub use properties::Properties;
 pub use stream_type::StreamType;
 pub use subgroup::{SubgroupEvent, SubgroupHeader, SubgroupReader, SubgroupWriter};
 
-pub(crate) use reader::Reader;
+pub(crate) use reader::{Malformed, Reader};
 pub(crate) use writer::Writer;

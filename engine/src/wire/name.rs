@@ -1,6 +1,4 @@
-use bytes::Bytes;
-
-use super::{DecodeError, Dialect, EncodeError, Fault, Reader, Writer};
+use super::{Dialect, EncodeError, Fault, Malformed, Reader, Writer};
 use crate::model::{
     FullTrackName, MAX_FULL_TRACK_NAME_LEN, MAX_NAMESPACE_FIELDS, NameBuilder, NameError,
     TrackNamespace,
@@ -14,19 +12,42 @@ pub(super) fn read_namespace(
     reader: &mut Reader<'_>,
     dialect: &Dialect,
     min_fields: usize,
-) -> Result<TrackNamespace, DecodeError> {
-    Ok(read_fields(reader, dialect, min_fields)?.into_namespace())
+) -> Result<TrackNamespace, Malformed> {
+    let mut builder = NameBuilder::default();
+    read_fields(reader, dialect, min_fields, &mut builder)?;
+    Ok(builder.namespace())
 }
 
 pub(super) fn read_track_name(
     reader: &mut Reader<'_>,
     dialect: &Dialect,
     min_fields: usize,
-) -> Result<FullTrackName, DecodeError> {
-    let namespace = read_namespace(reader, dialect, min_fields)?;
+) -> Result<FullTrackName, Malformed> {
+    let mut builder = NameBuilder::default();
+    read_fields(reader, dialect, min_fields, &mut builder)?;
     let name = reader.prefixed(MAX_FULL_TRACK_NAME_LEN, NAME)?;
-    FullTrackName::new(namespace, Bytes::copy_from_slice(name))
-        .map_err(|error| reader.fault(Fault::Name(error), NAME))
+    builder.track_name(name).map_err(|error| reader.fault(Fault::Name(error), NAME))
+}
+
+fn read_fields<'a>(
+    reader: &mut Reader<'a>,
+    dialect: &Dialect,
+    min_fields: usize,
+    into: &mut NameBuilder<'a>,
+) -> Result<(), Malformed> {
+    let count = reader.int(NAMESPACE)?;
+    let count = usize::try_from(count)
+        .ok()
+        .filter(|count| (min_fields..=MAX_NAMESPACE_FIELDS).contains(count))
+        .ok_or_else(|| reader.fault(Fault::OutOfRange(count), NAMESPACE))?;
+    for _ in 0..count {
+        let field = reader.prefixed(MAX_FULL_TRACK_NAME_LEN, NAMESPACE)?;
+        if field.is_empty() && !dialect.empty_namespace_fields {
+            return Err(reader.fault(Fault::Name(NameError::EmptyField), NAMESPACE));
+        }
+        into.push_field(field).map_err(|error| reader.fault(Fault::Name(error), NAMESPACE))?;
+    }
+    Ok(())
 }
 
 pub(super) fn write_namespace(
@@ -56,25 +77,4 @@ pub(super) fn write_track_name(
 ) -> Result<(), EncodeError> {
     write_namespace(writer, dialect, track.namespace(), min_fields)?;
     writer.prefixed(track.name(), MAX_FULL_TRACK_NAME_LEN, NAME)
-}
-
-fn read_fields(
-    reader: &mut Reader<'_>,
-    dialect: &Dialect,
-    min_fields: usize,
-) -> Result<NameBuilder, DecodeError> {
-    let count = reader.int(NAMESPACE)?;
-    let count = usize::try_from(count)
-        .ok()
-        .filter(|count| (min_fields..=MAX_NAMESPACE_FIELDS).contains(count))
-        .ok_or_else(|| reader.fault(Fault::OutOfRange(count), NAMESPACE))?;
-    let mut builder = NameBuilder::default();
-    for _ in 0..count {
-        let field = reader.prefixed(MAX_FULL_TRACK_NAME_LEN, NAMESPACE)?;
-        if field.is_empty() && !dialect.empty_namespace_fields {
-            return Err(reader.fault(Fault::Name(NameError::EmptyField), NAMESPACE));
-        }
-        builder.push_field(field).map_err(|error| reader.fault(Fault::Name(error), NAMESPACE))?;
-    }
-    Ok(builder)
 }

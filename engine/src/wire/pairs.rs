@@ -1,6 +1,6 @@
 //! Key-value pairs: setup options, properties, and the message parameters of drafts 14 and 16.
 
-use super::{DecodeError, Dialect, EncodeError, Fault, Ints, Reader, Writer};
+use super::{Dialect, EncodeError, Fault, Ints, Malformed, Reader, Writer};
 
 /// The longest value of a key-value pair, in bytes (draft-18, "Key-Value-Pair Structure").
 pub(crate) const MAX_VALUE_LEN: usize = 65_535;
@@ -40,7 +40,7 @@ impl PairReader {
         &mut self,
         reader: &mut Reader<'_>,
         field: &'static str,
-    ) -> Result<u64, DecodeError> {
+    ) -> Result<u64, Malformed> {
         let key = reader.int(field)?;
         if !self.deltas {
             return Ok(key);
@@ -54,7 +54,7 @@ impl PairReader {
         &mut self,
         reader: &mut Reader<'a>,
         field: &'static str,
-    ) -> Result<(u64, PairValue<'a>), DecodeError> {
+    ) -> Result<(u64, PairValue<'a>), Malformed> {
         let key = self.key(reader, field)?;
         let value = if key.is_multiple_of(2) {
             PairValue::Int(reader.int(field)?)

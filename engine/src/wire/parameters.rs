@@ -6,7 +6,7 @@ use super::pairs::{MAX_VALUE_LEN, PairReader, PairWriter};
 use super::properties::check_track_property;
 use super::token::{read_token, write_token};
 use super::{
-    CarrierSet, DecodeError, Dialect, EncodeError, Fault, ParameterForm, ParameterSpec,
+    CarrierSet, Dialect, EncodeError, Fault, Malformed, ParameterForm, ParameterSpec,
     ParameterTarget, Reader, Tolerance, Writer,
 };
 use crate::model::{GroupOrder, Parameter, ParameterSet, Parameters, TrackProperties};
@@ -15,37 +15,56 @@ const PARAMETER: &str = "Message Parameter";
 const COUNT: &str = "Number of Parameters";
 
 /// Reads the count and that many parameters into `parameters`, which may hold fixed fields
-/// already. Track properties that this draft sends as parameters go to `properties`.
+/// already. Track properties that this draft sends as parameters go to `properties`, if the
+/// message has any.
 pub(super) fn read_parameters(
     reader: &mut Reader<'_>,
     dialect: &Dialect,
     carriers: CarrierSet,
     parameters: &mut Parameters,
-    properties: &mut TrackProperties,
-) -> Result<(), DecodeError> {
+    mut properties: Option<&mut TrackProperties>,
+) -> Result<(), Malformed> {
     let count = reader.int(COUNT)?;
     let mut pairs = PairReader::new(dialect.key_deltas);
     let mut seen = Seen::default();
+    let mut specs = dialect.parameters;
     for _ in 0..count {
         let code = pairs.key(reader, PARAMETER)?;
-        let mut specs = dialect.parameters.iter().filter(|spec| spec.code == code).peekable();
-        let is_known = specs.peek().is_some();
-        if let Some(spec) = specs.find(|spec| spec.allowed.intersects(carriers)) {
-            seen.note(reader, spec)?;
-            read_value(reader, dialect, spec, parameters, properties)?;
-            continue;
+        if !dialect.key_deltas {
+            specs = dialect.parameters;
         }
-        let (tolerance, fault) = if is_known {
-            (dialect.misplaced_parameter, Fault::NotAllowed)
-        } else {
-            (dialect.unknown_parameter, Fault::UnknownType(code))
-        };
-        match tolerance {
-            Tolerance::Close => return Err(reader.fault(fault, PARAMETER)),
-            Tolerance::Ignore => skip_pair(reader, code)?,
+        // The table ascends. So do the types where they are differences, and what has been
+        // passed in the table need not be looked at again.
+        while let [first, rest @ ..] = specs
+            && first.code < code
+        {
+            specs = rest;
+        }
+        let mut of_this_type = specs.iter().take_while(|spec| spec.code == code);
+        match of_this_type.find(|spec| spec.allowed.intersects(carriers)) {
+            Some(spec) => {
+                seen.note(reader, spec)?;
+                read_value(reader, dialect, spec, parameters, properties.as_deref_mut())?;
+            }
+            None => pass_over(reader, dialect, code)?,
         }
     }
     Ok(())
+}
+
+/// Skips a parameter that may not be here, if the draft has it that way.
+#[cold]
+fn pass_over(reader: &mut Reader<'_>, dialect: &Dialect, code: u64) -> Result<(), Malformed> {
+    let is_known = dialect.parameters.iter().any(|spec| spec.code == code);
+    let (tolerance, fault) = if is_known {
+        (dialect.misplaced_parameter, Fault::NotAllowed)
+    } else {
+        (dialect.unknown_parameter, Fault::UnknownType(code))
+    };
+    match tolerance {
+        Tolerance::Close => Err(reader.fault(fault, PARAMETER)),
+        Tolerance::Ignore => skip_pair(reader, code),
+    }
 }
 
 /// Writes the count and every parameter that `carriers` may carry.
@@ -88,9 +107,11 @@ pub(super) fn write_parameters(
 struct Seen(ParameterSet);
 
 impl Seen {
-    fn note(&mut self, reader: &Reader<'_>, spec: &ParameterSpec) -> Result<(), DecodeError> {
+    fn note(&mut self, reader: &mut Reader<'_>, spec: &ParameterSpec) -> Result<(), Malformed> {
         // Two properties of one track are told apart by the check on `TrackProperties`.
-        let ParameterTarget::Parameter(parameter) = spec.target else { return Ok(()) };
+        let ParameterTarget::Parameter(parameter) = spec.target else {
+            return Ok(());
+        };
         if self.0.contains(parameter) && parameter != Parameter::AuthorizationToken {
             return Err(reader.fault(Fault::Duplicate, PARAMETER));
         }
@@ -100,7 +121,7 @@ impl Seen {
 }
 
 /// Unknown types can only be skipped where they are key-value pairs.
-fn skip_pair(reader: &mut Reader<'_>, code: u64) -> Result<(), DecodeError> {
+fn skip_pair(reader: &mut Reader<'_>, code: u64) -> Result<(), Malformed> {
     if code.is_multiple_of(2) {
         reader.int(PARAMETER).map(drop)
     } else {
@@ -113,13 +134,16 @@ fn read_value(
     dialect: &Dialect,
     spec: &ParameterSpec,
     into: &mut Parameters,
-    properties: &mut TrackProperties,
-) -> Result<(), DecodeError> {
+    properties: Option<&mut TrackProperties>,
+) -> Result<(), Malformed> {
     let parameter = match spec.target {
         ParameterTarget::Parameter(parameter) => parameter,
         ParameterTarget::TrackProperty(key) => {
             let value = reader.int(PARAMETER)?;
             check_track_property(reader, dialect, key, value)?;
+            let Some(properties) = properties else {
+                return Ok(());
+            };
             if properties.int(key).is_some() {
                 return Err(reader.fault(Fault::Duplicate, PARAMETER));
             }
@@ -128,7 +152,8 @@ fn read_value(
         }
     };
     let at = reader.offset();
-    let out_of_range = |value| Err(DecodeError::new(Fault::OutOfRange(value), PARAMETER, at));
+    let out_of_range =
+        |reader: &mut Reader<'_>, value| reader.fault_at(Fault::OutOfRange(value), PARAMETER, at);
     match spec.form {
         ParameterForm::Int | ParameterForm::Uint8 => {
             let value = match spec.form {
@@ -138,7 +163,7 @@ fn read_value(
             match parameter {
                 Parameter::ObjectDeliveryTimeout => {
                     if value == 0 && dialect.zero_delivery_timeout_closes {
-                        return out_of_range(value);
+                        return Err(out_of_range(reader, value));
                     }
                     into.object_delivery_timeout = Some(value);
                 }
@@ -150,11 +175,11 @@ fn read_value(
                 Parameter::Forward => into.forward = Some(reader.check_flag(value, PARAMETER)?),
                 Parameter::SubscriberPriority => match u8::try_from(value) {
                     Ok(priority) => into.subscriber_priority = Some(priority),
-                    Err(_) => return out_of_range(value),
+                    Err(_) => return Err(out_of_range(reader, value)),
                 },
                 Parameter::GroupOrder => match GroupOrder::from_code(value) {
                     Some(order) => into.group_order = Some(order),
-                    None => return out_of_range(value),
+                    None => return Err(out_of_range(reader, value)),
                 },
                 _ => return Err(reader.fault(Fault::Formatting, PARAMETER)),
             }
@@ -164,26 +189,32 @@ fn read_value(
             into.track_namespace_prefix =
                 Some(read_namespace(reader, dialect, dialect.min_prefix_fields)?);
         }
-        ParameterForm::Prefixed => {
-            let mut value = reader.sub(MAX_VALUE_LEN, PARAMETER)?;
-            match parameter {
-                Parameter::AuthorizationToken => {
-                    into.authorization_tokens.push(read_token(value)?);
-                }
-                Parameter::SubscriptionFilter => {
-                    into.subscription_filter = Some(read_filter(&mut value, dialect)?);
-                    value.finish(PARAMETER)?;
-                }
-                Parameter::LargestObject => {
-                    let formatting =
-                        |error: DecodeError| DecodeError { fault: Fault::Formatting, ..error };
-                    into.largest_object =
-                        Some(read_location(&mut value, PARAMETER).map_err(formatting)?);
-                    value.finish(PARAMETER).map_err(formatting)?;
-                }
-                _ => return Err(reader.fault(Fault::Formatting, PARAMETER)),
-            }
+        ParameterForm::Prefixed => reader.nested(MAX_VALUE_LEN, PARAMETER, |value| {
+            read_nested_value(value, dialect, parameter, into)
+        })?,
+    }
+    Ok(())
+}
+
+fn read_nested_value(
+    reader: &mut Reader<'_>,
+    dialect: &Dialect,
+    parameter: Parameter,
+    into: &mut Parameters,
+) -> Result<(), Malformed> {
+    match parameter {
+        Parameter::AuthorizationToken => into.authorization_tokens.push(read_token(reader)?),
+        Parameter::SubscriptionFilter => {
+            into.subscription_filter = Some(read_filter(reader, dialect)?);
+            reader.finish(PARAMETER)?;
         }
+        Parameter::LargestObject => {
+            let location = read_location(reader, PARAMETER)
+                .and_then(|location| reader.finish(PARAMETER).map(|()| location))
+                .map_err(|malformed| reader.rename_fault(malformed, Fault::Formatting))?;
+            into.largest_object = Some(location);
+        }
+        _ => return Err(reader.fault(Fault::Formatting, PARAMETER)),
     }
     Ok(())
 }

@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::pairs::{PairForm, PairReader, PairValue, PairWriter};
-use super::{DecodeError, Dialect, EncodeError, Fault, Reader, Writer};
+use super::{DecodeError, Dialect, EncodeError, Fault, Malformed, Reader, Writer};
 use crate::model::{GroupOrder, Property, PropertyValue, TrackProperties, property_type};
 
 const PROPERTIES: &str = "Properties";
@@ -101,7 +101,7 @@ impl Encoded {
                 },
             });
             failed = pair.is_err();
-            Some(pair)
+            Some(pair.map_err(|Malformed| reader.error()))
         })
     }
 }
@@ -123,7 +123,7 @@ impl Eq for Properties {}
 pub(super) fn read_track_properties(
     reader: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<TrackProperties, DecodeError> {
+) -> Result<TrackProperties, Malformed> {
     let mut pairs = PairReader::new(dialect.key_deltas);
     let mut properties = Vec::new();
     while !reader.is_empty() {
@@ -164,11 +164,11 @@ pub(super) fn write_track_properties(
 }
 
 pub(super) fn check_track_property(
-    reader: &Reader<'_>,
+    reader: &mut Reader<'_>,
     dialect: &Dialect,
     key: u64,
     value: u64,
-) -> Result<(), DecodeError> {
+) -> Result<(), Malformed> {
     if is_valid_track_property(dialect, key, value) {
         Ok(())
     } else {

@@ -3,15 +3,26 @@ use super::{DecodeError, Fault, Ints};
 /// Takes fields off a byte string, one after the other.
 ///
 /// Each method names the field it reads, so that an error can say where it is and what it was.
+/// The error stays here, and what fails returns only that it did: results stay small on their
+/// way through every layer of a message's layout. [`error`](Self::error) hands it out.
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
-    offset: usize,
+    /// The offset at which `bytes` ends.
+    end: usize,
     ints: Ints,
+    /// What is wrong, once something is.
+    error: DecodeError,
 }
 
+/// The bytes are not what they must be; the [`Reader`] knows why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Malformed;
+
 impl<'a> Reader<'a> {
+    #[inline]
     pub(crate) fn new(ints: Ints, bytes: &'a [u8]) -> Self {
-        Self { bytes, offset: 0, ints }
+        let error = DecodeError::new(Fault::Truncated, "", 0);
+        Self { bytes, end: bytes.len(), ints, error }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -19,15 +30,52 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn offset(&self) -> usize {
-        self.offset
+        self.end.saturating_sub(self.bytes.len())
     }
 
-    pub(crate) fn fault(&self, fault: Fault, field: &'static str) -> DecodeError {
-        DecodeError::new(fault, field, self.offset)
+    /// Something is wrong with what was just read.
+    #[cold]
+    pub(crate) fn fault(&mut self, fault: Fault, field: &'static str) -> Malformed {
+        self.fault_at(fault, field, self.offset())
+    }
+
+    #[cold]
+    pub(crate) fn fault_at(
+        &mut self,
+        fault: Fault,
+        field: &'static str,
+        offset: usize,
+    ) -> Malformed {
+        self.error = DecodeError::new(fault, field, offset);
+        Malformed
+    }
+
+    /// Something was wrong, but this is the better word for it.
+    #[cold]
+    pub(crate) fn rename_fault(&mut self, _: Malformed, fault: Fault) -> Malformed {
+        self.error.fault = fault;
+        Malformed
+    }
+
+    /// What was wrong, once something was.
+    #[cold]
+    pub(crate) fn error(&self) -> DecodeError {
+        self.error
     }
 
     #[inline]
-    pub(crate) fn int(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+    pub(crate) fn int(&mut self, field: &'static str) -> Result<u64, Malformed> {
+        // Most are small, and one byte long on every draft.
+        if let Some((&first @ ..0x40, rest)) = self.bytes.split_first() {
+            self.bytes = rest;
+            return Ok(u64::from(first));
+        }
+        self.long_int(field)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn long_int(&mut self, field: &'static str) -> Result<u64, Malformed> {
         match self.ints.decode(self.bytes) {
             Some((value, len)) => {
                 self.skip(len);
@@ -37,10 +85,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn byte(&mut self, field: &'static str) -> Result<u8, DecodeError> {
-        match self.bytes.first() {
-            Some(&byte) => {
-                self.skip(1);
+    #[inline]
+    pub(crate) fn byte(&mut self, field: &'static str) -> Result<u8, Malformed> {
+        match self.bytes.split_first() {
+            Some((&byte, rest)) => {
+                self.bytes = rest;
                 Ok(byte)
             }
             None => Err(self.fault(Fault::Truncated, field)),
@@ -48,12 +97,16 @@ impl<'a> Reader<'a> {
     }
 
     /// A 0 or a 1.
-    pub(crate) fn flag(&mut self, field: &'static str) -> Result<bool, DecodeError> {
+    pub(crate) fn flag(&mut self, field: &'static str) -> Result<bool, Malformed> {
         let value = self.byte(field)?;
         self.check_flag(u64::from(value), field)
     }
 
-    pub(crate) fn check_flag(&self, value: u64, field: &'static str) -> Result<bool, DecodeError> {
+    pub(crate) fn check_flag(
+        &mut self,
+        value: u64,
+        field: &'static str,
+    ) -> Result<bool, Malformed> {
         match value {
             0 => Ok(false),
             1 => Ok(true),
@@ -61,14 +114,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn take(
-        &mut self,
-        len: usize,
-        field: &'static str,
-    ) -> Result<&'a [u8], DecodeError> {
-        match self.bytes.get(..len) {
-            Some(bytes) => {
-                self.skip(len);
+    #[inline]
+    pub(crate) fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], Malformed> {
+        match self.bytes.split_at_checked(len) {
+            Some((bytes, rest)) => {
+                self.bytes = rest;
                 Ok(bytes)
             }
             None => Err(self.fault(Fault::Truncated, field)),
@@ -76,11 +126,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A length, checked against its maximum before it is believed, and that many bytes.
+    #[inline]
     pub(crate) fn prefixed(
         &mut self,
         max: usize,
         field: &'static str,
-    ) -> Result<&'a [u8], DecodeError> {
+    ) -> Result<&'a [u8], Malformed> {
         let len = self.int(field)?;
         match usize::try_from(len) {
             Ok(len) if len <= max => self.take(len, field),
@@ -88,30 +139,36 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A reader of the next `len` bytes, which keeps counting offsets where this one is.
-    pub(crate) fn sub(
+    /// A length, checked against its maximum, and what `body` reads of that many bytes. It
+    /// must [`finish`](Self::finish) them if nothing may be left.
+    pub(crate) fn nested<T>(
         &mut self,
         max: usize,
         field: &'static str,
-    ) -> Result<Reader<'a>, DecodeError> {
-        let bytes = self.prefixed(max, field)?;
-        Ok(Reader { bytes, offset: self.offset - bytes.len(), ints: self.ints })
+        body: impl FnOnce(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<T, Malformed> {
+        let inner = self.prefixed(max, field)?;
+        let end = self.end;
+        let rest = core::mem::replace(&mut self.bytes, inner);
+        self.end -= rest.len();
+        let value = body(self)?;
+        self.bytes = rest;
+        self.end = end;
+        Ok(value)
     }
 
     pub(crate) fn rest(&mut self) -> &'a [u8] {
-        let rest = self.bytes;
-        self.skip(rest.len());
-        rest
+        core::mem::take(&mut self.bytes)
     }
 
     /// All fields have been read; nothing may be left.
-    pub(crate) fn finish(&self, field: &'static str) -> Result<(), DecodeError> {
+    #[inline]
+    pub(crate) fn finish(&mut self, field: &'static str) -> Result<(), Malformed> {
         if self.bytes.is_empty() { Ok(()) } else { Err(self.fault(Fault::Trailing, field)) }
     }
 
     #[inline]
     fn skip(&mut self, len: usize) {
         self.bytes = self.bytes.get(len..).unwrap_or_default();
-        self.offset = self.offset.saturating_add(len);
     }
 }

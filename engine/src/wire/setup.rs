@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::pairs::{PairReader, PairValue, PairWriter};
 use super::token::{read_token, write_token};
-use super::{DecodeError, Dialect, EncodeError, Fault, Reader, SetupLayout, Writer};
-use crate::model::{MessageKind, Setup, SetupOptions};
+use super::{DecodeError, Dialect, EncodeError, Fault, Malformed, Reader, SetupLayout, Writer};
+use crate::model::{Message, MessageKind, Setup, SetupOptions};
 
 const OPTION: &str = "Setup Option";
 
@@ -25,7 +25,7 @@ pub(super) fn read_setup(
     reader: &mut Reader<'_>,
     dialect: &Dialect,
     kind: MessageKind,
-) -> Result<Setup, DecodeError> {
+) -> Result<Message, Malformed> {
     let mut setup = Setup::default();
     if dialect.setup == SetupLayout::VersionsAndCount {
         let count = match kind {
@@ -49,15 +49,15 @@ pub(super) fn read_setup(
         let at = reader.offset();
         let (key, value) = pairs.pair(reader, OPTION)?;
         let known = read_option(dialect, kind, (key, value), &mut setup.options)
-            .map_err(|error| DecodeError { offset: at, ..error })?;
+            .map_err(|DecodeError { fault, field, .. }| reader.fault_at(fault, field, at))?;
         if known && key != option_type::AUTHORIZATION_TOKEN {
             if seen.contains(&key) {
-                return Err(DecodeError::new(Fault::Duplicate, OPTION, at));
+                return Err(reader.fault_at(Fault::Duplicate, OPTION, at));
             }
             seen.push(key);
         }
     }
-    Ok(setup)
+    Ok(Message::Setup(setup))
 }
 
 /// Takes in one option; `false` if it is unknown and was ignored.
@@ -90,7 +90,8 @@ fn read_option(
             options.implementation = Some(Bytes::copy_from_slice(name));
         }
         (option_type::AUTHORIZATION_TOKEN, PairValue::Bytes(token)) => {
-            let token = read_token(Reader::new(dialect.ints, token))?;
+            let mut reader = Reader::new(dialect.ints, token);
+            let token = read_token(&mut reader).map_err(|Malformed| reader.error())?;
             options.authorization_tokens.push(token);
         }
         _ => return Ok(false),

@@ -2,20 +2,19 @@
 
 use bytes::Bytes;
 
-use super::{DecodeError, EncodeError, Fault, Reader, Writer};
+use super::{EncodeError, Fault, Malformed, Reader, Writer};
 use crate::model::AuthToken;
 
 const TOKEN: &str = "AUTHORIZATION_TOKEN";
 
 /// Reads a token that fills `reader`. Whatever is wrong with it, the answer is the same.
-pub(super) fn read_token(mut reader: Reader<'_>) -> Result<AuthToken, DecodeError> {
-    let formatting = |error: DecodeError| DecodeError { fault: Fault::Formatting, ..error };
-    read_fields(&mut reader)
+pub(super) fn read_token(reader: &mut Reader<'_>) -> Result<AuthToken, Malformed> {
+    read_fields(reader)
         .and_then(|token| reader.finish(TOKEN).map(|()| token))
-        .map_err(formatting)
+        .map_err(|malformed| reader.rename_fault(malformed, Fault::Formatting))
 }
 
-fn read_fields(reader: &mut Reader<'_>) -> Result<AuthToken, DecodeError> {
+fn read_fields(reader: &mut Reader<'_>) -> Result<AuthToken, Malformed> {
     match reader.int(TOKEN)? {
         0x0 => Ok(AuthToken::Delete { alias: reader.int(TOKEN)? }),
         0x1 => Ok(AuthToken::Register {

@@ -56,7 +56,7 @@ fn report(filter: &str) -> ExitCode {
                 eprintln!("valgrind is needed to count instructions (Debian package: valgrind)");
                 return ExitCode::FAILURE;
             };
-            row += &format!(" {:>8.1}", per_object(few.0, many.0));
+            row = format!("{row} {:>8.1}", per_object(few.0, many.0));
             allocations.push(format!("{:.2}", per_object(few.1, many.1)));
         }
         let target = if *target > 0 { target.to_string() } else { "-".into() };

@@ -4,18 +4,19 @@ use super::super::filter::{read_location, write_location};
 use super::super::name::{read_track_name, write_track_name};
 use super::super::parameters::{read_parameters, write_parameters};
 use super::super::properties::{read_track_properties, write_track_properties};
-use super::super::{Carrier, DecodeError, Dialect, EncodeError, Fault, Reader, Writer};
+use super::super::{Carrier, Dialect, EncodeError, Fault, Malformed, Reader, Writer};
 use super::subscribe::{DEFAULT_PRIORITY, read_chosen_group_order, read_group_order};
 use super::{REQUEST_ID, read_answer_id, write_answer_id};
 use crate::model::{
-    Fetch, FetchCancel, FetchOk, FetchRange, GroupOrder, JoiningStart, Parameters, TrackProperties,
+    Fetch, FetchCancel, FetchOk, FetchRange, GroupOrder, JoiningStart, Message, Parameters,
+    TrackProperties,
 };
 
 const STANDALONE: u64 = 0x1;
 const RELATIVE_JOINING: u64 = 0x2;
 const ABSOLUTE_JOINING: u64 = 0x3;
 
-pub(super) fn read_fetch(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Fetch, DecodeError> {
+pub(super) fn read_fetch(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
     let request_id = r.int(REQUEST_ID)?;
     let mut parameters = Parameters::default();
     if dialect.fixed_fields {
@@ -40,9 +41,8 @@ pub(super) fn read_fetch(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Fetch,
         }
         other => return Err(r.fault(Fault::OutOfRange(other), "Fetch Type")),
     };
-    let mut no_properties = TrackProperties::new();
-    read_parameters(r, dialect, Carrier::Fetch.into(), &mut parameters, &mut no_properties)?;
-    Ok(Fetch { request_id, range, parameters })
+    read_parameters(r, dialect, Carrier::Fetch.into(), &mut parameters, None)?;
+    Ok(Message::Fetch(Fetch { request_id, range, parameters }))
 }
 
 pub(super) fn write_fetch(
@@ -76,7 +76,7 @@ pub(super) fn write_fetch(
     write_parameters(w, dialect, carrier, &fetch.parameters, &TrackProperties::new())
 }
 
-pub(super) fn read_fetch_ok(r: &mut Reader<'_>, dialect: &Dialect) -> Result<FetchOk, DecodeError> {
+pub(super) fn read_fetch_ok(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
     let request_id = read_answer_id(r, dialect)?;
     let group_order = if dialect.fixed_fields { Some(read_chosen_group_order(r)?) } else { None };
     let end_of_track = r.flag("End Of Track")?;
@@ -84,11 +84,18 @@ pub(super) fn read_fetch_ok(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Fet
     let mut parameters = Parameters::default();
     let mut track_properties = TrackProperties::new();
     let carrier = Carrier::FetchOk.into();
-    read_parameters(r, dialect, carrier, &mut parameters, &mut track_properties)?;
+    read_parameters(r, dialect, carrier, &mut parameters, Some(&mut track_properties))?;
     if dialect.track_properties {
         track_properties = read_track_properties(r, dialect)?;
     }
-    Ok(FetchOk { request_id, end_of_track, end, group_order, parameters, track_properties })
+    Ok(Message::FetchOk(FetchOk {
+        request_id,
+        end_of_track,
+        end,
+        group_order,
+        parameters,
+        track_properties,
+    }))
 }
 
 pub(super) fn write_fetch_ok(
@@ -112,6 +119,6 @@ pub(super) fn write_fetch_ok(
     Ok(())
 }
 
-pub(super) fn read_fetch_cancel(r: &mut Reader<'_>) -> Result<FetchCancel, DecodeError> {
-    Ok(FetchCancel { request_id: r.int(REQUEST_ID)? })
+pub(super) fn read_fetch_cancel(r: &mut Reader<'_>) -> Result<Message, Malformed> {
+    Ok(Message::FetchCancel(FetchCancel { request_id: r.int(REQUEST_ID)? }))
 }

@@ -2,12 +2,12 @@
 
 use super::super::name::{read_namespace, read_track_name, write_namespace, write_track_name};
 use super::super::parameters::{read_parameters, write_parameters};
-use super::super::{Carrier, DecodeError, Dialect, EncodeError, Fault, Reader, Writer};
+use super::super::{Carrier, Dialect, EncodeError, Fault, Malformed, Reader, Writer};
 use super::{REQUEST_ID, read_reason, write_reason};
 use crate::model::{
-    Namespace, NamespaceDone, NamespaceInterest, Parameters, PublishBlocked, PublishNamespace,
-    PublishNamespaceCancel, PublishNamespaceDone, RequestKind, SubscribeNamespace, SubscribeTracks,
-    TrackNamespace, TrackProperties, UnsubscribeNamespace,
+    Message, Namespace, NamespaceDone, NamespaceInterest, Parameters, PublishBlocked,
+    PublishNamespace, PublishNamespaceCancel, PublishNamespaceDone, RequestKind,
+    SubscribeNamespace, SubscribeTracks, TrackNamespace, TrackProperties, UnsubscribeNamespace,
 };
 
 const OPTIONS: &str = "Subscribe Options";
@@ -15,12 +15,12 @@ const OPTIONS: &str = "Subscribe Options";
 pub(super) fn read_publish_namespace(
     r: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<PublishNamespace, DecodeError> {
-    Ok(PublishNamespace {
+) -> Result<Message, Malformed> {
+    Ok(Message::PublishNamespace(PublishNamespace {
         request_id: r.int(REQUEST_ID)?,
         namespace: read_namespace(r, dialect, dialect.min_namespace_fields)?,
         parameters: read_plain_parameters(r, dialect, Carrier::PublishNamespace)?,
-    })
+    }))
 }
 
 pub(super) fn write_publish_namespace(
@@ -36,7 +36,7 @@ pub(super) fn write_publish_namespace(
 pub(super) fn read_target(
     r: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<PublishNamespaceDone, DecodeError> {
+) -> Result<PublishNamespaceDone, Malformed> {
     if dialect.namespace_done_by_name {
         read_namespace(r, dialect, dialect.min_namespace_fields)
             .map(PublishNamespaceDone::Namespace)
@@ -60,15 +60,12 @@ pub(super) fn write_target(
     }
 }
 
-pub(super) fn read_cancel(
-    r: &mut Reader<'_>,
-    dialect: &Dialect,
-) -> Result<PublishNamespaceCancel, DecodeError> {
-    Ok(PublishNamespaceCancel {
+pub(super) fn read_cancel(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
+    Ok(Message::PublishNamespaceCancel(PublishNamespaceCancel {
         target: read_target(r, dialect)?,
         code: dialect.request_error(RequestKind::PublishNamespace, r.int("Error Code")?),
         reason: read_reason(r)?,
-    })
+    }))
 }
 
 pub(super) fn write_cancel(
@@ -85,7 +82,7 @@ pub(super) fn write_cancel(
 pub(super) fn read_subscribe_namespace(
     r: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<SubscribeNamespace, DecodeError> {
+) -> Result<Message, Malformed> {
     let request_id = r.int(REQUEST_ID)?;
     let prefix = read_namespace(r, dialect, dialect.min_prefix_fields)?;
     let interest = if dialect.namespace_options {
@@ -99,7 +96,7 @@ pub(super) fn read_subscribe_namespace(
         default_interest(dialect)
     };
     let parameters = read_plain_parameters(r, dialect, Carrier::SubscribeNamespace)?;
-    Ok(SubscribeNamespace { request_id, prefix, interest, parameters })
+    Ok(Message::SubscribeNamespace(SubscribeNamespace { request_id, prefix, interest, parameters }))
 }
 
 pub(super) fn write_subscribe_namespace(
@@ -135,8 +132,10 @@ fn default_interest(dialect: &Dialect) -> NamespaceInterest {
 pub(super) fn read_unsubscribe(
     r: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<UnsubscribeNamespace, DecodeError> {
-    Ok(UnsubscribeNamespace { prefix: read_namespace(r, dialect, dialect.min_prefix_fields)? })
+) -> Result<Message, Malformed> {
+    Ok(Message::UnsubscribeNamespace(UnsubscribeNamespace {
+        prefix: read_namespace(r, dialect, dialect.min_prefix_fields)?,
+    }))
 }
 
 pub(super) fn write_prefix(
@@ -150,15 +149,15 @@ pub(super) fn write_prefix(
 pub(super) fn read_namespace_found(
     r: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<Namespace, DecodeError> {
-    Ok(Namespace { suffix: read_namespace(r, dialect, 0)? })
+) -> Result<Message, Malformed> {
+    Ok(Message::Namespace(Namespace { suffix: read_namespace(r, dialect, 0)? }))
 }
 
 pub(super) fn read_namespace_gone(
     r: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<NamespaceDone, DecodeError> {
-    Ok(NamespaceDone { suffix: read_namespace(r, dialect, 0)? })
+) -> Result<Message, Malformed> {
+    Ok(Message::NamespaceDone(NamespaceDone { suffix: read_namespace(r, dialect, 0)? }))
 }
 
 /// What follows a prefix may be nothing.
@@ -173,12 +172,12 @@ pub(super) fn write_suffix(
 pub(super) fn read_subscribe_tracks(
     r: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<SubscribeTracks, DecodeError> {
-    Ok(SubscribeTracks {
+) -> Result<Message, Malformed> {
+    Ok(Message::SubscribeTracks(SubscribeTracks {
         request_id: r.int(REQUEST_ID)?,
         prefix: read_namespace(r, dialect, dialect.min_prefix_fields)?,
         parameters: read_plain_parameters(r, dialect, Carrier::SubscribeTracks)?,
-    })
+    }))
 }
 
 pub(super) fn write_subscribe_tracks(
@@ -194,8 +193,8 @@ pub(super) fn write_subscribe_tracks(
 pub(super) fn read_publish_blocked(
     r: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<PublishBlocked, DecodeError> {
-    Ok(PublishBlocked { track: read_track_name(r, dialect, 0)? })
+) -> Result<Message, Malformed> {
+    Ok(Message::PublishBlocked(PublishBlocked { track: read_track_name(r, dialect, 0)? }))
 }
 
 pub(super) fn write_publish_blocked(
@@ -210,10 +209,9 @@ fn read_plain_parameters(
     r: &mut Reader<'_>,
     dialect: &Dialect,
     carrier: Carrier,
-) -> Result<Parameters, DecodeError> {
+) -> Result<Parameters, Malformed> {
     let mut parameters = Parameters::default();
-    let mut no_properties = TrackProperties::new();
-    read_parameters(r, dialect, carrier.into(), &mut parameters, &mut no_properties)?;
+    read_parameters(r, dialect, carrier.into(), &mut parameters, None)?;
     Ok(parameters)
 }
 

@@ -4,14 +4,16 @@ use super::super::filter::read_filter;
 use super::super::name::{read_track_name, write_track_name};
 use super::super::parameters::{read_parameters, write_parameters};
 use super::super::properties::{read_track_properties, write_track_properties};
-use super::super::{Carrier, DecodeError, Dialect, EncodeError, Reader, Writer};
+use super::super::{Carrier, Dialect, EncodeError, Malformed, Reader, Writer};
 use super::subscribe::{
     DEFAULT_PRIORITY, read_chosen_group_order, read_largest, write_filter_or_all, write_largest,
 };
 use super::{REQUEST_ID, read_answer_id, read_reason, write_answer_id, write_reason};
-use crate::model::{Parameters, Publish, PublishDone, RequestKind, RequestOk, TrackProperties};
+use crate::model::{
+    Message, Parameters, Publish, PublishDone, RequestKind, RequestOk, TrackProperties,
+};
 
-pub(super) fn read_publish(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Publish, DecodeError> {
+pub(super) fn read_publish(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
     let request_id = r.int(REQUEST_ID)?;
     let track = read_track_name(r, dialect, dialect.min_namespace_fields)?;
     let track_alias = r.int("Track Alias")?;
@@ -23,11 +25,11 @@ pub(super) fn read_publish(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Publ
         parameters.forward = Some(r.flag("Forward")?);
     }
     let carrier = Carrier::Publish.into();
-    read_parameters(r, dialect, carrier, &mut parameters, &mut track_properties)?;
+    read_parameters(r, dialect, carrier, &mut parameters, Some(&mut track_properties))?;
     if dialect.track_properties {
         track_properties = read_track_properties(r, dialect)?;
     }
-    Ok(Publish { request_id, track, track_alias, parameters, track_properties })
+    Ok(Message::Publish(Publish { request_id, track, track_alias, parameters, track_properties }))
 }
 
 pub(super) fn write_publish(
@@ -54,10 +56,7 @@ pub(super) fn write_publish(
     Ok(())
 }
 
-pub(super) fn read_publish_ok(
-    r: &mut Reader<'_>,
-    dialect: &Dialect,
-) -> Result<RequestOk, DecodeError> {
+pub(super) fn read_publish_ok(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
     let mut ok = RequestOk {
         request_id: read_answer_id(r, dialect)?,
         answers: Some(RequestKind::Publish),
@@ -69,9 +68,8 @@ pub(super) fn read_publish_ok(
         ok.parameters.group_order = Some(read_chosen_group_order(r)?);
         ok.parameters.subscription_filter = Some(read_filter(r, dialect)?);
     }
-    let mut no_properties = TrackProperties::new();
-    read_parameters(r, dialect, Carrier::PublishOk.into(), &mut ok.parameters, &mut no_properties)?;
-    Ok(ok)
+    read_parameters(r, dialect, Carrier::PublishOk.into(), &mut ok.parameters, None)?;
+    Ok(Message::RequestOk(ok))
 }
 
 pub(super) fn write_publish_ok(
@@ -94,13 +92,13 @@ pub(super) fn write_publish_ok(
 pub(super) fn read_publish_done(
     r: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<PublishDone, DecodeError> {
-    Ok(PublishDone {
+) -> Result<Message, Malformed> {
+    Ok(Message::PublishDone(PublishDone {
         request_id: read_answer_id(r, dialect)?,
         code: dialect.publish_done(r.int("Status Code")?),
         stream_count: r.int("Stream Count")?,
         reason: read_reason(r)?,
-    })
+    }))
 }
 
 pub(super) fn write_publish_done(

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::super::name::{read_track_name, write_track_name};
 use super::super::parameters::{read_parameters, write_parameters};
 use super::super::properties::{read_track_properties, write_track_properties};
-use super::super::{Carrier, CarrierSet, DecodeError, Dialect, EncodeError, Reader, Writer};
+use super::super::{Carrier, CarrierSet, Dialect, EncodeError, Malformed, Reader, Writer};
 use super::{REQUEST_ID, read_answer_id, read_reason, write_answer_id, write_reason};
 use crate::model::{
     Goaway, MaxRequestId, Message, MessageKind, Redirect, RequestError, RequestErrorCode,
@@ -18,7 +18,7 @@ const MAX_URI_LEN: usize = 8192;
 /// A redirect's URI has no limit but the message's.
 const MAX_CONNECT_URI_LEN: usize = 65_535;
 
-pub(super) fn read_goaway(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Goaway, DecodeError> {
+pub(super) fn read_goaway(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
     let uri = r.prefixed(MAX_URI_LEN, "New Session URI")?;
     let mut goaway = Goaway { new_session_uri: Bytes::copy_from_slice(uri), ..Goaway::default() };
     if dialect.goaway_timeout {
@@ -27,7 +27,7 @@ pub(super) fn read_goaway(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Goawa
             goaway.request_id = Some(r.int(REQUEST_ID)?);
         }
     }
-    Ok(goaway)
+    Ok(Message::Goaway(goaway))
 }
 
 pub(super) fn write_goaway(
@@ -45,12 +45,12 @@ pub(super) fn write_goaway(
     Ok(())
 }
 
-pub(super) fn read_max_request_id(r: &mut Reader<'_>) -> Result<MaxRequestId, DecodeError> {
-    Ok(MaxRequestId { max_request_id: r.int("Max Request ID")? })
+pub(super) fn read_max_request_id(r: &mut Reader<'_>) -> Result<Message, Malformed> {
+    Ok(Message::MaxRequestId(MaxRequestId { max_request_id: r.int("Max Request ID")? }))
 }
 
-pub(super) fn read_requests_blocked(r: &mut Reader<'_>) -> Result<RequestsBlocked, DecodeError> {
-    Ok(RequestsBlocked { max_request_id: r.int("Maximum Request ID")? })
+pub(super) fn read_requests_blocked(r: &mut Reader<'_>) -> Result<Message, Malformed> {
+    Ok(Message::RequestsBlocked(RequestsBlocked { max_request_id: r.int("Maximum Request ID")? }))
 }
 
 /// The message type that accepts a request of this kind.
@@ -115,17 +115,13 @@ fn specific_or(
     })
 }
 
-pub(super) fn read_request_ok(
-    r: &mut Reader<'_>,
-    dialect: &Dialect,
-) -> Result<RequestOk, DecodeError> {
+pub(super) fn read_request_ok(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
     let mut ok = RequestOk { request_id: read_answer_id(r, dialect)?, ..RequestOk::default() };
-    let mut no_properties = TrackProperties::new();
-    read_parameters(r, dialect, request_oks(dialect), &mut ok.parameters, &mut no_properties)?;
+    read_parameters(r, dialect, request_oks(dialect), &mut ok.parameters, None)?;
     if dialect.request_ok_properties {
         ok.track_properties = read_track_properties(r, dialect)?;
     }
-    Ok(ok)
+    Ok(Message::RequestOk(ok))
 }
 
 /// The answers that a REQUEST_OK can be: PUBLISH's is one unless it has a message of its own.
@@ -137,15 +133,12 @@ fn request_oks(dialect: &Dialect) -> CarrierSet {
 }
 
 /// An answer that says nothing but yes.
-pub(super) fn read_bare_ok(
-    r: &mut Reader<'_>,
-    answers: RequestKind,
-) -> Result<RequestOk, DecodeError> {
-    Ok(RequestOk {
+pub(super) fn read_bare_ok(r: &mut Reader<'_>, answers: RequestKind) -> Result<Message, Malformed> {
+    Ok(Message::RequestOk(RequestOk {
         request_id: Some(r.int(REQUEST_ID)?),
         answers: Some(answers),
         ..RequestOk::default()
-    })
+    }))
 }
 
 pub(super) fn write_request_ok(
@@ -173,7 +166,7 @@ pub(super) fn read_request_error(
     r: &mut Reader<'_>,
     dialect: &Dialect,
     answers: Option<RequestKind>,
-) -> Result<Message, DecodeError> {
+) -> Result<Message, Malformed> {
     let request_id = read_answer_id(r, dialect)?;
     let code = r.int("Error Code")?;
     // Where one message serves all kinds, one code table does too.

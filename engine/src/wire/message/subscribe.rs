@@ -6,11 +6,12 @@ use super::super::filter::{
 use super::super::name::{read_track_name, write_track_name};
 use super::super::parameters::{read_parameters, write_parameters};
 use super::super::properties::{read_track_properties, write_track_properties};
-use super::super::{Carrier, CarrierSet, DecodeError, Dialect, EncodeError, Fault, Reader, Writer};
+use super::super::{Carrier, CarrierSet, Dialect, EncodeError, Fault, Malformed, Reader, Writer};
 use super::{REQUEST_ID, read_answer_id, write_answer_id};
 use crate::model::{
-    FullTrackName, GroupOrder, Location, Parameters, RequestKind, RequestOk, RequestUpdate,
-    Subscribe, SubscribeOk, SubscriptionFilter, TrackProperties, TrackStatus, Unsubscribe,
+    FullTrackName, GroupOrder, Location, Message, Parameters, RequestKind, RequestOk,
+    RequestUpdate, Subscribe, SubscribeOk, SubscriptionFilter, TrackProperties, TrackStatus,
+    Unsubscribe,
 };
 
 /// The priority of a request that states none (draft-18, "SUBSCRIBER PRIORITY Parameter").
@@ -19,12 +20,14 @@ pub(super) const DEFAULT_PRIORITY: u8 = 128;
 /// A subscription without a filter, in a draft that always states one.
 const UNFILTERED: SubscriptionFilter = SubscriptionFilter::AbsoluteStart { start: Location::ZERO };
 
-pub(super) fn read_subscribe(
-    r: &mut Reader<'_>,
-    dialect: &Dialect,
-) -> Result<Subscribe, DecodeError> {
-    let (request_id, track, parameters) = read_request(r, dialect, Carrier::Subscribe)?;
-    Ok(Subscribe { request_id, track, parameters })
+pub(super) fn read_subscribe(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
+    let mut subscribe = Subscribe {
+        request_id: r.int(REQUEST_ID)?,
+        track: read_track_name(r, dialect, dialect.min_namespace_fields)?,
+        parameters: Parameters::default(),
+    };
+    read_request_parameters(r, dialect, Carrier::Subscribe, &mut subscribe.parameters)?;
+    Ok(Message::Subscribe(subscribe))
 }
 
 pub(super) fn write_subscribe(
@@ -39,9 +42,14 @@ pub(super) fn write_subscribe(
 pub(super) fn read_track_status(
     r: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<TrackStatus, DecodeError> {
-    let (request_id, track, parameters) = read_request(r, dialect, Carrier::TrackStatus)?;
-    Ok(TrackStatus { request_id, track, parameters })
+) -> Result<Message, Malformed> {
+    let mut status = TrackStatus {
+        request_id: r.int(REQUEST_ID)?,
+        track: read_track_name(r, dialect, dialect.min_namespace_fields)?,
+        parameters: Parameters::default(),
+    };
+    read_request_parameters(r, dialect, Carrier::TrackStatus, &mut status.parameters)?;
+    Ok(Message::TrackStatus(status))
 }
 
 pub(super) fn write_track_status(
@@ -54,23 +62,19 @@ pub(super) fn write_track_status(
 }
 
 /// SUBSCRIBE and TRACK_STATUS have one format.
-fn read_request(
+fn read_request_parameters(
     r: &mut Reader<'_>,
     dialect: &Dialect,
     carrier: Carrier,
-) -> Result<(u64, FullTrackName, Parameters), DecodeError> {
-    let request_id = r.int(REQUEST_ID)?;
-    let track = read_track_name(r, dialect, dialect.min_namespace_fields)?;
-    let mut parameters = Parameters::default();
+    parameters: &mut Parameters,
+) -> Result<(), Malformed> {
     if dialect.fixed_fields {
         parameters.subscriber_priority = Some(r.byte("Subscriber Priority")?);
         parameters.group_order = read_group_order(r)?;
         parameters.forward = Some(r.flag("Forward")?);
         parameters.subscription_filter = Some(read_filter(r, dialect)?);
     }
-    let mut no_properties = TrackProperties::new();
-    read_parameters(r, dialect, carrier.into(), &mut parameters, &mut no_properties)?;
-    Ok((request_id, track, parameters))
+    read_parameters(r, dialect, carrier.into(), parameters, None)
 }
 
 fn write_request(
@@ -95,11 +99,11 @@ fn write_request(
 pub(super) fn read_subscribe_ok(
     r: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<SubscribeOk, DecodeError> {
+) -> Result<Message, Malformed> {
     let request_id = read_answer_id(r, dialect)?;
     let track_alias = r.int("Track Alias")?;
     let (parameters, track_properties) = read_ok_tail(r, dialect, Carrier::SubscribeOk)?;
-    Ok(SubscribeOk { request_id, track_alias, parameters, track_properties })
+    Ok(Message::SubscribeOk(SubscribeOk { request_id, track_alias, parameters, track_properties }))
 }
 
 pub(super) fn write_subscribe_ok(
@@ -116,16 +120,16 @@ pub(super) fn write_subscribe_ok(
 pub(super) fn read_track_status_ok(
     r: &mut Reader<'_>,
     dialect: &Dialect,
-) -> Result<RequestOk, DecodeError> {
+) -> Result<Message, Malformed> {
     let request_id = read_answer_id(r, dialect)?;
     r.int("Track Alias")?;
     let (parameters, track_properties) = read_ok_tail(r, dialect, Carrier::TrackStatusOk)?;
-    Ok(RequestOk {
+    Ok(Message::RequestOk(RequestOk {
         request_id,
         answers: Some(RequestKind::TrackStatus),
         parameters,
         track_properties,
-    })
+    }))
 }
 
 pub(super) fn write_track_status_ok(
@@ -142,7 +146,7 @@ fn read_ok_tail(
     r: &mut Reader<'_>,
     dialect: &Dialect,
     carrier: Carrier,
-) -> Result<(Parameters, TrackProperties), DecodeError> {
+) -> Result<(Parameters, TrackProperties), Malformed> {
     let mut parameters = Parameters::default();
     let mut properties = TrackProperties::new();
     if dialect.fixed_fields {
@@ -150,7 +154,7 @@ fn read_ok_tail(
         parameters.group_order = Some(read_chosen_group_order(r)?);
         parameters.largest_object = read_largest(r)?;
     }
-    read_parameters(r, dialect, carrier.into(), &mut parameters, &mut properties)?;
+    read_parameters(r, dialect, carrier.into(), &mut parameters, Some(&mut properties))?;
     if dialect.track_properties {
         properties = read_track_properties(r, dialect)?;
     }
@@ -178,10 +182,7 @@ fn write_ok_tail(
     Ok(())
 }
 
-pub(super) fn read_update(
-    r: &mut Reader<'_>,
-    dialect: &Dialect,
-) -> Result<RequestUpdate, DecodeError> {
+pub(super) fn read_update(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
     let request_id = r.int(REQUEST_ID)?;
     let existing_request_id =
         if dialect.update_names_request { Some(r.int("Existing Request ID")?) } else { None };
@@ -191,9 +192,8 @@ pub(super) fn read_update(
         parameters.subscriber_priority = Some(r.byte("Subscriber Priority")?);
         parameters.forward = Some(r.flag("Forward")?);
     }
-    let mut no_properties = TrackProperties::new();
-    read_parameters(r, dialect, CarrierSet::UPDATES, &mut parameters, &mut no_properties)?;
-    Ok(RequestUpdate { request_id, existing_request_id, parameters })
+    read_parameters(r, dialect, CarrierSet::UPDATES, &mut parameters, None)?;
+    Ok(Message::RequestUpdate(RequestUpdate { request_id, existing_request_id, parameters }))
 }
 
 pub(super) fn write_update(
@@ -217,12 +217,12 @@ pub(super) fn write_update(
     write_parameters(w, dialect, CarrierSet::UPDATES, parameters, &TrackProperties::new())
 }
 
-pub(super) fn read_unsubscribe(r: &mut Reader<'_>) -> Result<Unsubscribe, DecodeError> {
-    Ok(Unsubscribe { request_id: r.int(REQUEST_ID)? })
+pub(super) fn read_unsubscribe(r: &mut Reader<'_>) -> Result<Message, Malformed> {
+    Ok(Message::Unsubscribe(Unsubscribe { request_id: r.int(REQUEST_ID)? }))
 }
 
 /// 0 leaves the order to the publisher.
-pub(super) fn read_group_order(r: &mut Reader<'_>) -> Result<Option<GroupOrder>, DecodeError> {
+pub(super) fn read_group_order(r: &mut Reader<'_>) -> Result<Option<GroupOrder>, Malformed> {
     match r.byte("Group Order")? {
         0 => Ok(None),
         code => group_order(r, code).map(Some),
@@ -230,18 +230,18 @@ pub(super) fn read_group_order(r: &mut Reader<'_>) -> Result<Option<GroupOrder>,
 }
 
 /// 0 is an error.
-pub(super) fn read_chosen_group_order(r: &mut Reader<'_>) -> Result<GroupOrder, DecodeError> {
+pub(super) fn read_chosen_group_order(r: &mut Reader<'_>) -> Result<GroupOrder, Malformed> {
     let code = r.byte("Group Order")?;
     group_order(r, code)
 }
 
-fn group_order(r: &Reader<'_>, code: u8) -> Result<GroupOrder, DecodeError> {
+fn group_order(r: &mut Reader<'_>, code: u8) -> Result<GroupOrder, Malformed> {
     GroupOrder::from_code(u64::from(code))
         .ok_or_else(|| r.fault(Fault::OutOfRange(u64::from(code)), "Group Order"))
 }
 
 /// Content Exists, and the largest location if it does.
-pub(super) fn read_largest(r: &mut Reader<'_>) -> Result<Option<Location>, DecodeError> {
+pub(super) fn read_largest(r: &mut Reader<'_>) -> Result<Option<Location>, Malformed> {
     if r.flag("Content Exists")? {
         read_location(r, "Largest Location").map(Some)
     } else {
