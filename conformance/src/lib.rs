@@ -2,8 +2,27 @@
 //!
 //! What is here is written from the drafts' text and by hand, never taken from what the engine
 //! produces: byte-exact vectors (`tests/vectors`), a comparison with an independent codec
-//! (`tests/moqtap`), and the rule that cutting a stream differently changes nothing
-//! (`tests/chunks`).
+//! (`tests/moqtap`), the rule that cutting a stream differently changes nothing
+//! (`tests/chunks`), and whole sessions: with well-behaved peers (`tests/sessions`) and with
+//! others (`tests/hostile`).
+
+#[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
+pub mod end;
+#[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
+pub mod say;
+
+use moqt_engine::{Draft, Role};
+
+/// All drafts.
+pub const DRAFTS: [Draft; 3] = [Draft::D14, Draft::D16, Draft::D18];
+
+/// Both roles.
+pub const ROLES: [Role; 2] = [Role::Client, Role::Server];
+
+/// Every draft in either role.
+pub fn cases() -> impl Iterator<Item = (Draft, Role)> {
+    DRAFTS.into_iter().flat_map(|draft| ROLES.map(|role| (draft, role)))
+}
 
 /// Bytes from text: hexadecimal digits, `'ascii'` in single quotes, comments from `;` to the end
 /// of the line.

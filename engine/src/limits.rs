@@ -24,9 +24,11 @@ pub struct Limits {
     pub session_receive: usize,
     /// What a data stream may always have unread: 16 KiB.
     pub stream_minimum: usize,
-    /// Streams that may be held before the session is set up: 100. Others are not read.
+    /// Streams that may be held before the session is set up: 100. Of others only the type
+    /// is read.
     pub early_streams: usize,
-    /// Bytes that may be held before the session is set up: 256 KiB. Then reading stops.
+    /// Bytes that may be held before the session is set up: 256 KiB. Then of a stream only
+    /// the type is read.
     pub early_bytes: usize,
     /// Time for the peer's SETUP to come: 10 s. Then the session is closed.
     pub setup_timeout: Duration,

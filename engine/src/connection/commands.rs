@@ -13,7 +13,7 @@ use crate::event::{Event, RequestError};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Cancelled;
 use crate::model::{
-    FullTrackName, Goaway, Message, Parameters, Publish, PublishNamespace, Redirect,
+    FullTrackName, Goaway, GroupOrder, Message, Parameters, Publish, PublishNamespace, Redirect,
     RequestError as RequestErrorMessage, RequestErrorCode, RequestKind, RequestOk, RequestsBlocked,
     StreamResetCode, Subscribe, SubscribeOk, TrackNamespace, TrackProperties,
 };
@@ -144,8 +144,12 @@ impl MoqtConnection {
         request: RequestKey,
         accept: Accept,
     ) -> Result<(), CommandError> {
-        let Accept { parameters, track_properties } = accept;
+        let Accept { mut parameters, track_properties } = accept;
         let (id, kind, own_stream) = self.answerable(request)?;
+        let order = self.order_for(request, &track_properties);
+        if self.dialect.fixed_fields && kind == RequestKind::Subscribe {
+            parameters.group_order = parameters.group_order.or(order);
+        }
         let next_alias = self.next_alias;
         let message = match kind {
             RequestKind::Subscribe => Message::SubscribeOk(SubscribeOk {
@@ -161,10 +165,15 @@ impl MoqtConnection {
                 track_properties: TrackProperties::new(),
             }),
         };
+        let mut encoded = Vec::new();
+        encode_message(self.dialect, &message, &mut encoded)?;
         self.give_way_to_publish(now, request);
-        self.encode_and_send(own_stream, &message)?;
+        if let Some(stream) = own_stream.or(self.control_out) {
+            self.streams.send_control(stream, &encoded);
+        }
         let Some(accepted) = self.requests.get_mut(request) else { return Ok(()) };
         accepted.phase = Phase::Established;
+        let updates = core::mem::take(&mut accepted.updates_to_answer);
         match &mut accepted.body {
             Body::Publisher(publisher) => {
                 self.next_alias += 1;
@@ -172,6 +181,9 @@ impl MoqtConnection {
                 publisher.default_priority = track_properties.default_publisher_priority();
                 publisher.largest = parameters.largest_object;
                 publisher.set_filter(publisher.filter);
+                if let Some(order) = order {
+                    self.streams.schedule.set_order(publisher.sender, order);
+                }
             }
             Body::Subscriber(subscriber) => {
                 if let Some(alias) = subscriber.alias {
@@ -181,7 +193,27 @@ impl MoqtConnection {
             }
             Body::Namespace(_) => {}
         }
+        for _ in 0..updates {
+            let answers = Some(RequestKind::Update);
+            let largest_object = parameters.largest_object;
+            let parameters = Parameters { largest_object, ..Parameters::default() };
+            let ok = RequestOk { answers, parameters, ..RequestOk::default() };
+            self.send_message(own_stream, &Message::RequestOk(ok));
+        }
         Ok(())
+    }
+
+    /// The order in which groups of an accepted SUBSCRIBE are sent: the subscriber's wish, or
+    /// else the publisher's.
+    fn order_for(&self, request: RequestKey, properties: &TrackProperties) -> Option<GroupOrder> {
+        match &self.requests.get(request)?.body {
+            Body::Publisher(publisher) => Some(
+                publisher
+                    .wished_order
+                    .unwrap_or_else(|| properties.default_publisher_group_order()),
+            ),
+            _ => None,
+        }
     }
 
     /// A SUBSCRIBE of ours that crossed with the PUBLISH being accepted ends first
@@ -327,8 +359,15 @@ impl MoqtConnection {
         self.requests.next_id += 2;
         let answer_deadline =
             self.config.limits.answer_timeout.map(|timeout| now.saturating_add(timeout));
-        let request =
-            Request { id, ours: true, stream, phase: Phase::Pending, answer_deadline, body };
+        let request = Request {
+            id,
+            ours: true,
+            stream,
+            phase: Phase::Pending,
+            answer_deadline,
+            updates_to_answer: 0,
+            body,
+        };
         let key = self.requests.insert(request);
         if let Some(stream) = stream {
             self.streams.assign(stream, key);

@@ -303,6 +303,7 @@ impl MoqtConnection {
         if let Some(sender) = self.streams.schedule.remove_sender(publisher.sender) {
             self.streams.data_queued = self.streams.data_queued.saturating_sub(sender.queued);
         }
+        self.wake_session_writers();
     }
 
     /// A subgroup stream sent here has finished or been reset.
@@ -311,6 +312,8 @@ impl MoqtConnection {
             self.requests.get_mut(request).map(|request| &mut request.body)
         {
             publisher.open.remove(&stream);
+            let sender = publisher.sender;
+            self.wake_writers(sender);
         }
         self.end_publishing_if_done(request);
     }
@@ -339,9 +342,9 @@ impl MoqtConnection {
             return;
         }
         while let Some(stream) = self.streams.window_waiters.pop_front() {
-            if let Some(half) = self.streams.recv_mut(stream)
-                && core::mem::take(&mut half.window_closed)
-            {
+            let Some(half) = self.streams.recv_mut(stream) else { continue };
+            half.awaits_session = false;
+            if core::mem::take(&mut half.window_closed) {
                 self.streams.push_action(crate::Action::ResumeReading { stream });
             }
         }

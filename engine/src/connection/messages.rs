@@ -6,8 +6,8 @@ use alloc::string::ToString;
 use super::{MoqtConnection, SessionState};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::{Inbound, RequestRef, Source, Violation};
-use crate::model::{Message, RequestErrorCode, SessionError, StreamResetCode};
-use crate::request::{Body, Phase};
+use crate::model::{Message, MessageKind, RequestErrorCode, SessionError, StreamResetCode};
+use crate::request::{Body, Phase, Request};
 use crate::stream::{MessageStream, RecvKind};
 use crate::time::Timestamp;
 use crate::timers::Timer;
@@ -215,6 +215,9 @@ impl MoqtConnection {
         };
         let inbound = self.link.inbound(self.dialect, source, message)?;
         let is_setup = matches!(inbound, Inbound::Setup(_));
+        if is_setup && raw.kind != self.link.setup_of(self.role.peer()) {
+            return Err(Violation::protocol(format!("{} from its receiver", raw.kind.name())));
+        }
         if is_control && !is_setup && !self.is_established() {
             return Err(Violation::protocol(format!("{} before SETUP", raw.kind.name())));
         }
@@ -237,9 +240,12 @@ impl MoqtConnection {
                 None => Ok(()),
             },
             Inbound::Cancelled(target, code) => {
-                if let Some(key) = self.resolve(&target, stream)? {
-                    self.cancelled_by_peer(now, key, code);
+                let Some(key) = self.resolve(&target, stream)? else { return Ok(()) };
+                if self.requests.get(key).is_some_and(|request| !cancels(raw.kind, request)) {
+                    let reason = format!("{} of another kind of request", raw.kind.name());
+                    return Err(Violation::protocol(reason));
                 }
+                self.cancelled_by_peer(now, key, code);
                 Ok(())
             }
             Inbound::RequestsBlocked | Inbound::Discovery(_) => Ok(()),
@@ -337,6 +343,17 @@ impl MoqtConnection {
             self.streams.send_control(stream, &self.scratch);
         }
         encoded.is_ok()
+    }
+}
+
+/// Whether a message that cancels is meant for such a request.
+fn cancels(message: MessageKind, request: &Request) -> bool {
+    match (message, &request.body) {
+        // The subscriber's, however the subscription began.
+        (MessageKind::Unsubscribe, Body::Publisher(_)) => true,
+        (MessageKind::PublishNamespaceDone, Body::Namespace(_)) => !request.ours,
+        (MessageKind::PublishNamespaceCancel, Body::Namespace(_)) => request.ours,
+        _ => false,
     }
 }
 

@@ -58,23 +58,37 @@ impl MoqtConnection {
         }
     }
 
-    /// Tells those that were blocked and are not any more.
+    /// Tells those that were blocked and are not any more: this sender, and those that wait
+    /// for the session to have room.
     pub(super) fn wake_writers(&mut self, sender: SenderKey) {
-        let limits = &self.config.limits;
-        if let Some(sender) = self.streams.schedule.sender_mut(sender)
-            && sender.blocked
-            && sender.queued <= limits.subscription_send / 2
-            && self.streams.data_queued <= limits.session_send / 2
-        {
-            sender.blocked = false;
-            if let Some(request) = sender.request {
-                self.events.push_back(Event::Writable { request });
+        self.wake_writer(sender);
+        self.wake_session_writers();
+    }
+
+    /// The session may have room again: tells those that wait for it.
+    pub(super) fn wake_session_writers(&mut self) {
+        if self.streams.data_queued <= self.config.limits.session_send / 2 {
+            for sender in self.streams.schedule.take_session_blocked() {
+                self.wake_writer(sender);
             }
         }
-        if self.streams.data_queued <= limits.session_send / 2 {
-            for request in self.streams.schedule.take_session_blocked() {
-                self.events.push_back(Event::Writable { request });
-            }
+    }
+
+    /// Tells a sender that was blocked, if there is room for it in its own queue and in the
+    /// session's. If only the latter lacks, it waits for that from now on.
+    fn wake_writer(&mut self, key: SenderKey) {
+        let limits = &self.config.limits;
+        let session_has_room = self.streams.data_queued <= limits.session_send / 2;
+        let Some(sender) = self.streams.schedule.sender_mut(key) else { return };
+        if !sender.blocked || sender.queued > limits.subscription_send / 2 {
+            return;
+        }
+        if !session_has_room {
+            return self.streams.schedule.note_session_blocked(key);
+        }
+        sender.blocked = false;
+        if let Some(request) = sender.request {
+            self.events.push_back(Event::Writable { request });
         }
     }
 }

@@ -438,7 +438,6 @@ impl Subgroup<'_> {
         connection.streams.reset(stream, code);
         let sender_state = connection.streams.schedule.sender(sender);
         let request = sender_state.and_then(|sender| sender.request);
-        connection.wake_writers(sender);
         if let Some(request) = request {
             connection.data_stream_closed(request, stream);
         }

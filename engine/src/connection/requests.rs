@@ -9,9 +9,9 @@ use crate::event::{Answer, Event, IncomingRequest, RequestError};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::{RequestRef, Violation};
 use crate::model::{
-    FullTrackName, Message, Parameters, Publish, PublishDone, PublishNamespace, RequestErrorCode,
-    RequestKind, RequestOk, RequestUpdate, SessionError, StreamResetCode, Subscribe, SubscribeOk,
-    TrackNamespace, TrackProperties,
+    FullTrackName, Message, Parameter, ParameterSet, Parameters, Publish, PublishDone,
+    PublishDoneCode, PublishNamespace, RequestErrorCode, RequestKind, RequestOk, RequestUpdate,
+    SessionError, StreamResetCode, Subscribe, SubscribeOk, TrackNamespace, TrackProperties,
 };
 use crate::request::{Body, Ending, Phase, Publisher, Request, Subscriber};
 use crate::time::Timestamp;
@@ -40,6 +40,10 @@ impl MoqtConnection {
             self.refuse(answer_to, code, "too many open requests");
             return Ok(());
         }
+        if self.goaway_sent && self.dialect.goaway_refuses_requests {
+            self.refuse(answer_to, RequestErrorCode::GoingAway, "this endpoint is going away");
+            return Ok(());
+        }
         match message {
             Message::Subscribe(subscribe) => self.on_subscribe(answer_to, subscribe)?,
             Message::Publish(publish) => return self.on_publish(answer_to, publish),
@@ -65,8 +69,14 @@ impl MoqtConnection {
             self.refuse(answer_to, code, "a reserved namespace");
             return Ok(());
         }
-        if self.requests.sent(&track).is_some() {
-            return self.refuse_duplicate(answer_to);
+        if let Some(other) = self.requests.sent(&track) {
+            // One that crossed with a PUBLISH of ours is no fault of the peer's.
+            let crossed = self.is_pending_of_ours(other);
+            if self.dialect.duplicate_subscription_closes && !crossed {
+                return Err(Violation::protocol("a second subscription to a track"));
+            }
+            self.refuse_duplicate(answer_to);
+            return Ok(());
         }
         if parameters.subscription_filter.is_some_and(|filter| filter.is_backwards()) {
             let code = RequestErrorCode::InvalidRange;
@@ -84,34 +94,31 @@ impl MoqtConnection {
         Ok(())
     }
 
-    fn refuse_duplicate(&mut self, answer_to: PendingAnswer) -> Result<(), Violation> {
-        let reason = "the track is subscribed to already";
+    fn refuse_duplicate(&mut self, answer_to: PendingAnswer) {
         let code = RequestErrorCode::DuplicateSubscription;
-        if self.dialect.duplicate_subscription_closes {
-            return Err(Violation::protocol(reason));
-        }
-        self.refuse(answer_to, code, reason);
-        Ok(())
+        self.refuse(answer_to, code, "the track is subscribed to already");
+    }
+
+    fn is_pending_of_ours(&self, key: RequestKey) -> bool {
+        let request = self.requests.get(key);
+        request.is_some_and(|request| request.ours && request.phase == Phase::Pending)
     }
 
     fn on_publish(&mut self, answer_to: PendingAnswer, publish: Publish) -> Result<(), Violation> {
         let Publish { request_id: _, track, track_alias, parameters, track_properties } = publish;
-        let duplicate = self.requests.received(&track).filter(|key| {
-            // A SUBSCRIBE of ours that crosses with this is left to the application: it
-            // gives way if the PUBLISH is accepted.
-            !self
-                .requests
-                .get(*key)
-                .is_some_and(|request| request.ours && request.phase == Phase::Pending)
-        });
-        if duplicate.is_some() {
-            return self.refuse_duplicate(answer_to);
+        // A SUBSCRIBE of ours that crosses with this is left to the application: it gives way
+        // if the PUBLISH is accepted.
+        let other = self.requests.received(&track);
+        if other.is_some_and(|other| !self.is_pending_of_ours(other)) {
+            self.refuse_duplicate(answer_to);
+            return Ok(());
         }
         if let Some(mandatory) = self.not_understood(&track_properties) {
             let code = RequestErrorCode::UnsupportedExtension;
             self.refuse(answer_to, code, &format!("property {mandatory:#x} is not understood"));
             return Ok(());
         }
+        self.free_alias_of_ended(track_alias);
         let mut subscriber = Subscriber::new(track.clone(), Some(track_alias));
         subscriber.default_priority = track_properties.default_publisher_priority();
         let request = self.register(answer_to, Body::Subscriber(subscriber));
@@ -123,6 +130,27 @@ impl MoqtConnection {
         self.events.push_back(Event::Request { request, what });
         self.replenish_request_credit();
         Ok(())
+    }
+
+    /// A publisher may use an alias anew once it has ended the subscription that had it. What
+    /// had not come by then never will.
+    fn free_alias_of_ended(&mut self, alias: u64) {
+        let Some(holder) = self.aliases.active(alias).filter(|key| self.requests.is_ending(*key))
+        else {
+            return;
+        };
+        if let Some(Body::Subscriber(subscriber)) =
+            self.requests.get_mut(holder).map(|request| &mut request.body)
+        {
+            subscriber.alias = None;
+            if let Some(ending) = &mut subscriber.ending
+                && let Some(deadline) = ending.late_deadline.take()
+            {
+                self.timers.clear(deadline, Timer::LateStreams(holder));
+            }
+        }
+        self.aliases.free(alias);
+        self.complete_if_done(holder);
     }
 
     /// A property that would have to be understood. This endpoint understands none of those.
@@ -139,8 +167,15 @@ impl MoqtConnection {
 
     fn register(&mut self, answer_to: PendingAnswer, body: Body) -> RequestKey {
         let PendingAnswer { id, kind: _, stream } = answer_to;
-        let request =
-            Request { id, ours: false, stream, phase: Phase::Pending, answer_deadline: None, body };
+        let request = Request {
+            id,
+            ours: false,
+            stream,
+            phase: Phase::Pending,
+            answer_deadline: None,
+            updates_to_answer: 0,
+            body,
+        };
         let key = self.requests.insert(request);
         if let Some(Body::Publisher(publisher)) =
             self.requests.get(key).map(|request| &request.body)
@@ -160,9 +195,9 @@ impl MoqtConnection {
         let refusal = super::Refusal { reason: reason.to_string(), ..super::Refusal::new(code) };
         self.send_refusal(id, kind, stream, refusal);
         if let Some(stream) = stream {
-            let code = self.dialect.reset_code(StreamResetCode::Cancelled);
+            // Not stopped: that would cancel the request, and could overtake the refusal.
             self.streams.finish(stream);
-            self.streams.stop(stream, code);
+            self.streams.ignore(stream);
         }
     }
 
@@ -214,6 +249,7 @@ impl MoqtConnection {
         ok: SubscribeOk,
     ) -> Result<(), Violation> {
         let SubscribeOk { request_id: _, track_alias, parameters, track_properties } = ok;
+        self.free_alias_of_ended(track_alias);
         if self.aliases.is_taken(track_alias, key) {
             return Err(duplicate_alias(track_alias));
         }
@@ -260,10 +296,30 @@ impl MoqtConnection {
             publisher.forward = parameters.forward.unwrap_or(true);
             let priority = parameters.subscriber_priority.unwrap_or(128);
             self.streams.schedule.set_priority(publisher.sender, priority);
+            if let Some(order) = parameters.group_order {
+                self.streams.schedule.set_order(publisher.sender, order);
+            }
         }
         let answer = Answer { parameters, track_properties };
         self.events.push_back(Event::Accepted { request: key, answer });
         Ok(())
+    }
+
+    /// The parameters that `carrier` may not carry. What is a fixed field of it does not count.
+    fn misplaced(&self, parameters: &Parameters, carrier: Carrier) -> ParameterSet {
+        const FIELDS: ParameterSet = ParameterSet::of(&[
+            Parameter::Forward,
+            Parameter::SubscriberPriority,
+            Parameter::SubscriptionFilter,
+            Parameter::GroupOrder,
+        ]);
+        let mut present = parameters.present();
+        if self.dialect.fixed_fields
+            && matches!(carrier, Carrier::PublishOk | Carrier::UpdateSubscription)
+        {
+            present = present.difference(FIELDS);
+        }
+        self.dialect.misplaced(present, carrier)
     }
 
     /// Applies the draft's rule for parameters that the decoder could not place by itself.
@@ -272,7 +328,7 @@ impl MoqtConnection {
         parameters: &mut Parameters,
         carrier: Carrier,
     ) -> Result<(), Violation> {
-        let misplaced = self.dialect.misplaced(parameters.present(), carrier);
+        let misplaced = self.misplaced(parameters, carrier);
         if misplaced.is_empty() {
             return Ok(());
         }
@@ -302,7 +358,7 @@ impl MoqtConnection {
         self.requests.peer_ids.take(id)?;
         self.replenish_request_credit();
         let Some(key) = self.resolve(target, stream)? else { return Ok(()) };
-        let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
+        let Some(request) = self.requests.get(key) else { return Ok(()) };
         let carrier = match &request.body {
             Body::Publisher(_) => Carrier::UpdateSubscription,
             Body::Subscriber(_) if !request.ours => Carrier::UpdateSubscription,
@@ -310,12 +366,21 @@ impl MoqtConnection {
             _ => return Err(Violation::protocol("an update of a request of the receiver's")),
         };
         let parameters = update.parameters;
-        let misplaced = self.dialect.misplaced(parameters.present(), carrier);
-        if !misplaced.is_empty() {
+        if !self.misplaced(&parameters, carrier).is_empty() {
             return Err(Violation::protocol(
                 "an update with a parameter not valid for the request",
             ));
         }
+        if parameters.subscription_filter.is_some_and(|filter| filter.is_backwards()) {
+            if self.dialect.updates_narrow_only {
+                return Err(Violation::protocol("an update to a range that ends before it begins"));
+            }
+            self.refuse_update(now, key, id);
+            return Ok(());
+        }
+        let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
+        let own_stream = request.stream;
+        let is_pending = !request.ours && request.phase == Phase::Pending;
         let mut ok = RequestOk {
             request_id: Some(id),
             answers: Some(RequestKind::Update),
@@ -328,13 +393,45 @@ impl MoqtConnection {
                 self.streams.schedule.set_priority(publisher.sender, priority);
             }
         }
-        let own_stream = request.stream;
-        self.events.push_back(Event::Updated { request: key, parameters });
-        if !self.dialect.fixed_fields {
+        if is_pending && own_stream.is_some() {
+            // The first answer on a request's stream is the one to the request itself.
+            request.updates_to_answer += 1;
+            if request.updates_to_answer > MAX_PENDING_UPDATES {
+                let reason = "too many updates of a request that was not answered";
+                return Err(Violation::new(SessionError::InternalError, reason));
+            }
+        } else if !self.dialect.fixed_fields {
             self.send_message(own_stream, &Message::RequestOk(ok));
         }
-        let _ = now;
+        self.events.push_back(Event::Updated { request: key, parameters });
         Ok(())
+    }
+
+    /// An update cannot be carried out; the request ends with that (draft-18, "Updating
+    /// Subscriptions").
+    fn refuse_update(&mut self, now: Timestamp, key: RequestKey, id: u64) {
+        let Some(request) = self.requests.get(key) else { return };
+        let (stream, is_new) = (request.stream, !request.ours && request.phase == Phase::Pending);
+        let answer_to = if is_new {
+            PendingAnswer { id: request.id, kind: request.kind(), stream }
+        } else {
+            PendingAnswer { id, kind: RequestKind::Update, stream }
+        };
+        let code = RequestErrorCode::InvalidRange;
+        let refusal = super::Refusal {
+            reason: "the range ends before it begins".to_string(),
+            ..super::Refusal::new(code)
+        };
+        self.send_refusal(answer_to.id, answer_to.kind, answer_to.stream, refusal);
+        if is_new {
+            self.release(now, key);
+        } else if let Some(publisher) = self.publisher(key) {
+            publisher.done(PublishDoneCode::UpdateFailed, "the range ends before it begins");
+        } else {
+            return;
+        }
+        let code = StreamResetCode::Cancelled;
+        self.events.push_back(Event::Cancelled { request: key, code });
     }
 
     pub(super) fn on_done(
@@ -358,7 +455,9 @@ impl MoqtConnection {
         let deadline = now.saturating_add(timeout);
         subscriber.ending = Some(Ending { done, late_deadline: Some(deadline) });
         self.timers.set(deadline, Timer::LateStreams(key));
-        if let Some(stream) = request.stream {
+        if let Some(stream) = request.stream
+            && request.phase == Phase::Established
+        {
             self.streams.finish(stream);
         }
         self.complete_if_done(key);
@@ -378,6 +477,9 @@ impl MoqtConnection {
         Publisher::new(track, sender, properties.default_publisher_priority(), parameters)
     }
 }
+
+/// How many updates may wait for the answer to the request they change.
+const MAX_PENDING_UPDATES: u32 = 1024;
 
 /// What an answer to a request needs to know of it.
 #[derive(Clone, Copy, Debug)]

@@ -82,7 +82,10 @@ impl MoqtConnection {
             RecvKind::AwaitingAlias(_) => 0,
             RecvKind::Unidentified if self.state != SessionState::Established => {
                 let turn = self.early.iter().position(|early| *early == stream);
-                if turn.is_some_and(|turn| turn < limits.early_streams) { early_left } else { 0 }
+                let has_turn = turn.is_some_and(|turn| turn < limits.early_streams);
+                // Enough to tell the control stream, on which all others wait.
+                let minimum = crate::wire::MAX_INT_LEN.saturating_sub(held);
+                if has_turn { early_left.max(minimum) } else { minimum }
             }
             RecvKind::Unidentified | RecvKind::Subgroup(_) => {
                 let own_left = limits.stream_receive.saturating_sub(held);
@@ -93,7 +96,7 @@ impl MoqtConnection {
         };
         if window == 0 && !half.window_closed {
             half.window_closed = true;
-            if session_is_full {
+            if session_is_full && !core::mem::replace(&mut half.awaits_session, true) {
                 self.streams.window_waiters.push_back(stream);
             }
         }
@@ -278,6 +281,12 @@ impl MoqtConnection {
         let reason = self.dialect.reset(code);
         let key = self.streams.get(stream).and_then(|stream| stream.request);
         match key {
+            // Its last word has come, though its objects may not have.
+            Some(key) if self.requests.is_ending(key) => {
+                self.streams.drop_recv(stream);
+                let code = self.dialect.reset_code(StreamResetCode::Cancelled);
+                self.streams.reset(stream, code);
+            }
             Some(key) => self.cancelled_by_peer(now, key, reason),
             None => self.abandoned(now, stream),
         }

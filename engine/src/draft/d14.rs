@@ -115,6 +115,7 @@ pub(super) const D14_CONST: Dialect = Dialect {
     namespace_options: false,
     namespace_done_by_name: true,
     goaway_timeout: false,
+    goaway_refuses_requests: false,
     retry_interval: false,
     redirect: false,
     update_names_request: true,

@@ -134,6 +134,7 @@ pub static D18: Dialect = Dialect {
     min_namespace_fields: 0,
     namespace_options: false,
     goaway_timeout: true,
+    goaway_refuses_requests: true,
     redirect: true,
     update_names_request: false,
     reserved_namespaces: true,

@@ -123,11 +123,18 @@ impl Link {
         }
     }
 
-    /// Whether a stream that the peer opens with this message is its control stream.
+    /// Whether a bidirectional stream that the peer opens with this message is its control
+    /// stream.
     pub(crate) fn is_control(self, kind: MessageKind, role: Role) -> bool {
-        match self {
-            Self::ControlMux => role == Role::Server && kind == MessageKind::ClientSetup,
-            Self::RequestStreams => kind == MessageKind::Setup,
+        self == Self::ControlMux && role == Role::Server && kind == MessageKind::ClientSetup
+    }
+
+    /// The setup message that an end in this role sends.
+    pub(crate) fn setup_of(self, role: Role) -> MessageKind {
+        match (self, role) {
+            (Self::RequestStreams, _) => MessageKind::Setup,
+            (Self::ControlMux, Role::Client) => MessageKind::ClientSetup,
+            (Self::ControlMux, Role::Server) => MessageKind::ServerSetup,
         }
     }
 

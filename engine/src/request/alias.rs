@@ -146,6 +146,21 @@ impl Aliases {
         }
     }
 
+    /// The subscription that the alias is in use for.
+    pub(crate) fn active(&self, alias: u64) -> Option<RequestKey> {
+        match self.map.get(&alias) {
+            Some(State::Active(request)) => Some(*request),
+            _ => None,
+        }
+    }
+
+    /// The alias in use is in use no more, but may be again at once.
+    pub(crate) fn free(&mut self, alias: u64) {
+        if self.active(alias).is_some() {
+            self.map.remove(&alias);
+        }
+    }
+
     /// A PUBLISH announces the alias.
     pub(crate) fn offer(&mut self, alias: u64, request: RequestKey, timers: &mut Timers) {
         let streams = self.take_waiting(alias, timers);

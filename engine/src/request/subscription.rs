@@ -4,7 +4,8 @@ use alloc::string::String;
 use crate::key::StreamKey;
 use crate::link::Violation;
 use crate::model::{
-    FullTrackName, Location, Parameters, PublishDone, PublishDoneCode, SubscriptionFilter,
+    FullTrackName, GroupOrder, Location, Parameters, PublishDone, PublishDoneCode,
+    SubscriptionFilter,
 };
 use crate::stream::SenderKey;
 use crate::time::Timestamp;
@@ -60,6 +61,8 @@ pub(crate) struct Publisher {
     /// The priority of subgroups that state none.
     pub(crate) default_priority: u8,
     pub(crate) sender: SenderKey,
+    /// The group order that the subscriber asked for.
+    pub(crate) wished_order: Option<GroupOrder>,
     pub(crate) forward: bool,
     pub(crate) filter: Option<SubscriptionFilter>,
     /// First location that passes the filter.
@@ -88,6 +91,7 @@ impl Publisher {
             alias: 0,
             default_priority,
             sender,
+            wished_order: parameters.group_order,
             forward: parameters.forward.unwrap_or(true),
             filter: None,
             start: Location::ZERO,

@@ -17,6 +17,8 @@ pub(crate) struct Request {
     pub(crate) phase: Phase,
     /// When the peer must have answered.
     pub(crate) answer_deadline: Option<Timestamp>,
+    /// Updates that came on its stream before it was answered.
+    pub(crate) updates_to_answer: u32,
     pub(crate) body: Body,
 }
 
@@ -104,6 +106,14 @@ impl Requests {
     /// The subscription of this track in which this side is the publisher.
     pub(crate) fn sent(&self, track: &FullTrackName) -> Option<RequestKey> {
         self.sent.get(track).copied()
+    }
+
+    /// Whether it is a subscription whose publisher has said that it is done.
+    pub(crate) fn is_ending(&self, key: RequestKey) -> bool {
+        match self.table.get(key).map(|request| &request.body) {
+            Some(Body::Subscriber(subscriber)) => subscriber.ending.is_some(),
+            _ => false,
+        }
     }
 
     /// Of two subscriptions of a track, this is the one to be found.

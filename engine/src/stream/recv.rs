@@ -18,6 +18,8 @@ pub(crate) struct RecvHalf {
     pub(crate) reset: Option<u64>,
     /// The transport was told not to read, and waits to hear that it may.
     pub(crate) window_closed: bool,
+    /// It is among those that wait for the session's window.
+    pub(crate) awaits_session: bool,
 }
 
 /// What a stream has turned out to be.
@@ -64,7 +66,14 @@ pub(crate) struct SubgroupRecv {
 
 impl RecvHalf {
     pub(crate) fn new(kind: RecvKind) -> Self {
-        Self { kind, buffer: RecvBuffer::default(), fin: false, reset: None, window_closed: false }
+        Self {
+            kind,
+            buffer: RecvBuffer::default(),
+            fin: false,
+            reset: None,
+            window_closed: false,
+            awaits_session: false,
+        }
     }
 
     /// Whether it carries control messages that somebody waits for.

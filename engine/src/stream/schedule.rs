@@ -170,6 +170,7 @@ impl Schedule {
     /// Forgets a sender and its datagrams. Its streams must have been closed.
     pub(crate) fn remove_sender(&mut self, key: SenderKey) -> Option<Sender> {
         self.parked_datagrams.retain(|(sender, _)| *sender != key);
+        self.session_blocked.retain(|sender| *sender != key);
         self.senders.remove(key)
     }
 
@@ -188,12 +189,9 @@ impl Schedule {
         }
     }
 
-    /// The requests that waited for room in the session's queue, now that there is some.
-    pub(crate) fn take_session_blocked(&mut self) -> impl Iterator<Item = RequestKey> + '_ {
-        core::mem::take(&mut self.session_blocked).into_iter().filter_map(|key| {
-            let sender = self.senders.get_mut(key)?;
-            if core::mem::take(&mut sender.blocked) { sender.request } else { None }
-        })
+    /// The senders that waited for room in the session's queue, now that there is some.
+    pub(crate) fn take_session_blocked(&mut self) -> VecDeque<SenderKey> {
+        core::mem::take(&mut self.session_blocked)
     }
 
     /// Applies a new subscriber priority to what waits, too.
@@ -208,6 +206,24 @@ impl Schedule {
             level.senders.retain(|other| *other != key);
         }
         self.list(key);
+    }
+
+    /// Applies another group order, to what waits, too.
+    pub(crate) fn set_order(&mut self, key: SenderKey, order: GroupOrder) {
+        let Some(sender) = self.senders.get_mut(key) else { return };
+        if sender.order == order {
+            return;
+        }
+        sender.order = order;
+        // One order is the other with groups inverted.
+        let waiting = core::mem::take(&mut sender.ready).into_vec();
+        sender.ready = waiting
+            .into_iter()
+            .map(|Reverse(ready)| Reverse(Ready { group: !ready.group, ..ready }))
+            .collect();
+        for (_, ready) in self.parked_datagrams.iter_mut().filter(|(sender, _)| *sender == key) {
+            ready.group = !ready.group;
+        }
     }
 
     /// Puts a stream that has something to send into its place.

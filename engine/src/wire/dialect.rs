@@ -57,6 +57,8 @@ pub struct Dialect {
     pub namespace_done_by_name: bool,
     /// GOAWAY has a timeout, and a Request ID on the control stream.
     pub goaway_timeout: bool,
+    /// Requests that come after a GOAWAY was sent must be refused.
+    pub goaway_refuses_requests: bool,
     /// REQUEST_ERROR has a retry interval.
     pub retry_interval: bool,
     /// REQUEST_ERROR can carry a redirect.

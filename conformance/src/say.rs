@@ -1,0 +1,185 @@
+//! What a peer says, as bytes and as messages.
+
+use bytes::Bytes;
+use moqt_engine::Role;
+use moqt_engine::model::{
+    Draft, FullTrackName, Location, Message, ObjectStatus, Parameters, Publish, PublishDone,
+    PublishDoneCode, PublishNamespace, RequestError, RequestErrorCode, RequestKind, RequestOk,
+    RequestUpdate, Setup, SetupOptions, SubgroupId, Subscribe, SubscribeOk, TrackProperties,
+    Unsubscribe,
+};
+use moqt_engine::wire::{
+    DatagramHeader, ObjectHeader, Properties, SubgroupHeader, SubgroupWriter, encode_message,
+};
+
+/// A track's name.
+pub fn track(name: &str) -> FullTrackName {
+    let parsed = format!("test--{name}").parse();
+    assert!(parsed.is_ok(), "{name:?} is no name");
+    parsed.unwrap_or_default()
+}
+
+/// A message as bytes.
+pub fn message(draft: Draft, message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let encoded = encode_message(draft.dialect(), message, &mut bytes);
+    assert!(encoded.is_ok(), "{draft:?} {message:?}: {encoded:?}");
+    bytes
+}
+
+/// The setup message of an end in this role.
+pub fn setup(draft: Draft, sender: Role, options: SetupOptions) -> Vec<u8> {
+    let versions = draft.setup_version().into_iter().collect();
+    let setup = Setup { versions, options };
+    match sender {
+        Role::Client => message(draft, &Message::Setup(setup)),
+        Role::Server => {
+            let mut bytes = Vec::new();
+            let encoded = draft.dialect().encode_server_setup(&setup, &mut bytes);
+            assert!(encoded.is_ok(), "{encoded:?}");
+            bytes
+        }
+    }
+}
+
+/// SUBSCRIBE with parameters.
+pub fn subscribe_with(id: u64, name: &str, parameters: Parameters) -> Message {
+    Message::Subscribe(Subscribe { request_id: id, track: track(name), parameters })
+}
+
+/// SUBSCRIBE without parameters.
+pub fn subscribe(id: u64, name: &str) -> Message {
+    subscribe_with(id, name, Parameters::default())
+}
+
+/// SUBSCRIBE_OK.
+pub fn subscribe_ok(id: u64, alias: u64) -> Message {
+    Message::SubscribeOk(SubscribeOk {
+        request_id: Some(id),
+        track_alias: alias,
+        parameters: Parameters::default(),
+        track_properties: TrackProperties::new(),
+    })
+}
+
+/// PUBLISH.
+pub fn publish(id: u64, name: &str, alias: u64) -> Message {
+    Message::Publish(Publish {
+        request_id: id,
+        track: track(name),
+        track_alias: alias,
+        parameters: Parameters::default(),
+        track_properties: TrackProperties::new(),
+    })
+}
+
+/// The OK to a request of this kind.
+pub fn ok_with(id: u64, kind: RequestKind, parameters: Parameters) -> Message {
+    Message::RequestOk(RequestOk {
+        request_id: Some(id),
+        answers: Some(kind),
+        parameters,
+        track_properties: TrackProperties::new(),
+    })
+}
+
+/// The OK to a request of this kind, without parameters.
+pub fn ok(id: u64, kind: RequestKind) -> Message {
+    ok_with(id, kind, Parameters::default())
+}
+
+/// The error in answer to a request of this kind.
+pub fn error(id: u64, kind: RequestKind, code: RequestErrorCode) -> Message {
+    Message::RequestError(RequestError {
+        request_id: Some(id),
+        answers: Some(kind),
+        code,
+        retry_interval: 0,
+        reason: "no".into(),
+        redirect: None,
+    })
+}
+
+/// PUBLISH_NAMESPACE.
+pub fn publish_namespace(id: u64, name: &str) -> Message {
+    Message::PublishNamespace(PublishNamespace {
+        request_id: id,
+        namespace: track(name).namespace().clone(),
+        parameters: Parameters::default(),
+    })
+}
+
+/// PUBLISH_DONE.
+pub fn done(id: u64, streams: u64) -> Message {
+    Message::PublishDone(PublishDone {
+        request_id: Some(id),
+        code: PublishDoneCode::TrackEnded,
+        stream_count: streams,
+        reason: String::new(),
+    })
+}
+
+/// UNSUBSCRIBE.
+pub fn unsubscribe(id: u64) -> Message {
+    Message::Unsubscribe(Unsubscribe { request_id: id })
+}
+
+/// REQUEST_UPDATE, or SUBSCRIBE_UPDATE.
+pub fn update(id: u64, of: u64, parameters: Parameters) -> Message {
+    Message::RequestUpdate(RequestUpdate {
+        request_id: id,
+        existing_request_id: Some(of),
+        parameters,
+    })
+}
+
+/// A subgroup header, with a type of 0x10 or larger.
+pub fn header(draft: Draft, alias: u64, group: u64, subgroup: u64, properties: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let header = SubgroupHeader {
+        track_alias: alias,
+        group_id: group,
+        subgroup_id: SubgroupId::Explicit(subgroup),
+        publisher_priority: Some(128),
+        end_of_group: false,
+        first_object: false,
+        has_properties: properties,
+    };
+    let encoded = header.encode(draft.dialect(), &mut bytes);
+    assert!(encoded.is_ok(), "{encoded:?}");
+    bytes
+}
+
+/// A subgroup whose objects have these IDs and payloads.
+pub fn subgroup(draft: Draft, alias: u64, group: u64, objects: &[(u64, &[u8])]) -> Vec<u8> {
+    let mut bytes = header(draft, alias, group, 0, false);
+    let mut writer = SubgroupWriter::new(draft.dialect(), false);
+    for (object_id, payload) in objects {
+        let header = ObjectHeader {
+            object_id: *object_id,
+            payload_len: payload.len() as u64,
+            ..ObjectHeader::default()
+        };
+        let encoded = writer.object(&header, &mut bytes);
+        assert!(encoded.is_ok(), "{encoded:?}");
+        bytes.extend_from_slice(payload);
+    }
+    bytes
+}
+
+/// A datagram with an object.
+pub fn datagram(draft: Draft, alias: u64, location: Location, payload: &[u8]) -> Bytes {
+    let header = DatagramHeader {
+        track_alias: alias,
+        location,
+        publisher_priority: Some(128),
+        end_of_group: false,
+        status: ObjectStatus::Normal,
+        properties: Properties::EMPTY,
+    };
+    let mut bytes = Vec::new();
+    let encoded = header.encode(draft.dialect(), payload.len(), &mut bytes);
+    assert!(encoded.is_ok(), "{encoded:?}");
+    bytes.extend_from_slice(payload);
+    bytes.into()
+}
