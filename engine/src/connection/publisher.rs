@@ -256,6 +256,15 @@ impl Publisher<'_> {
         Ok(DatagramOutcome::Queued)
     }
 
+    /// Tells of an object that is published but not given to this subscriber, because
+    /// [`open_subgroup`](Self::open_subgroup) said that it is not wanted. Filters and answers
+    /// that refer to the largest object need to know.
+    pub fn note_published(&mut self, location: Location) {
+        if let Some(publisher) = self.connection.publisher_state_mut(self.request) {
+            publisher.note(location);
+        }
+    }
+
     /// Ends the subscription. PUBLISH_DONE is sent when all that was queued has been; a
     /// subgroup that was not finished is reset.
     pub fn done(self, code: PublishDoneCode, reason: &str) {

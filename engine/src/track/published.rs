@@ -125,14 +125,15 @@ impl PublishedTrack {
             self.end_group(connection)?;
             self.group = Some(slot.location.group);
         }
-        let Some(stream) = self.lane(connection, slot)? else { return Ok(Written::Skipped) };
-        let Some(mut subgroup) = connection.subgroup(stream) else {
-            // The subscriber has stopped it, which is its right.
-            return if connection.publisher(self.request).is_some() {
-                Ok(Written::Skipped)
-            } else {
-                Err(CommandError::Gone)
-            };
+        let stream = self.lane(connection, slot)?;
+        let Some(mut subgroup) = stream.and_then(|stream| connection.subgroup(stream)) else {
+            // It is not wanted, or the subscriber has stopped it, which is its right.
+            let mut publisher = connection.publisher(self.request).ok_or(CommandError::Gone)?;
+            publisher.note_published(slot.location);
+            if slot.ends_group {
+                self.end_group(connection)?;
+            }
+            return Ok(Written::Skipped);
         };
         let header = ObjectHeader {
             object_id: slot.location.object,
@@ -178,25 +179,33 @@ impl PublishedTrack {
         self.group = None;
     }
 
-    /// The stream of the object's subgroup, opened if this is its first object.
+    /// The stream of the object's subgroup, opened if there is none and the object is wanted.
     fn lane(
         &mut self,
         connection: &mut MoqtConnection,
         slot: Slot,
     ) -> Result<Option<StreamKey>, CommandError> {
-        if let Some(lane) = self.open.iter().find(|lane| lane.subgroup_id == slot.subgroup_id) {
-            return Ok(lane.stream);
+        let known = self.open.iter_mut().find(|lane| lane.subgroup_id == slot.subgroup_id);
+        if let Some(Lane { stream: Some(stream), .. }) = known {
+            return Ok(Some(*stream));
         }
         let mut publisher = connection.publisher(self.request).ok_or(CommandError::Gone)?;
+        if known.is_some() && !publisher.wants(slot.location) {
+            return Ok(None);
+        }
         let stream = publisher.open_subgroup(SubgroupOptions {
             group_id: slot.location.group,
             subgroup_id: SubgroupId::Explicit(slot.subgroup_id),
             publisher_priority: self.publisher_priority,
             end_of_group: slot.ends_group,
-            first_object: true,
+            // If it was not wanted before, objects have passed by.
+            first_object: known.is_none(),
             has_properties: self.has_properties,
         })?;
-        self.open.push(Lane { subgroup_id: slot.subgroup_id, stream });
+        match known {
+            Some(lane) => lane.stream = stream,
+            None => self.open.push(Lane { subgroup_id: slot.subgroup_id, stream }),
+        }
         Ok(stream)
     }
 }

@@ -286,7 +286,13 @@ impl Dialect {
     }
 
     /// Those of `parameters` that `carrier` may not carry.
+    ///
+    /// None where what other drafts have as parameters are fixed fields: those are where the
+    /// decoder found them, and nowhere else.
     pub fn misplaced(&self, parameters: ParameterSet, carrier: Carrier) -> ParameterSet {
+        if self.fixed_fields {
+            return ParameterSet::EMPTY;
+        }
         let allowed = self
             .parameters
             .iter()

@@ -103,6 +103,10 @@ async fn receive(
                 sink.object(datagram.header.location, datagram.payload.len() as u64).await?;
                 sink.payload(&datagram.payload).await?;
             }
+            // A relay that has just begun to follow a track cannot say how far it had come.
+            TrackRead::Gap { to, .. } if report.objects == 0 => {
+                progress.say(&format!("the track had begun: the first object is {to}"));
+            }
             TrackRead::Gap { from, to } => {
                 report.gaps += 1;
                 progress.say(&format!("missing: {from} to before {to}"));

@@ -13,12 +13,17 @@ use moqt_engine::{
 use moqt_session::{Access, Driver, Router, RouterLimits, Session, SessionInfo};
 use quinn_proto::{ConnectionError, ConnectionHandle};
 
+use super::socket::Socket;
 use crate::endpoint::{Endpoint, Event};
+
+/// How many datagrams are sent at once when a session is closed.
+const LAST_WORDS: usize = 32;
 
 /// An endpoint, its sessions, and who waits for them.
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
+    pub(crate) socket: Socket,
 }
 
 #[derive(Debug)]
@@ -71,7 +76,7 @@ pub(crate) enum Progress {
 }
 
 impl Shared {
-    pub(crate) fn new(endpoint: Endpoint, limits: RouterLimits) -> Arc<Self> {
+    pub(crate) fn new(endpoint: Endpoint, socket: Socket, limits: RouterLimits) -> Arc<Self> {
         let state = State {
             endpoint,
             sessions: HashMap::new(),
@@ -86,7 +91,7 @@ impl Shared {
             is_stopped: false,
             wakers: Vec::new(),
         };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self { state: Mutex::new(state), socket })
     }
 
     /// The lock. Nothing in it is left half done by a panic of the application's, whose code
@@ -161,7 +166,19 @@ impl Shared {
     pub(crate) fn abandon(&self, id: u64, error: SessionError, reason: &str) {
         let mut state = self.lock();
         state.end(id, error, reason);
+        self.send_now(&mut state);
         Self::release(state);
+    }
+
+    /// Sends what there is to send without the task. A session that was closed has told its
+    /// peer with that, even if the program ends next.
+    fn send_now(&self, state: &mut State) {
+        let mut contents = Vec::new();
+        for _ in 0..LAST_WORDS {
+            let transmit = state.endpoint.poll_transmit(Instant::now(), &mut contents);
+            let Some(transmit) = transmit else { break };
+            self.socket.send_now(&transmit, contents.get(..transmit.size).unwrap_or_default());
+        }
     }
 
     /// Waits for a session of a client's; `None` when there will be none.
@@ -197,6 +214,7 @@ impl Shared {
         for id in untaken {
             state.end(id, SessionError::NoError, "the server is going away");
         }
+        self.send_now(&mut state);
         Self::release(state);
     }
 
@@ -374,6 +392,8 @@ impl Driver for Handle {
             return;
         };
         let router = &mut entry.router;
+        let was_closed = router.closed().is_some();
+        let deadline = router.poll_timeout();
         let done = entry.handle.and_then(|handle| {
             endpoint.with_quietly(handle, now, |moqt, timestamp| {
                 let mut access = Access::new(moqt, router, timestamp);
@@ -381,18 +401,26 @@ impl Driver for Handle {
                 ((), access.wrote)
             })
         });
-        let Some(((), is_dirty)) = done else {
+        let Some(((), mut is_dirty)) = done else {
             work_on_closed(work, router, entry.role, timestamp);
             wakers.extend(router.take_wakers());
             return Shared::release(state);
         };
         state.dispatch(now);
         let State { sessions, wakers, tended, .. } = &mut *state;
+        let mut is_closed = false;
         if let Some(entry) = sessions.get_mut(&self.id) {
+            is_closed = entry.router.closed().is_some();
             wakers.extend(entry.router.take_wakers());
-            if entry.router.wants_flushed() {
+            let new_deadline = entry.router.poll_timeout();
+            if entry.router.wants_flushed() || new_deadline.is_some() {
                 tended.insert(self.id);
             }
+            // The task sleeps until the earliest deadline it knew of.
+            is_dirty |= new_deadline.is_some() && new_deadline != deadline;
+        }
+        if is_closed && !was_closed {
+            self.shared.send_now(&mut state);
         }
         if is_dirty {
             state.wake_driver();
