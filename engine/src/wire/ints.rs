@@ -51,25 +51,6 @@ impl Ints {
         }
     }
 
-    /// Two integers in their shortest forms, if the first takes one byte and the second one or
-    /// two: what begins most objects. `None` also if the second is 0.
-    #[expect(clippy::inline_always, reason = "a few instructions on the hottest path")]
-    #[inline(always)]
-    pub(super) fn encode_short(self, first: u64, second: u64) -> Option<Short> {
-        let first = u8::try_from(first).ok().filter(|first| *first < 0x40)?;
-        let second = u16::try_from(second).ok().filter(|second| *second < 0x4000)?;
-        let (one_byte, prefix) = match self {
-            Self::Quic => (0x40, 0x4000),
-            Self::Vi64 => (0x80, 0x8000),
-        };
-        let [high, low] = (second | prefix).to_be_bytes();
-        match second {
-            0 => None,
-            _ if second < one_byte => Some(Short::Two([first, low])),
-            _ => Some(Short::Three([first, high, low])),
-        }
-    }
-
     /// Writes `value` in its shortest form: the bytes and how many of them count. `None` if
     /// the value is too large.
     #[inline]
@@ -98,10 +79,51 @@ impl Ints {
     }
 }
 
-/// What [`Ints::encode_short`] gives.
+/// Writes two small integers at once: what begins most objects.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ShortPair {
+    /// The first integer is to be below this.
+    first: u64,
+    /// Below this an integer takes one byte.
+    one_byte: u64,
+    /// The bits that mark an integer of two bytes.
+    two_bytes: u64,
+}
+
+/// What [`ShortPair::encode`] gives.
 pub(super) enum Short {
     Two([u8; 2]),
     Three([u8; 3]),
+}
+
+impl ShortPair {
+    pub(super) const fn new(ints: Ints) -> Self {
+        match ints {
+            Ints::Quic => Self { first: 0x40, one_byte: 0x40, two_bytes: 0x4000 },
+            Ints::Vi64 => Self { first: 0x40, one_byte: 0x80, two_bytes: 0x8000 },
+        }
+    }
+
+    /// Writes no two integers.
+    pub(super) const NEVER: Self = Self { first: 0, one_byte: 0, two_bytes: 0 };
+
+    /// Two integers in their shortest forms, if the first takes one byte and the second one or
+    /// two. `None` also if the second is 0.
+    #[expect(clippy::inline_always, reason = "a few instructions on the hottest path")]
+    #[inline(always)]
+    pub(super) fn encode(self, first: u64, second: u64) -> Option<Short> {
+        if first >= self.first {
+            None
+        } else if second < self.one_byte {
+            let [.., first, low] = (first << 8 | second).to_be_bytes();
+            (second > 0).then_some(Short::Two([first, low]))
+        } else if second < 0x4000 {
+            let [.., first, high, low] = (first << 16 | self.two_bytes | second).to_be_bytes();
+            Some(Short::Three([first, high, low]))
+        } else {
+            None
+        }
+    }
 }
 
 #[inline]

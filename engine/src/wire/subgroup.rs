@@ -1,6 +1,6 @@
 use bytes::BufMut;
 
-use super::ints::Short;
+use super::ints::{Short, ShortPair};
 use super::object::{Cursor, Scratch, Stop, check_status, check_written_status};
 use super::stash::Stash;
 use super::stream_type::is_subgroup;
@@ -351,18 +351,23 @@ impl Form {
 pub struct SubgroupWriter {
     dialect: &'static Dialect,
     has_properties: bool,
-    previous: Option<u64>,
+    short: ShortPair,
+    /// The lowest ID that may come next.
+    next: u64,
+    /// The largest ID there is has been written, so that none may come next.
+    ended: bool,
 }
 
 impl SubgroupWriter {
     /// A writer at the first object of a subgroup whose header says `has_properties`.
     pub fn new(dialect: &'static Dialect, has_properties: bool) -> Self {
-        Self { dialect, has_properties, previous: None }
+        let short = if has_properties { ShortPair::NEVER } else { ShortPair::new(dialect.ints) };
+        Self { dialect, has_properties, short, next: 0, ended: false }
     }
 
     /// The ID of the object written last.
     pub fn previous(&self) -> Option<u64> {
-        self.previous
+        if self.ended { Some(u64::MAX) } else { self.next.checked_sub(1) }
     }
 
     /// Writes the header of an object; `object.payload_len` bytes of payload are to follow.
@@ -374,39 +379,34 @@ impl SubgroupWriter {
         object: &ObjectHeader,
         out: &mut impl BufMut,
     ) -> Result<(), EncodeError> {
-        let ints = self.dialect.ints;
-        let delta = match self.previous {
-            None => object.object_id,
-            Some(previous) => object
-                .object_id
-                .checked_sub(previous)
-                .and_then(|delta| delta.checked_sub(1))
-                .ok_or(EncodeError::OutOfRange("Object ID"))?,
-        };
-        let is_plain = !self.has_properties && object.properties.is_empty();
-        if is_plain
+        if object.properties.is_empty()
             && object.status == ObjectStatus::Normal
-            && let Some(short) = ints.encode_short(delta, object.payload_len)
+            && let Some(delta) = object.object_id.checked_sub(self.next)
+            && let Some(next) = object.object_id.checked_add(1)
+            && let Some(short) = self.short.encode(delta, object.payload_len)
         {
             match short {
                 Short::Two(bytes) => out.put_slice(&bytes),
                 Short::Three(bytes) => out.put_slice(&bytes),
             }
-            self.previous = Some(object.object_id);
+            self.next = next;
             return Ok(());
         }
-        self.object_slowly(delta, object, out)
+        self.object_slowly(object, out)
     }
 
     #[cold]
     #[inline(never)]
     fn object_slowly(
         &mut self,
-        delta: u64,
         object: &ObjectHeader,
         out: &mut impl BufMut,
     ) -> Result<(), EncodeError> {
         let ints = self.dialect.ints;
+        let delta = match object.object_id.checked_sub(self.next) {
+            Some(delta) if !self.ended => delta,
+            _ => return Err(EncodeError::OutOfRange("Object ID")),
+        };
         let mut scratch = Scratch::new();
         scratch.int(ints, delta, "Object ID Delta")?;
         if self.has_properties {
@@ -429,7 +429,10 @@ impl SubgroupWriter {
             scratch.int(ints, object.status.code(), "Object Status")?;
         }
         scratch.flush(out);
-        self.previous = Some(object.object_id);
+        match object.object_id.checked_add(1) {
+            Some(next) => self.next = next,
+            None => self.ended = true,
+        }
         Ok(())
     }
 
@@ -443,5 +446,29 @@ impl SubgroupWriter {
         }
         let has_properties = !object.properties.is_empty();
         check_written_status(self.dialect, object.status, object.payload_len, has_properties)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draft::D18;
+
+    #[test]
+    fn nothing_follows_the_largest_object_id() {
+        for has_properties in [false, true] {
+            let mut writer = SubgroupWriter::new(&D18, has_properties);
+            let mut out = alloc::vec::Vec::new();
+            let mut write = |object_id| {
+                let header = ObjectHeader { object_id, payload_len: 1, ..ObjectHeader::default() };
+                let written = writer.object(&header, &mut out).is_ok();
+                (written, writer.previous())
+            };
+            assert_eq!(write(u64::MAX - 1), (true, Some(u64::MAX - 1)));
+            assert_eq!(write(u64::MAX - 1), (false, Some(u64::MAX - 1)));
+            assert_eq!(write(u64::MAX), (true, Some(u64::MAX)));
+            assert_eq!(write(u64::MAX), (false, Some(u64::MAX)));
+            assert_eq!(write(0), (false, Some(u64::MAX)));
+        }
     }
 }
