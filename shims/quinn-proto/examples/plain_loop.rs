@@ -105,7 +105,7 @@ impl Peer {
             let Some((connection, event)) = self.endpoint.poll_event() else { return Ok(()) };
             match event {
                 Event::Moqt(event) => {
-                    self.with(connection, now, |moqt, now| handle(moqt, now, &event))?
+                    self.with(connection, now, |moqt, now| handle(moqt, now, &event))?;
                 }
                 Event::Failed { error } => return Err(error.into()),
                 _ => {}

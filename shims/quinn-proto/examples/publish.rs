@@ -14,7 +14,7 @@ type Error = Box<dyn std::error::Error>;
 async fn main() -> Result<(), Error> {
     let address = std::env::args().nth(1).ok_or("usage: publish ADDRESS:PORT")?;
     let identity = Identity::self_signed([])?;
-    let hash: String = identity.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = identity.sha256().map(|byte| format!("{byte:02x}")).concat();
     let server = Server::bind(address.parse()?, &ServerOptions::new(identity))?;
     println!("serving demo--clock on moqt://{} with certificate {hash}", server.local_addr());
     while let Some(session) = server.accept().await {

@@ -7,7 +7,8 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use common::{anywhere, bounded, serve, target};
-use moqt_engine::Draft;
+use moqt_engine::model::SessionError;
+use moqt_engine::{CloseReason, Draft};
 use moqt_quinn_proto::{
     Client, ClientOptions, ClientTls, ConnectError, Identity, Server, ServerOptions, Target, Verify,
 };
@@ -120,4 +121,25 @@ async fn many_sessions_share_a_socket() {
         drop(made);
         assert!(bounded(accepted.closed()).await.is_clean());
     }
+}
+
+#[test]
+fn a_peer_hears_of_a_close_even_if_the_program_ends_next() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (stays, leaves) = (runtime(), runtime());
+    let (server, options) = stays.block_on(async { serve() });
+    let target = target(&server);
+    let accepted = std::thread::spawn(move || {
+        stays.block_on(async {
+            let session = bounded(server.accept()).await.unwrap();
+            bounded(session.closed()).await
+        })
+    });
+    let session = leaves.block_on(bounded(Client::connect(&target, &options))).unwrap();
+    session.close(SessionError::Unauthorized, "leaving");
+    drop(leaves);
+    let reason = accepted.join().unwrap();
+    assert!(matches!(reason, CloseReason::Peer { .. }), "{reason}");
+    // What is left of the session says that nothing moves any more.
+    assert!(session.close_reason().is_some());
 }

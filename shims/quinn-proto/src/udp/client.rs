@@ -110,9 +110,9 @@ impl Client {
         let local = socket.local_addr()?;
         let now = std::time::Instant::now();
         let endpoint = Endpoint::new(None, socket.may_fragment(), socket.max_segments(), now);
-        let shared = Shared::new(endpoint, limits);
+        let shared = Shared::new(endpoint, socket, limits);
         shared.handle_added();
-        tokio::spawn(Drive::new(shared.clone(), socket));
+        tokio::spawn(Drive::new(shared.clone()));
         Ok(Self { shared, local })
     }
 

@@ -10,7 +10,7 @@ use quinn_proto::Transmit;
 use tokio::time::{Sleep, sleep_until};
 
 use super::shared::Shared;
-use super::socket::{RecvBuffers, Socket};
+use super::socket::RecvBuffers;
 
 /// Batches received, and sent, before others on the same thread get their turn.
 const BATCHES: usize = 32;
@@ -19,7 +19,6 @@ const BATCHES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Drive {
     shared: Arc<Shared>,
-    socket: Socket,
     received: RecvBuffers,
     /// What the socket did not take yet.
     unsent: Option<Transmit>,
@@ -30,16 +29,16 @@ pub(crate) struct Drive {
 }
 
 impl Drive {
-    pub(crate) fn new(shared: Arc<Shared>, socket: Socket) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let received = RecvBuffers::new();
         let timer = Box::pin(sleep_until(Instant::now().into()));
-        Self { shared, socket, received, unsent: None, contents: Vec::new(), timer, deadline: None }
+        Self { shared, received, unsent: None, contents: Vec::new(), timer, deadline: None }
     }
 
     /// Whether there may be more.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..BATCHES {
-            let count = match self.socket.poll_recv(cx, &mut self.received) {
+            let count = match self.shared.socket.poll_recv(cx, &mut self.received) {
                 Poll::Ready(Ok(count)) => count,
                 // A socket that cannot be read will not come back; its connections time out.
                 Poll::Ready(Err(_)) | Poll::Pending => return false,
@@ -61,14 +60,14 @@ impl Drive {
                 let now = Instant::now();
                 let mut state = self.shared.lock();
                 // The system may have turned out not to split datagrams after all.
-                state.endpoint.set_max_segments(self.socket.max_segments());
+                state.endpoint.set_max_segments(self.shared.socket.max_segments());
                 self.unsent = state.endpoint.poll_transmit(now, &mut self.contents);
                 state.dispatch(now);
                 Shared::release(state);
             }
             let Some(transmit) = &self.unsent else { return false };
             let contents = self.contents.get(..transmit.size).unwrap_or_default();
-            if self.socket.poll_send(cx, transmit, contents).is_pending() {
+            if self.shared.socket.poll_send(cx, transmit, contents).is_pending() {
                 let now = Instant::now();
                 let mut state = self.shared.lock();
                 state.endpoint.process(now);

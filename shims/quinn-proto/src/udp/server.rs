@@ -67,9 +67,9 @@ impl Server {
         let now = std::time::Instant::now();
         let endpoint =
             Endpoint::new(Some(config), socket.may_fragment(), socket.max_segments(), now);
-        let shared = Shared::new(endpoint, options.limits.clone());
+        let shared = Shared::new(endpoint, socket, options.limits.clone());
         shared.handle_added();
-        tokio::spawn(Drive::new(shared.clone(), socket));
+        tokio::spawn(Drive::new(shared.clone()));
         Ok(Self { shared, local })
     }
 

@@ -52,13 +52,7 @@ impl Socket {
         transmit: &Transmit,
         contents: &[u8],
     ) -> Poll<()> {
-        let transmit = quinn_udp::Transmit {
-            destination: transmit.destination,
-            ecn: transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
-            contents,
-            segment_size: transmit.segment_size,
-            src_ip: transmit.src_ip,
-        };
+        let transmit = to_udp(transmit, contents);
         loop {
             if ready!(self.io.poll_send_ready(cx)).is_err() {
                 return Poll::Ready(());
@@ -71,6 +65,12 @@ impl Socket {
                 _ => return Poll::Ready(()),
             }
         }
+    }
+
+    /// Hands it to the system at once or not at all, from anywhere.
+    pub(crate) fn send_now(&self, transmit: &Transmit, contents: &[u8]) {
+        // Without room for it, it is lost, as every datagram may be.
+        let _ = self.state.try_send((&self.io).into(), &to_udp(transmit, contents));
     }
 
     /// Receives a batch into `buffers`.
@@ -132,6 +132,16 @@ impl RecvBuffers {
             let whole = data.get(..meta.len).unwrap_or_default();
             whole.chunks(meta.stride.max(1)).map(move |datagram| (origin, datagram.into()))
         })
+    }
+}
+
+fn to_udp<'a>(transmit: &Transmit, contents: &'a [u8]) -> quinn_udp::Transmit<'a> {
+    quinn_udp::Transmit {
+        destination: transmit.destination,
+        ecn: transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
+        contents,
+        segment_size: transmit.segment_size,
+        src_ip: transmit.src_ip,
     }
 }
 
