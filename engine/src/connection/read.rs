@@ -8,9 +8,9 @@ use super::MoqtConnection;
 use crate::event::Read;
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Violation;
-use crate::model::StreamResetCode;
+use crate::model::{ObjectStatus, StreamResetCode};
 use crate::stream::{RecvHalf, RecvKind, SubgroupRecv};
-use crate::wire::{DecodeError, ObjectHeader, Properties, SubgroupEvent};
+use crate::wire::{DecodeError, ObjectHeader, Properties, Quick, SubgroupEvent};
 
 impl MoqtConnection {
     /// Reads on in a subgroup, at most `max` bytes of payload at a time. Call it until it says
@@ -23,33 +23,58 @@ impl MoqtConnection {
         let Some((half, received)) = self.streams.receiving(stream) else { return Read::Gone };
         let RecvKind::Subgroup(subgroup) = &mut half.kind else { return Read::Gone };
         let front = half.buffer.front();
-        let limit = if subgroup.reader.payload_left() > 0 { max } else { usize::MAX };
-        let mut input = front.get(..limit).unwrap_or(front);
-        let available = input.len();
-        let read = match subgroup.reader.next(&mut input) {
-            Ok(SubgroupEvent::Payload(payload)) => {
-                let len = payload.len();
-                *received = received.saturating_sub(len);
-                Read::Payload(half.buffer.take(len))
-            }
+        if subgroup.reader.payload_left() > 0 && !front.is_empty() {
+            let len = subgroup.reader.take_payload(front.len().min(max));
+            *received = received.saturating_sub(len);
+            let payload = half.buffer.take(len);
+            let window_closed = half.window_closed;
+            self.has_read(stream, window_closed);
+            return Read::Payload(payload);
+        }
+        if let Some(Quick { object_id, payload_len, len }) = subgroup.reader.quick_object(front) {
+            *received = received.saturating_sub(len);
+            half.buffer.advance(len);
+            let window_closed = half.window_closed;
+            self.has_read(stream, window_closed);
+            let (status, properties) = (ObjectStatus::Normal, Properties::EMPTY);
+            return Read::Object(ObjectHeader { object_id, payload_len, status, properties });
+        }
+        self.read_slowly(stream, max)
+    }
+
+    /// What is neither payload nor an ordinary object header that came in whole.
+    #[cold]
+    fn read_slowly(&mut self, stream: StreamKey, max: usize) -> Read {
+        let Some((half, received)) = self.streams.receiving(stream) else { return Read::Gone };
+        let RecvKind::Subgroup(subgroup) = &mut half.kind else { return Read::Gone };
+        let front = half.buffer.front();
+        let mut input = &front[..];
+        let event = subgroup.reader.next(&mut input);
+        let used = front.len() - input.len();
+        match event {
             Ok(SubgroupEvent::Object { object_id, payload_len, status, properties }) => {
-                let properties = if properties.is_empty() {
-                    Properties::EMPTY
-                } else {
-                    Properties::from_wire(self.dialect, share(front, properties))
-                };
-                let used = available - input.len();
+                let raw = share(front, properties);
                 *received = received.saturating_sub(used);
                 half.buffer.advance(used);
+                let window_closed = half.window_closed;
+                self.has_read(stream, window_closed);
+                let properties = Properties::from_wire(self.dialect, raw);
                 Read::Object(ObjectHeader { object_id, payload_len, status, properties })
             }
-            Ok(SubgroupEvent::NeedMore) => return self.read_next_piece(stream, available, max),
-            Err(error) => return self.unreadable(&error),
-        };
-        if half.window_closed || !self.streams.window_waiters.is_empty() {
+            // Payload is not read here, so there is none.
+            Ok(SubgroupEvent::Payload(_) | SubgroupEvent::NeedMore) => {
+                self.read_next_piece(stream, used, max)
+            }
+            Err(error) => self.unreadable(&error),
+        }
+    }
+
+    /// Bytes of a data stream have been used. Most streams hold nothing back.
+    #[inline]
+    fn has_read(&mut self, stream: StreamKey, window_closed: bool) {
+        if window_closed || !self.streams.window_waiters.is_empty() {
             self.reopen_windows(stream);
         }
-        read
     }
 
     /// A piece of `used` bytes ended inside a header: goes on with the next one.
@@ -59,9 +84,8 @@ impl MoqtConnection {
         *received = received.saturating_sub(used);
         half.buffer.advance(used);
         let more = half.buffer.len() > 0;
-        if half.window_closed || !self.streams.window_waiters.is_empty() {
-            self.reopen_windows(stream);
-        }
+        let window_closed = half.window_closed;
+        self.has_read(stream, window_closed);
         if more { self.read(stream, max) } else { self.at_end(stream) }
     }
 
@@ -112,7 +136,7 @@ impl MoqtConnection {
         Read::Gone
     }
 
-    /// Bytes of a data stream have been used: perhaps its window opens, or another's.
+    /// Perhaps this stream's window opens, or another's.
     #[cold]
     fn reopen_windows(&mut self, stream: StreamKey) {
         self.wake_window_waiters();

@@ -144,7 +144,8 @@ fn decode_quic(bytes: &[u8]) -> Option<(u64, usize)> {
     Some((value & Ints::Quic.max(), 8))
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "a few instructions on the hottest path")]
+#[inline(always)]
 fn decode_vi64(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
     if first < 0x80 {
@@ -154,6 +155,13 @@ fn decode_vi64(bytes: &[u8]) -> Option<(u64, usize)> {
         let two = u16::from_be_bytes(*bytes.first_chunk()?);
         return Some((u64::from(two & 0x3fff), 2));
     }
+    decode_long_vi64(first, bytes)
+}
+
+/// An integer of three bytes or more, of which `first` is the first.
+#[cold]
+#[inline(never)]
+fn decode_long_vi64(first: u8, bytes: &[u8]) -> Option<(u64, usize)> {
     let len = first.leading_ones() as usize + 1;
     if len == 9 {
         let (_, rest) = bytes.split_first()?;

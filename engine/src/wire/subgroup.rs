@@ -170,6 +170,13 @@ struct Form {
     max_properties: usize,
 }
 
+/// The header of an object with payload and without properties, and its length.
+pub(crate) struct Quick {
+    pub(crate) object_id: u64,
+    pub(crate) payload_len: u64,
+    pub(crate) len: usize,
+}
+
 /// A header as found, with its length.
 struct Found<'a> {
     delta: u64,
@@ -213,18 +220,12 @@ impl SubgroupReader {
             if input.is_empty() {
                 return Ok(SubgroupEvent::NeedMore);
             }
-            let take = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(input.len());
+            let take = self.take_payload(input.len());
             let (payload, rest) = input.split_at_checked(take).unwrap_or((*input, &[]));
-            self.payload_left -= payload.len() as u64;
             *input = rest;
             return Ok(SubgroupEvent::Payload(payload));
         }
-        if self.stash.is_empty()
-            && let Some((delta, payload_len, len)) = self.form.quick_header(input)
-        {
-            let object_id = next_id(self.previous, delta)?;
-            self.previous = Some(object_id);
-            self.payload_left = payload_len;
+        if let Some(Quick { object_id, payload_len, len }) = self.quick_object(input) {
             *input = input.get(len..).unwrap_or_default();
             return Ok(SubgroupEvent::Object {
                 object_id,
@@ -234,6 +235,31 @@ impl SubgroupReader {
             });
         }
         self.next_slowly(input)
+    }
+
+    /// How many of the next `available` bytes are payload of the current object; they count as
+    /// read.
+    #[inline]
+    pub(crate) fn take_payload(&mut self, available: usize) -> usize {
+        let left = usize::try_from(self.payload_left).unwrap_or(usize::MAX);
+        let take = left.min(available);
+        self.payload_left -= take as u64;
+        take
+    }
+
+    /// Reads the header of an ordinary object at the front of `bytes`. `None` for whatever else
+    /// there may be: nothing has been read then.
+    #[expect(clippy::inline_always, reason = "small, and called for each object and piece")]
+    #[inline(always)]
+    pub(crate) fn quick_object(&mut self, bytes: &[u8]) -> Option<Quick> {
+        if self.payload_left > 0 || !self.stash.is_empty() {
+            return None;
+        }
+        let (delta, payload_len, len) = self.form.quick_header(bytes)?;
+        let object_id = next_id(self.previous, delta).ok()?;
+        self.previous = Some(object_id);
+        self.payload_left = payload_len;
+        Some(Quick { object_id, payload_len, len })
     }
 
     /// What is not an ordinary object header, whole and without properties.
