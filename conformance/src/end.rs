@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use moqt_engine::model::{Message, SetupOptions, StreamResetCode};
+use moqt_engine::model::{Message, MessageKind, SetupOptions, StreamResetCode};
 use moqt_engine::wire::{ControlReader, ObjectHeader};
 use moqt_engine::{
     Action, Config, Dir, Draft, Event, MoqtConnection, Read, Role, Send, StreamKey, Timestamp,
@@ -252,6 +252,28 @@ impl End {
         let id = self.peer_id;
         self.peer_id += 2;
         id
+    }
+
+    /// How many requests the connection has begun so far.
+    ///
+    /// Each is a message on the control stream or a stream of its own.
+    pub fn own_requests(&self) -> usize {
+        let dialect = self.draft.dialect();
+        if dialect.answers_by_stream {
+            let opened = |output: &&Output| matches!(output, Output::Open(_, Dir::Bi));
+            return self.outputs.iter().filter(opened).count();
+        }
+        let mut reader = ControlReader::new(dialect);
+        reader.push(self.sent(self.control).into());
+        let mut count = 0;
+        while let Ok(Some(raw)) = reader.next_raw() {
+            let is_request = matches!(
+                raw.kind,
+                MessageKind::Subscribe | MessageKind::Publish | MessageKind::PublishNamespace
+            );
+            count += usize::from(is_request);
+        }
+        count
     }
 
     /// Where the connection's request that it began last is answered.
