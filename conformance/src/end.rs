@@ -254,10 +254,13 @@ impl End {
         id
     }
 
-    /// How many requests the connection has begun so far.
-    ///
-    /// Each is a message on the control stream or a stream of its own.
-    pub fn own_requests(&self) -> usize {
+    /// The Request ID that the connection uses next.
+    pub fn next_own_id(&self) -> u64 {
+        u64::from(self.engine.role() == Role::Server) + 2 * self.own_requests() as u64
+    }
+
+    /// How many requests it has begun: each is a message on the control stream, or a stream.
+    fn own_requests(&self) -> usize {
         let dialect = self.draft.dialect();
         if dialect.answers_by_stream {
             let opened = |output: &&Output| matches!(output, Output::Open(_, Dir::Bi));

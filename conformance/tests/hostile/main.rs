@@ -5,6 +5,7 @@
 mod control;
 mod data;
 mod deaths;
+mod limits;
 mod requests;
 mod setup;
 
@@ -92,18 +93,12 @@ fn subscribed(end: &mut End, name: &str, alias: u64) -> (RequestKey, Name) {
 /// A subscription of the connection's that has not been answered: it, its Request ID, and
 /// where it is answered.
 fn subscribing(end: &mut End, name: &str) -> (RequestKey, u64, Name) {
-    let id = next_own_id(end);
+    let id = end.next_own_id();
     let track = say::track(name);
     let request = end
         .with(|engine, now| engine.subscribe(now, &track, &Parameters::default()))
         .expect("nothing in the way");
     (request, id, end.own_request())
-}
-
-/// The Request ID that the connection uses next, by counting what it has sent.
-fn next_own_id(end: &mut End) -> u64 {
-    let first = u64::from(end.engine.role() == Role::Server);
-    first + 2 * end.own_requests() as u64
 }
 
 /// Lets the time for everything that is waited for pass.

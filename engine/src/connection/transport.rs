@@ -18,6 +18,9 @@ use crate::timers::Timer;
 /// How much of a control or request stream may come in at a time. All of it is used at once.
 const CONTROL_WINDOW: usize = 64 * 1024;
 
+/// No header of a data stream is longer.
+const HEADER_LEN: usize = 64;
+
 /// How a transport session ended, as the transport knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransportClosed {
@@ -90,7 +93,12 @@ impl MoqtConnection {
             RecvKind::Unidentified | RecvKind::Subgroup(_) => {
                 let own_left = limits.stream_receive.saturating_sub(held);
                 session_is_full = own_left > session_left;
-                let minimum = limits.stream_minimum.saturating_sub(held);
+                // Before its header is whole nobody can read it.
+                let minimum = match half.kind {
+                    RecvKind::Subgroup(_) => limits.stream_minimum.max(1),
+                    _ => limits.stream_minimum.max(HEADER_LEN),
+                };
+                let minimum = minimum.saturating_sub(held);
                 own_left.min(session_left.max(minimum))
             }
         };
