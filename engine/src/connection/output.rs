@@ -49,6 +49,12 @@ impl MoqtConnection {
         };
         let finished = self.streams.sent(stream, bytes.min(total), bytes >= total, fin);
         let SendClass::Data(sender, _) = class else { return };
+        if bytes >= total
+            && let Some(sender) = self.streams.schedule.sender_mut(sender)
+        {
+            // Whoever was told to wait while this stream was parked can have its turn now.
+            sender.wants_turn |= sender.blocked;
+        }
         self.wake_writers(sender);
         if finished {
             let sender = self.streams.schedule.sender(sender);
@@ -75,18 +81,21 @@ impl MoqtConnection {
     }
 
     /// Tells a sender that was blocked, if there is room for it in its own queue and in the
-    /// session's. If only the latter lacks, it waits for that from now on.
+    /// session's, or if all it has queued waits for the peer to read. If only the session's
+    /// lacks, it waits for that from now on.
     fn wake_writer(&mut self, key: SenderKey) {
         let limits = &self.config.limits;
         let session_has_room = self.streams.data_queued <= limits.session_send / 2;
         let Some(sender) = self.streams.schedule.sender_mut(key) else { return };
-        if !sender.blocked || sender.queued > limits.subscription_send / 2 {
+        let has_turn = sender.wants_turn && sender.is_all_parked();
+        if !sender.blocked || (sender.queued > limits.subscription_send / 2 && !has_turn) {
             return;
         }
-        if !session_has_room {
+        if !session_has_room && !has_turn {
             return self.streams.schedule.note_session_blocked(key);
         }
         sender.blocked = false;
+        sender.wants_turn = false;
         if let Some(request) = sender.request {
             self.events.push_back(Event::Writable { request });
         }

@@ -126,9 +126,14 @@ impl MoqtConnection {
         }
     }
 
-    /// Whether more may be queued for this sender. If not, it will be told when.
+    /// Whether more may be queued for this sender, on a stream or in a datagram. If not, it
+    /// will be told when.
     #[inline]
-    fn check_room(&mut self, sender: SenderKey) -> Result<(), CommandError> {
+    fn check_room(
+        &mut self,
+        sender: SenderKey,
+        stream: Option<StreamKey>,
+    ) -> Result<(), CommandError> {
         let limits = &self.config.limits;
         let session_is_full = self.streams.data_queued >= limits.session_send;
         let Some(state) = self.streams.schedule.sender_mut(sender) else {
@@ -137,7 +142,29 @@ impl MoqtConnection {
         if state.queued < limits.subscription_send && !session_is_full {
             return Ok(());
         }
+        self.check_turn(sender, stream, session_is_full)
+    }
+
+    /// Whether more may be queued though a limit is reached: on a stream that the transport
+    /// takes from, if all else that is queued waits for the peer to read. A peer that reads
+    /// this stream first would wait forever otherwise.
+    #[cold]
+    fn check_turn(
+        &mut self,
+        sender: SenderKey,
+        stream: Option<StreamKey>,
+        session_is_full: bool,
+    ) -> Result<(), CommandError> {
+        let parked =
+            stream.and_then(|stream| self.streams.send_mut(stream)).is_some_and(|half| half.parked);
+        let Some(state) = self.streams.schedule.sender_mut(sender) else {
+            return Err(CommandError::Gone);
+        };
+        if !parked && state.is_all_parked() {
+            return Ok(());
+        }
         state.blocked = true;
+        state.wants_turn |= !parked;
         if session_is_full {
             self.streams.schedule.note_session_blocked(sender);
         }
@@ -237,7 +264,7 @@ impl Publisher<'_> {
         if connection.max_datagram_size.is_none_or(|max| len > max) {
             return Ok(DatagramOutcome::Dropped(DropReason::TooLarge));
         }
-        if connection.check_room(sender).is_err() {
+        if connection.check_room(sender, None).is_err() {
             return Ok(DatagramOutcome::Dropped(DropReason::QueueFull));
         }
         let position = DataPosition {
@@ -349,7 +376,7 @@ impl Subgroup<'_> {
     #[inline]
     pub fn begin_object(&mut self, header: &ObjectHeader) -> Result<Written, CommandError> {
         let connection = &mut *self.connection;
-        connection.check_room(self.sender)?;
+        connection.check_room(self.sender, Some(self.stream))?;
         let Some(half) = connection.streams.send_mut(self.stream) else {
             return Err(CommandError::Gone);
         };
@@ -401,7 +428,7 @@ impl Subgroup<'_> {
 
     /// Queues payload of the object begun last, as much as is at hand.
     pub fn payload(&mut self, payload: Bytes) -> Result<(), CommandError> {
-        self.connection.check_room(self.sender)?;
+        self.connection.check_room(self.sender, Some(self.stream))?;
         let Some(subgroup) = self.state() else { return Err(CommandError::Gone) };
         let Some(left) = subgroup.payload_left.checked_sub(payload.len() as u64) else {
             return Err(CommandError::WrongState("more payload than the object's header said"));

@@ -84,8 +84,19 @@ pub(crate) struct Sender {
     listed: SmallVec<[u8; 4]>,
     /// Bytes queued on all its streams and in datagrams.
     pub(crate) queued: usize,
+    /// Those of them on streams that the transport takes nothing of for now.
+    pub(crate) parked: usize,
     /// The application was told to wait.
     pub(crate) blocked: bool,
+    /// And that with something for a stream that the transport would take from.
+    pub(crate) wants_turn: bool,
+}
+
+impl Sender {
+    /// Nothing is queued that the transport would take now.
+    pub(crate) fn is_all_parked(&self) -> bool {
+        self.queued == self.parked
+    }
 }
 
 /// Ordered as the scheduling algorithm says (draft-18, "Scheduling Algorithm").
@@ -163,7 +174,9 @@ impl Schedule {
             ready: BinaryHeap::new(),
             listed: SmallVec::new(),
             queued: 0,
+            parked: 0,
             blocked: false,
+            wants_turn: false,
         })
     }
 

@@ -165,10 +165,14 @@ impl Streams {
     pub(crate) fn queued(&mut self, key: StreamKey, bytes: usize) {
         self.data_queued += bytes;
         let Some(half) = self.send_mut(key) else { return };
+        let parked = half.parked;
         if let SendClass::Data(sender, _) = half.class
             && let Some(sender) = self.schedule.sender_mut(sender)
         {
             sender.queued += bytes;
+            if parked {
+                sender.parked += bytes;
+            }
         }
         self.schedule(key);
     }
@@ -188,11 +192,23 @@ impl Streams {
         }
     }
 
+    /// A stream with this many bytes is not parked any more.
+    fn unparked(&mut self, class: SendClass, bytes: usize) {
+        if let SendClass::Data(sender, _) = class
+            && let Some(sender) = self.schedule.sender_mut(sender)
+        {
+            sender.parked = sender.parked.saturating_sub(bytes);
+        }
+    }
+
     /// Resets the sending side, if there is one left.
     pub(crate) fn reset(&mut self, key: StreamKey, code: u64) -> bool {
         let Some(half) = self.table.get_mut(key).and_then(|stream| stream.send.take()) else {
             return false;
         };
+        if half.parked {
+            self.unparked(half.class, half.queue.len());
+        }
         self.unqueued(half.class, half.queue.len());
         self.push_action(Action::ResetStream { stream: key, code });
         self.forget_if_over(key);
@@ -271,7 +287,14 @@ impl Streams {
         } else {
             half.scheduled = false;
             half.parked = !all;
+            let left = half.queue.len();
             self.schedule.pop_stream(class);
+            if !all
+                && let SendClass::Data(sender, _) = class
+                && let Some(sender) = self.schedule.sender_mut(sender)
+            {
+                sender.parked += left;
+            }
         }
         self.unqueued(class, sent);
         if finished && let Some(stream) = self.table.get_mut(key) {
@@ -284,7 +307,10 @@ impl Streams {
     /// A parked stream can be written to again.
     pub(crate) fn unpark(&mut self, key: StreamKey) {
         let Some(half) = self.send_mut(key) else { return };
-        half.parked = false;
+        if core::mem::take(&mut half.parked) {
+            let (class, len) = (half.class, half.queue.len());
+            self.unparked(class, len);
+        }
         self.schedule(key);
     }
 
