@@ -3,9 +3,9 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, main};
+use moqt_bench::Case;
 use moqt_bench::codec::{DecodeSubscribe, Read, WriteHeaders};
 use moqt_bench::connection::{Receive, Transmit};
-use moqt_bench::Case;
 use moqt_engine::Draft;
 
 const COUNT: u64 = 1000;

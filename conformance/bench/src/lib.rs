@@ -4,6 +4,7 @@
 mod alloc_count;
 pub mod codec;
 pub mod connection;
+pub mod goodput;
 
 pub use alloc_count::CountingAllocator;
 

@@ -12,7 +12,7 @@ use quinn_proto::{Connection, StreamId, WriteError};
 const SLACK: std::ops::RangeInclusive<u64> = 16 * 1024..=128 * 1024;
 
 /// The bound on paths whose round trip is next to nothing.
-const NEAR: u64 = 1024 * 1024;
+const NEAR: u64 = 128 * 1024;
 
 /// How that bound grows with the round trip: bytes a microsecond, as much as 10 Gbit/s.
 const RATE: u64 = 1250;
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(bound(64 * KIB, far, 32 * MIB), (96 * KIB, 32 * KIB));
         assert_eq!(bound(16 * MIB, far, 32 * MIB), (16 * MIB + 128 * KIB, 128 * KIB));
         assert_eq!(bound(64 * MIB, far, 32 * MIB).0, 32 * MIB);
-        assert_eq!(bound(16 * MIB, near, 32 * MIB).0, MIB);
+        assert_eq!(bound(16 * MIB, near, 32 * MIB).0, 128 * KIB);
         assert_eq!(bound(u64::MAX, Duration::MAX, u64::MAX).0, u64::MAX);
     }
 }

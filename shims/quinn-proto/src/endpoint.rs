@@ -56,6 +56,11 @@ impl ClientConfig {
         quic.transport_config(transport.build());
         Ok(Self { quic, moqt, send_backlog: transport.send_backlog })
     }
+
+    /// The part that is quinn-proto's, to make connections without MoQT from.
+    pub fn quic(&self) -> &quinn_proto::ClientConfig {
+        &self.quic
+    }
 }
 
 /// What a server brings to every connection.
@@ -80,6 +85,11 @@ impl ServerConfig {
         quic.transport_config(transport.build());
         let send_backlog = transport.send_backlog;
         Ok(Self { quic: Arc::new(quic), moqt, send_backlog, max_connections: 10_000 })
+    }
+
+    /// The part that is quinn-proto's, to take connections without MoQT with.
+    pub fn quic(&self) -> &Arc<quinn_proto::ServerConfig> {
+        &self.quic
     }
 
     /// The most connections to have at a time: 10,000 unless it is set. More are refused. From

@@ -31,8 +31,9 @@
 //! window plus half of it, the addition never being less than 16 KiB nor more than 128 KiB. A
 //! new urgent object is written when a part of the addition has gone out, and then shares the
 //! path with what is left of it, stream by stream in turns; an object whose time is up can be
-//! given up until that many bytes before it is sent. On paths with a round trip below a millisecond the backlog is also kept under 1 MiB,
-//! which is about the size of a processor's cache and makes a measurable difference in speed;
+//! given up until that many bytes before it is sent. On paths whose round trip is next to
+//! nothing (memory, loopback) the backlog is at most 128 KiB and grows with the round trip from
+//! there, as for 10 Gbit/s: more would only leave the processor's cache, which is slower;
 //! see [`TransportOptions::send_backlog`].
 //!
 //! Datagrams leave in the engine's order too, from a small queue ahead of all streams.

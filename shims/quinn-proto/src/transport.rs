@@ -27,8 +27,8 @@ pub struct TransportOptions {
     /// connection. Where that is too much memory, lower the number of streams or their window.
     pub receive_window: Option<u64>,
     /// The most to have written and not acknowledged, in bytes, whatever the congestion window:
-    /// 32 MiB, enough for 1 Gbit/s over 250 ms. On paths with a round trip under about 1 ms,
-    /// 1 MiB at most.
+    /// 32 MiB, enough for 1 Gbit/s over 250 ms. On paths with a round trip under 0.1 ms,
+    /// 128 KiB at most.
     pub send_backlog: u64,
     /// Without a sign of life for this long the connection is given up: 30 s.
     pub idle_timeout: Duration,
