@@ -2,7 +2,10 @@
 //! streams interleave, payload is never copied, and everything begun comes to an end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod delivery;
 mod invariance;
+mod lifecycle;
+mod priorities;
 mod script;
 mod writers;
 

@@ -146,9 +146,9 @@ impl MoqtConnection {
     ) -> Result<(), CommandError> {
         let Accept { mut parameters, track_properties } = accept;
         let (id, kind, own_stream) = self.answerable(request)?;
-        let order = self.order_for(request, &track_properties);
+        let order = self.order_for(request, parameters.group_order, &track_properties);
         if self.dialect.fixed_fields && kind == RequestKind::Subscribe {
-            parameters.group_order = parameters.group_order.or(order);
+            parameters.group_order = order;
         }
         let next_alias = self.next_alias;
         let message = match kind {
@@ -205,15 +205,15 @@ impl MoqtConnection {
 
     /// The order in which groups of an accepted SUBSCRIBE are sent: the subscriber's wish, or
     /// else the publisher's.
-    fn order_for(&self, request: RequestKey, properties: &TrackProperties) -> Option<GroupOrder> {
-        match &self.requests.get(request)?.body {
-            Body::Publisher(publisher) => Some(
-                publisher
-                    .wished_order
-                    .unwrap_or_else(|| properties.default_publisher_group_order()),
-            ),
-            _ => None,
-        }
+    fn order_for(
+        &self,
+        request: RequestKey,
+        stated: Option<GroupOrder>,
+        properties: &TrackProperties,
+    ) -> Option<GroupOrder> {
+        let Body::Publisher(publisher) = &self.requests.get(request)?.body else { return None };
+        let order = publisher.wished_order.or(stated);
+        Some(order.unwrap_or_else(|| properties.default_publisher_group_order()))
     }
 
     /// A SUBSCRIBE of ours that crossed with the PUBLISH being accepted ends first
