@@ -52,11 +52,10 @@ pub struct Limits {
     pub late_stream_timeout: Duration,
     /// Queued payload of one subscription: 4 MiB. Then writing to it is blocked, except on a
     /// stream that the transport takes from while all that is queued is on others, which the
-    /// peer does not read: no order of reading can block for good. One object or piece may
-    /// overshoot the limit.
+    /// peer does not read. One object or piece may overshoot the limit.
     pub subscription_send: usize,
-    /// Queued payload of the session: 32 MiB. Then writing is blocked, with the same
-    /// exception.
+    /// Queued payload of the session: 32 MiB. Then writing is blocked, without exception. One
+    /// object or piece may overshoot the limit.
     pub session_send: usize,
     /// Queued bytes of control messages, which a peer that asks much and reads nothing makes
     /// grow: 1 MiB. Then the session is closed.

@@ -85,13 +85,15 @@ impl MoqtConnection {
     /// lacks, it waits for that from now on.
     fn wake_writer(&mut self, key: SenderKey) {
         let limits = &self.config.limits;
-        let session_has_room = self.streams.data_queued <= limits.session_send / 2;
+        let in_session = self.streams.data_queued;
         let Some(sender) = self.streams.schedule.sender_mut(key) else { return };
         let has_turn = sender.wants_turn && sender.is_all_parked();
+        let session_has_room =
+            in_session <= limits.session_send / 2 || (has_turn && in_session < limits.session_send);
         if !sender.blocked || (sender.queued > limits.subscription_send / 2 && !has_turn) {
             return;
         }
-        if !session_has_room && !has_turn {
+        if !session_has_room {
             return self.streams.schedule.note_session_blocked(key);
         }
         sender.blocked = false;

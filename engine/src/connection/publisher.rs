@@ -160,7 +160,7 @@ impl MoqtConnection {
         let Some(state) = self.streams.schedule.sender_mut(sender) else {
             return Err(CommandError::Gone);
         };
-        if !parked && state.is_all_parked() {
+        if !parked && !session_is_full && state.is_all_parked() {
             return Ok(());
         }
         state.blocked = true;

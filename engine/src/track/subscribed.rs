@@ -12,6 +12,9 @@ use crate::model::{Location, ObjectStatus, PublishDoneCode, StreamResetCode};
 use crate::time::Timestamp;
 use crate::wire::{ObjectDatagram, Properties};
 
+/// How many objects from datagrams wait to be read; the oldest are dropped and counted as late.
+const MAX_DATAGRAMS: usize = 1024;
+
 /// How much payload [`SubscribedTrack::read`] gives at a time.
 const PIECE_LEN: usize = 64 * 1024;
 
@@ -36,6 +39,8 @@ pub struct SubscribedTrack {
     current: Option<(StreamKey, u64)>,
     datagrams: VecDeque<ObjectDatagram>,
     gap_timeout: Duration,
+    /// How many subgroups the group before had; 0 before there was one.
+    width: usize,
     /// When the gap before the next object at hand is given up.
     gap_deadline: Option<Timestamp>,
     ended: Option<(PublishDoneCode, String)>,
@@ -46,6 +51,8 @@ pub struct SubscribedTrack {
 #[derive(Debug, Default)]
 struct Group {
     lanes: Vec<Lane>,
+    /// How many subgroups of it have begun, those that are over included.
+    seen: usize,
     /// One more than the last object, once that is known.
     end: Option<u64>,
     /// A subgroup was cut off: what is missing may never come.
@@ -82,6 +89,16 @@ enum Head {
     Object { id: u64, payload_len: u64, status: ObjectStatus, properties: Properties },
 }
 
+/// What is to be thought of the rest of a group.
+enum Rest {
+    /// It may still come.
+    Awaited,
+    /// There is none.
+    None,
+    /// There may be more, and it will not come, or has been waited for long enough.
+    Lost,
+}
+
 /// What [`SubscribedTrack::read`] gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -108,7 +125,7 @@ pub enum TrackRead {
     Gap {
         /// The first object missing.
         from: Location,
-        /// The object that follows the gap.
+        /// The object that follows the gap, or the start of the next group.
         to: Location,
     },
     /// Nothing for now. Go on after the next event, or at
@@ -137,6 +154,7 @@ impl SubscribedTrack {
             current: None,
             datagrams: VecDeque::new(),
             gap_timeout,
+            width: 0,
             gap_deadline: None,
             ended: None,
             late_objects: 0,
@@ -178,6 +196,10 @@ impl SubscribedTrack {
                 }
             }
             Event::Datagram { request, object } if *request == self.request => {
+                if self.datagrams.len() >= MAX_DATAGRAMS {
+                    self.datagrams.pop_front();
+                    self.late_objects += 1;
+                }
                 self.datagrams.push_back(object.clone());
             }
             Event::SubscriptionDone { request, code, reason, .. } if *request == self.request => {
@@ -217,14 +239,16 @@ impl SubscribedTrack {
             self.look_at_heads(connection, group_id);
             let Some(group) = self.groups.get(&group_id) else { continue };
             let Some((id, stream)) = group.first_head() else {
-                let is_current = group_id == self.expected.group;
-                let complete =
-                    is_current && group.end.is_some_and(|end| self.expected.object >= end);
-                if complete || (group.lanes.is_empty() && self.may_leave(group_id)) {
-                    self.leave(group_id);
-                    continue;
+                match self.what_of_rest(group_id, now) {
+                    Rest::Awaited => return TrackRead::Pending,
+                    Rest::None => self.leave(group_id),
+                    Rest::Lost => {
+                        let from = self.expected;
+                        self.leave(group_id);
+                        return TrackRead::Gap { from, to: self.expected };
+                    }
                 }
-                return TrackRead::Pending;
+                continue;
             };
             let location = Location::new(group_id, id);
             if location > self.expected {
@@ -284,6 +308,7 @@ impl SubscribedTrack {
 
     fn open(&mut self, stream: StreamKey, subgroup: &SubgroupInfo) {
         let group = self.groups.entry(subgroup.group_id).or_default();
+        group.seen += 1;
         group.lanes.push(Lane {
             stream,
             end_of_group: subgroup.end_of_group,
@@ -374,15 +399,33 @@ impl SubscribedTrack {
         }
     }
 
-    /// Whether a group with no subgroup left can be taken for complete, though its end was
-    /// not said: the next one has begun, or nothing will come any more.
-    fn may_leave(&self, group_id: u64) -> bool {
-        self.ended.is_some() || self.groups.range(group_id.saturating_add(1)..).next().is_some()
+    /// What is to be thought of the rest of a group of which nothing is at hand.
+    fn what_of_rest(&mut self, group_id: u64, now: Timestamp) -> Rest {
+        let Some(group) = self.groups.get(&group_id) else { return Rest::None };
+        let reached = |end| group_id == self.expected.group && self.expected.object >= end;
+        if group.end.is_some_and(reached) {
+            return Rest::None;
+        }
+        let is_over = group.lanes.is_empty();
+        let next = self.groups.range(group_id.saturating_add(1)..).next();
+        let Some((_, next)) = next else {
+            return if is_over && self.ended.is_some() { Rest::None } else { Rest::Awaited };
+        };
+        let is_missing = group.damaged || group.end.is_some() || !is_over;
+        // Groups mostly have as many subgroups as the one before: there may be more to come.
+        let width = if self.width == 0 { next.seen } else { self.width };
+        let may_come = !is_over || group.seen < width || group.end.is_some();
+        if may_come && self.ended.is_none() && !self.is_gap_over(now) {
+            return Rest::Awaited;
+        }
+        if is_missing { Rest::Lost } else { Rest::None }
     }
 
     /// Goes on to the next group. Subgroups of this one that have not said that they are over
     /// are kept until they do.
     fn leave(&mut self, group_id: u64) {
+        self.width = self.groups.get(&group_id).map_or(0, |group| group.seen);
+        self.gap_deadline = None;
         self.expected = Location::new(group_id.saturating_add(1), 0);
     }
 
@@ -394,13 +437,12 @@ impl SubscribedTrack {
                     && location.group == self.expected.group
                     && group.lanes.iter().all(|lane| matches!(lane.head, Head::Object { .. }))
             });
-        if hopeless {
-            return true;
-        }
-        if let Some(deadline) = self.gap_deadline {
-            return now >= deadline;
-        }
-        self.gap_deadline = Some(now.saturating_add(self.gap_timeout));
-        self.gap_timeout.is_zero()
+        hopeless || self.is_gap_over(now)
+    }
+
+    /// Whether what is missing has been waited for long enough, from when this was asked first.
+    fn is_gap_over(&mut self, now: Timestamp) -> bool {
+        let timeout = self.gap_timeout;
+        now >= *self.gap_deadline.get_or_insert(now.saturating_add(timeout))
     }
 }

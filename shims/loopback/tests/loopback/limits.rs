@@ -70,7 +70,7 @@ fn a_reader_that_reads_nothing_bounds_memory_at_both_ends() {
         let client = pair.network.connection(pair.client).usage();
         let server = pair.network.connection(pair.server).usage();
         let limits = Config::default().limits;
-        assert!(server.send_bytes <= limits.subscription_send + 200_000, "{server:?}");
+        assert!(server.send_bytes <= limits.session_send + 200_000, "{server:?}");
         let minimum = client.streams * limits.stream_minimum;
         assert!(client.receive_bytes <= limits.session_receive + minimum, "{client:?}");
         let load = pair.network.load(pair.client);
