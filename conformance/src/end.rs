@@ -76,6 +76,8 @@ pub struct End {
     pub resumed: Vec<Name>,
     /// Whether subgroups are read as soon as there is something. On by default.
     pub reads_at_once: bool,
+    /// Whether events that only say when to go on reading are kept, too. Off by default.
+    pub keeps_readable: bool,
     /// Whether the transport takes what there is to send. On by default.
     pub takes_data: bool,
     /// The stream that the peer's control messages come on.
@@ -112,6 +114,7 @@ impl End {
             pieces: Vec::new(),
             resumed: Vec::new(),
             reads_at_once: true,
+            keeps_readable: false,
             takes_data: true,
             control: Name { ours: true, n: 0 },
             peer_id: u64::from(role == Role::Client),
@@ -402,7 +405,12 @@ impl End {
                         readable.push(stream);
                         self.events.push(event);
                     }
-                    Event::Readable { stream } => readable.push(stream),
+                    Event::Readable { stream } => {
+                        readable.push(stream);
+                        if self.keeps_readable {
+                            self.events.push(event);
+                        }
+                    }
                     _ => self.events.push(event),
                 }
             }

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod delivery;
+mod interleaving;
 mod invariance;
 mod lifecycle;
 mod priorities;
 mod script;
+mod tracks;
 mod writers;
 
 use moqt_conformance::end::{End, Name};

@@ -1,0 +1,243 @@
+//! Tracks as a whole: put into subgroups on the way out, and back into order on the way in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use moqt_conformance::end::{End, Name, Output};
+use moqt_conformance::{DRAFTS, say};
+use moqt_engine::model::{Location, StreamResetCode};
+use moqt_engine::track::{PublishedTrack, SubscribedTrack, TrackLayout, TrackRead};
+use moqt_engine::wire::Properties;
+use moqt_engine::{Config, Dir, Draft, Event, Role, Timestamp};
+use moqt_loopback::Rng;
+
+use crate::{published, subscribed};
+
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A connection that subscribes, and what it reads of the track.
+struct Reader {
+    end: End,
+    track: SubscribedTrack,
+    done: (u64, Name),
+}
+
+impl Reader {
+    fn new(draft: Draft) -> Self {
+        let mut end = End::established(draft, Role::Client, Config::default());
+        let (request, done) = subscribed(&mut end, "t", 1);
+        end.reads_at_once = false;
+        end.keeps_readable = true;
+        let mut track = SubscribedTrack::new(request, TIMEOUT);
+        track.begin_at(Location::ZERO);
+        Self { end, track, done }
+    }
+
+    /// Everything that can be read now, payload left out.
+    fn read(&mut self) -> Vec<TrackRead> {
+        let mut reads = Vec::new();
+        loop {
+            for event in self.end.take_events() {
+                self.track.handle_event(&event);
+            }
+            let now = self.end.now;
+            let read = self.end.with(|engine, _| self.track.read(engine, now));
+            match read {
+                TrackRead::Pending if self.end.events.is_empty() => return reads,
+                TrackRead::Pending | TrackRead::Payload(_) => {}
+                TrackRead::Done { .. } => {
+                    reads.push(read);
+                    return reads;
+                }
+                _ => reads.push(read),
+            }
+        }
+    }
+
+    fn locations(&mut self) -> Vec<(u64, u64)> {
+        let reads = self.read();
+        let locations = reads.iter().map(|read| match read {
+            TrackRead::Object { location, .. } => (location.group, location.object),
+            other => panic!("{other:?}"),
+        });
+        locations.collect()
+    }
+}
+
+fn group(draft: Draft, group: u64, objects: &[u64]) -> Vec<u8> {
+    let objects: Vec<(u64, &[u8])> = objects.iter().map(|id| (*id, &b"x"[..])).collect();
+    say::subgroup(draft, 1, group, &objects)
+}
+
+fn gap(from: (u64, u64), to: (u64, u64)) -> TrackRead {
+    TrackRead::Gap { from: Location::new(from.0, from.1), to: Location::new(to.0, to.1) }
+}
+
+/// What a publisher sends of a track of `groups` groups, stream by stream.
+fn streams(draft: Draft, subgroups: u64, groups: u64, objects: u64) -> Vec<Bytes> {
+    let mut end = End::established(draft, Role::Server, Config::default());
+    let (request, _) = published(&mut end, "t");
+    let mut layout = TrackLayout::new(Location::ZERO, subgroups);
+    let mut track = PublishedTrack::new(request);
+    for _ in 0..groups {
+        for object in 0..objects {
+            let slot = layout.place(object + 1 == objects);
+            assert_eq!(slot.subgroup_id, slot.location.object % subgroups);
+            end.with(|engine, _| {
+                let payload = vec![1; usize::try_from(object * 50).unwrap()];
+                track.object(engine, slot, &Properties::EMPTY, payload.into()).unwrap();
+            });
+        }
+    }
+    let mut sent: BTreeMap<Name, Vec<u8>> = BTreeMap::new();
+    for output in &end.outputs {
+        match output {
+            Output::Open(name, Dir::Uni) => drop(sent.insert(*name, Vec::new())),
+            Output::Data(name, bytes) => {
+                if let Some(stream) = sent.get_mut(name) {
+                    stream.extend_from_slice(bytes);
+                }
+            }
+            _ => {}
+        }
+    }
+    // In draft 18 the first is the control stream.
+    let control = usize::from(draft == Draft::D18);
+    sent.into_values().skip(control).map(Bytes::from).collect()
+}
+
+// However the streams of a track arrive, its objects come in order and none is left out.
+#[test]
+fn parallel_subgroups_are_put_back_in_order() {
+    for (draft, seed) in DRAFTS.into_iter().flat_map(|draft| (0..60).map(move |n| (draft, n))) {
+        let mut rng = Rng::new(seed);
+        let (subgroups, groups, objects) =
+            (rng.between(1, 4), rng.between(2, 6), rng.between(1, 7));
+        let sent = streams(draft, subgroups, groups, objects);
+        let subgroups = subgroups.min(objects);
+        assert_eq!(sent.len() as u64, subgroups * groups, "{draft:?}, seed {seed}");
+        let mut reader = Reader::new(draft);
+        let mut found = Vec::new();
+        let mut waiting: Vec<(Option<Name>, Bytes)> = Vec::new();
+        for (n, bytes) in sent.into_iter().enumerate() {
+            if (n as u64) < subgroups {
+                // How many subgroups groups have is learned from the first.
+                let stream = reader.end.open_with(Dir::Uni, bytes);
+                reader.end.fin(stream);
+            } else {
+                waiting.push((None, bytes));
+            }
+        }
+        while !waiting.is_empty() {
+            let at = usize::try_from(rng.below(waiting.len() as u64)).unwrap();
+            let (name, bytes) = &mut waiting[at];
+            let stream = *name.get_or_insert_with(|| reader.end.open(Dir::Uni));
+            let len = usize::try_from(rng.between(1, 300)).unwrap().min(bytes.len());
+            let piece = bytes.split_to(len);
+            let is_last = bytes.is_empty();
+            reader.end.data_and(stream, piece, is_last);
+            if is_last {
+                waiting.swap_remove(at);
+            }
+            if rng.below(3) == 0 {
+                found.extend(reader.locations());
+            }
+        }
+        found.extend(reader.locations());
+        let (id, on) = reader.done;
+        reader.end.say(on, &say::done(id, subgroups * groups));
+        let last = reader.read();
+        assert!(matches!(last[..], [TrackRead::Done { .. }]), "{draft:?}, seed {seed}: {last:?}");
+        let expected: Vec<(u64, u64)> =
+            (0..groups).flat_map(|group| (0..objects).map(move |object| (group, object))).collect();
+        assert_eq!(found, expected, "{draft:?}, seed {seed}");
+        assert_eq!(reader.track.late_objects(), 0);
+        assert_eq!(reader.track.open_subgroups(), 0);
+    }
+}
+
+#[test]
+fn a_gap_is_given_up_at_the_timeout_and_what_comes_later_is_dropped() {
+    for draft in DRAFTS {
+        let mut reader = Reader::new(draft);
+        reader.end.open_with(Dir::Uni, group(draft, 0, &[0, 2, 3]));
+        assert_eq!(reader.locations(), [(0, 0)], "{draft:?}");
+        let deadline = reader.track.poll_timeout();
+        assert_eq!(deadline, Some(Timestamp::from_micros(500_000)), "{draft:?}");
+        reader.end.wait(Duration::from_micros(499_999));
+        assert_eq!(reader.read(), [], "{draft:?}");
+        reader.end.wait(Duration::from_micros(1));
+        let reads = reader.read();
+        assert_eq!(reads[0], gap((0, 1), (0, 2)), "{draft:?}");
+        assert_eq!(reads.len(), 3, "{draft:?}: {reads:?}");
+        assert_eq!(reader.track.poll_timeout(), None);
+        let late = reader.end.open_with(Dir::Uni, group(draft, 0, &[1]));
+        assert_eq!(reader.read(), [], "{draft:?}");
+        assert_eq!(reader.track.late_objects(), 1);
+        assert!(reader.end.did(&Output::Stop(late, 1)), "{draft:?}");
+    }
+}
+
+// The rest of a group that does not come must not hold up the groups after it for good.
+#[test]
+fn a_group_that_is_stuck_is_given_up_too() {
+    for draft in DRAFTS {
+        let mut reader = Reader::new(draft);
+        let stuck = reader.end.open_with(Dir::Uni, group(draft, 0, &[0, 1]));
+        assert_eq!(reader.locations(), [(0, 0), (0, 1)]);
+        reader.end.wait(TIMEOUT * 10);
+        assert_eq!(reader.read(), [], "{draft:?}: nothing else to go on with");
+        reader.end.open_with(Dir::Uni, group(draft, 1, &[0]));
+        assert_eq!(reader.read(), [], "{draft:?}");
+        reader.end.wait(TIMEOUT);
+        let reads = reader.read();
+        assert_eq!(reads[0], gap((0, 2), (1, 0)), "{draft:?}");
+        assert!(matches!(reads[1], TrackRead::Object { .. }), "{draft:?}: {reads:?}");
+        // What is then left of the old group is dropped when it comes.
+        reader.end.data(stuck, &b"\x00\x01x"[..]);
+        assert_eq!(reader.read(), []);
+        assert_eq!(reader.track.late_objects(), 1, "{draft:?}");
+        assert!(reader.end.did(&Output::Stop(stuck, 1)));
+    }
+}
+
+// "If a sender closes the stream before delivering all such objects to the QUIC stream, it MUST
+// reset the stream": what was reset was not all (all drafts, "Closing Subgroup Streams").
+#[test]
+fn a_reset_is_told() {
+    for draft in DRAFTS {
+        let mut reader = Reader::new(draft);
+        let bytes = say::subgroup(draft, 1, 0, &[(0, b"whole"), (1, b"not whole")]);
+        let cut = reader.end.open_with(Dir::Uni, bytes[..bytes.len() - 3].to_vec());
+        let reads = reader.read();
+        assert_eq!(reads.len(), 2, "{draft:?}: {reads:?}");
+        reader.end.reset(cut, 2);
+        let reads = reader.read();
+        assert_eq!(reads, [TrackRead::Aborted { code: StreamResetCode::DeliveryTimeout }]);
+        let next = reader.end.open_with(Dir::Uni, group(draft, 1, &[0]));
+        reader.end.fin(next);
+        let reads = reader.read();
+        assert_eq!(reads[0], gap((0, 2), (1, 0)), "{draft:?}: {reads:?}");
+        assert_eq!(reads.len(), 2, "{draft:?}: at once, for nothing of it will come");
+    }
+}
+
+#[test]
+fn datagrams_that_nobody_reads_are_bounded() {
+    for draft in DRAFTS {
+        let mut reader = Reader::new(draft);
+        for object in 0..5_000 {
+            reader.end.datagram(say::datagram(draft, 1, Location::new(0, object), b"x"));
+            for event in reader.end.take_events() {
+                assert!(matches!(event, Event::Datagram { .. }));
+                reader.track.handle_event(&event);
+            }
+        }
+        let reads = reader.read();
+        assert_eq!(reads.len() as u64 + reader.track.late_objects(), 5_000);
+        assert!(reads.len() < 2_000, "{draft:?}");
+        assert!(matches!(reads.last(), Some(TrackRead::Datagram(object))
+            if object.header.location.object == 4_999));
+    }
+}
