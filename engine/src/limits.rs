@@ -50,6 +50,9 @@ pub struct Limits {
     /// Time after PUBLISH_DONE for streams that were announced but never came: 2 s. Then the
     /// subscription ends without them.
     pub late_stream_timeout: Duration,
+    /// Time after PUBLISH_DONE for datagrams, if the subscription had any: 500 ms. They can be
+    /// overtaken by it, and it does not say how many there were.
+    pub late_datagram_timeout: Duration,
     /// Queued payload of one subscription: 4 MiB. Then writing to it is blocked, except on a
     /// stream that the transport takes from while all that is queued is on others, which the
     /// peer does not read. One object or piece may overshoot the limit.
@@ -91,6 +94,7 @@ impl Default for Limits {
             control_message_timeout: Duration::from_secs(10),
             answer_timeout: Some(Duration::from_secs(10)),
             late_stream_timeout: Duration::from_secs(2),
+            late_datagram_timeout: Duration::from_millis(500),
             subscription_send: 4 * 1024 * 1024,
             session_send: 32 * 1024 * 1024,
             control_send: 1024 * 1024,

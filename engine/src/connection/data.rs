@@ -182,8 +182,17 @@ impl MoqtConnection {
             self.bind(stream, header, request);
         }
         for object in datagrams {
-            self.events.push_back(Event::Datagram { request, object });
+            self.give_datagram(request, object);
         }
+    }
+
+    fn give_datagram(&mut self, request: RequestKey, object: ObjectDatagram) {
+        if let Some(Body::Subscriber(subscriber)) =
+            self.requests.get_mut(request).map(|request| &mut request.body)
+        {
+            subscriber.has_datagrams = true;
+        }
+        self.events.push_back(Event::Datagram { request, object });
     }
 
     pub(super) fn alias_expired(&mut self, alias: u64) {
@@ -214,7 +223,7 @@ impl MoqtConnection {
         }
         match placement {
             Placement::Active(request) => {
-                self.events.push_back(Event::Datagram { request, object });
+                self.give_datagram(request, object);
             }
             Placement::Held => {}
             Placement::Dropped => self.datagram_dropped(None, object, DropReason::UnknownTrack),

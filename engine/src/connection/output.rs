@@ -43,15 +43,15 @@ impl MoqtConnection {
     fn sent_on_stream(&mut self, stream: StreamKey, bytes: usize) {
         let (offered, fin) = self.streams.offer(stream);
         let total: usize = offered.iter().map(Bytes::len).sum();
-        let class = match self.streams.get(stream).and_then(|stream| stream.send.as_ref()) {
-            Some(half) => half.class,
+        let (class, queued) = match self.streams.get(stream).and_then(|stream| stream.send.as_ref())
+        {
+            Some(half) => (half.class, half.queue.len()),
             None => return,
         };
+        let is_drained = bytes >= queued;
         let finished = self.streams.sent(stream, bytes.min(total), bytes >= total, fin);
         let SendClass::Data(sender, _) = class else { return };
-        if bytes >= total
-            && let Some(sender) = self.streams.schedule.sender_mut(sender)
-        {
+        if is_drained && let Some(sender) = self.streams.schedule.sender_mut(sender) {
             // Whoever was told to wait while this stream was parked can have its turn now.
             sender.wants_turn |= sender.blocked;
         }

@@ -440,7 +440,7 @@ impl MoqtConnection {
         key: RequestKey,
         done: PublishDone,
     ) -> Result<(), Violation> {
-        let timeout = self.config.limits.late_stream_timeout;
+        let limits = &self.config.limits;
         let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
         let pending_ours = request.ours && request.phase == Phase::Pending;
         let Body::Subscriber(subscriber) = &mut request.body else {
@@ -452,6 +452,11 @@ impl MoqtConnection {
         if subscriber.ending.is_some() {
             return Err(Violation::protocol("a second PUBLISH_DONE"));
         }
+        let timeout = if subscriber.seen < done.stream_count {
+            limits.late_stream_timeout
+        } else {
+            limits.late_datagram_timeout
+        };
         let deadline = now.saturating_add(timeout);
         subscriber.ending = Some(Ending { done, late_deadline: Some(deadline) });
         self.timers.set(deadline, Timer::LateStreams(key));

@@ -22,6 +22,8 @@ pub(crate) struct Subscriber {
     pub(crate) open: BTreeSet<StreamKey>,
     /// Streams bound to it so far.
     pub(crate) seen: u64,
+    /// Objects have come in datagrams. How many were sent, nobody says.
+    pub(crate) has_datagrams: bool,
     pub(crate) ending: Option<Ending>,
 }
 
@@ -29,13 +31,21 @@ pub(crate) struct Subscriber {
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) done: PublishDone,
-    /// Until when streams that never came are waited for; `None` once that is over.
+    /// Until when what has not come yet is waited for; `None` once that is over.
     pub(crate) late_deadline: Option<Timestamp>,
 }
 
 impl Subscriber {
     pub(crate) fn new(track: FullTrackName, alias: Option<u64>) -> Self {
-        Self { track, alias, default_priority: 128, open: BTreeSet::new(), seen: 0, ending: None }
+        Self {
+            track,
+            alias,
+            default_priority: 128,
+            open: BTreeSet::new(),
+            seen: 0,
+            has_datagrams: false,
+            ending: None,
+        }
     }
 
     /// Streams that the publisher announced and that have not come.
@@ -45,11 +55,10 @@ impl Subscriber {
 
     /// Whether everything the publisher sent has come and been read.
     pub(crate) fn is_complete(&self) -> bool {
-        self.open.is_empty()
-            && self
-                .ending
-                .as_ref()
-                .is_some_and(|ending| ending.late_deadline.is_none() || self.missing() == 0)
+        let waits_no_more = |ending: &Ending| {
+            ending.late_deadline.is_none() || (self.missing() == 0 && !self.has_datagrams)
+        };
+        self.open.is_empty() && self.ending.as_ref().is_some_and(waits_no_more)
     }
 }
 

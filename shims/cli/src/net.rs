@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use moqt_engine::Draft;
 use moqt_quinn_proto::{
-    Client, ClientOptions, ClientTls, Identity, Server, ServerOptions, Target, Verify,
+    Client, ClientOptions, ClientTls, ConnectError, Identity, Server, ServerOptions, Target,
+    TargetError, Verify,
 };
 use moqt_session::Session;
 
@@ -15,7 +16,7 @@ use crate::failure::Failure;
 /// Connects to the URL given.
 pub(crate) async fn connect(args: &ConnectArgs) -> Result<Session, Failure> {
     let target: Target =
-        args.url.parse().map_err(|error| Failure::new(format!("{}: {error}", args.url)))?;
+        args.url.parse().map_err(|error: TargetError| Failure::new(error.to_string()))?;
     let verify = match (args.insecure, &args.cert_hash, &args.ca) {
         (true, ..) => Verify::Insecure,
         (false, Some(hash), _) => Verify::Pinned(vec![hash.0]),
@@ -28,9 +29,13 @@ pub(crate) async fn connect(args: &ConnectArgs) -> Result<Session, Failure> {
     options.tls.keylog.clone_from(&args.keylogfile);
     options.engine.authorization_tokens = args.tokens();
     options.connect_timeout = args.connect_timeout;
-    Client::connect(&target, &options)
-        .await
-        .map_err(|error| Failure::new(format!("cannot connect to {}: {error}", args.url)))
+    Client::connect(&target, &options).await.map_err(|error| {
+        let hint = match error {
+            ConnectError::Certificate(_) => " (--ca, --cert-hash, -k)",
+            _ => "",
+        };
+        Failure::new(format!("cannot connect to {}: {error}{hint}", args.url))
+    })
 }
 
 /// Connects to a server in this process.
@@ -41,7 +46,7 @@ pub(crate) async fn connect_for_demo(
 ) -> Result<Session, Failure> {
     let target: Target = format!("moqt://{address}/demo")
         .parse()
-        .map_err(|error| Failure::new(format!("{address}: {error}")))?;
+        .map_err(|error: TargetError| Failure::new(error.to_string()))?;
     let mut options = ClientOptions::default();
     options.drafts = drafts.to_vec();
     options.tls = ClientTls::new(Verify::Pinned(vec![hash]));

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use moqt_engine::Refusal;
-use moqt_engine::model::{Parameters, RequestErrorCode, SessionError, TrackProperties};
+use moqt_engine::model::{Parameters, SessionError, TrackProperties};
 use moqt_session::{Incoming, Session};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -76,7 +75,7 @@ async fn answer(
             Ok(Incoming::Subscribe(subscribe)) if subscribe.track() == track => {
                 let _ = joiners.send(Joiner::Subscribe(Box::new(subscribe))).await;
             }
-            Ok(other) => other.reject(Refusal::new(RequestErrorCode::DoesNotExist)),
+            Ok(other) => crate::serve::turn_away(other, track),
             Err(reason) => return Failure::new(format!("the session ended: {reason}")),
         }
     }

@@ -108,7 +108,10 @@ pub(crate) fn report(progress: &Progress, output: &OutputArgs, sent: Sent) -> Re
         return Ok(());
     }
     let Sent { objects, bytes, subscribers, too_large, queue_full, .. } = sent;
-    progress.say(&format!("{objects} objects, {bytes} bytes, to {subscribers} subscribers"));
+    let plural = if subscribers == 1 { "" } else { "s" };
+    progress.say(&format!(
+        "published {objects} objects, {bytes} bytes, to {subscribers} subscriber{plural}"
+    ));
     if too_large > 0 {
         progress
             .say(&format!("{too_large} datagrams were too large and not sent: try a smaller -s"));
@@ -136,11 +139,7 @@ async fn serve_session(session: Session, track: FullTrackName, joiners: mpsc::Se
                     break;
                 }
             }
-            Ok(other) => {
-                let mut refusal = Refusal::new(RequestErrorCode::DoesNotExist);
-                refusal.reason = format!("only {track} is served here");
-                other.reject(refusal);
-            }
+            Ok(other) => turn_away(other, &track),
             Err(_) => return,
         }
     }
@@ -149,4 +148,16 @@ async fn serve_session(session: Session, track: FullTrackName, joiners: mpsc::Se
         session.close(SessionError::NoError, "");
     }
     session.closed().await;
+}
+
+/// Refuses what is not about the one track there is.
+pub(crate) fn turn_away(incoming: Incoming, track: &FullTrackName) {
+    let code = match &incoming {
+        Incoming::Subscribe(_) => RequestErrorCode::DoesNotExist,
+        Incoming::Publish(_) | Incoming::PublishNamespace(_) => RequestErrorCode::Uninterested,
+        _ => RequestErrorCode::NotSupported,
+    };
+    let mut refusal = Refusal::new(code);
+    refusal.reason = format!("only {track} is served here");
+    incoming.reject(refusal);
 }

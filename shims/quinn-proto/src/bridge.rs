@@ -87,6 +87,9 @@ impl Bridge {
         now: Timestamp,
         event: &StreamEvent,
     ) {
+        // QUIC tells of datagrams after all that came on streams. The end of their track may be
+        // among that, and before the end they were sent.
+        self.receive_datagrams(quic, now);
         let last_readable = self.readable.take();
         match *event {
             StreamEvent::Opened { dir } => self.accept(quic, now, from_quic(dir)),

@@ -114,12 +114,12 @@ impl fmt::Display for ConnectError {
             Self::Target(reason) => f.write_str(reason),
             Self::Timeout { remote, after, handshake_complete: false } => write!(
                 f,
-                "no answer from {remote} within {after:?}: is something listening on that UDP \
+                "no answer from {remote} within {after:.1?}: is something listening on that UDP \
                  port, and does a firewall let it through?"
             ),
             Self::Timeout { remote, after, handshake_complete: true } => write!(
                 f,
-                "{remote} speaks QUIC but sent no MoQT SETUP within {after:?}; try another draft"
+                "{remote} speaks QUIC but sent no MoQT SETUP within {after:.1?}; try another draft"
             ),
             Self::NoCommonDraft { offered } => {
                 f.write_str("the server speaks none of the drafts offered (")?;

@@ -1,0 +1,226 @@
+//! The command as it is called: what it says, where, and how it exits.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by it")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+fn moqt(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_moqt"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end: exit code, standard output, standard error.
+fn run(args: &[&str]) -> (i32, Vec<u8>, String) {
+    let Output { status, stdout, stderr } = moqt(args).output().unwrap();
+    (status.code().unwrap(), stdout, String::from_utf8(stderr).unwrap())
+}
+
+/// One line that begins with the command's name, an exit code of 1 and nothing for data.
+fn fails(args: &[&str]) -> String {
+    let (code, stdout, stderr) = run(args);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stdout.is_empty());
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.starts_with("moqt: "), "{stderr}");
+    stderr
+}
+
+/// `moqt serve` on a port of its own, stopped when dropped.
+struct Serve {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    url: String,
+}
+
+impl Serve {
+    fn new(args: &[&str]) -> Self {
+        let mut command = moqt(&["serve", "--bind", "127.0.0.1:0"]);
+        command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("moqt://") {
+            line.clear();
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "no address was printed");
+        }
+        let url = line.get(line.find("moqt://").unwrap()..).unwrap().trim().to_owned();
+        Self { child, stderr, url }
+    }
+
+    /// Waits for the end and gives what was said since the address.
+    fn said(mut self) -> String {
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{said}");
+        said
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file of this many bytes, named for the test that wants it.
+fn file(test: &str, len: usize) -> (PathBuf, Vec<u8>) {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let bytes: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
+    fs::write(&path, &bytes).unwrap();
+    (path, bytes)
+}
+
+#[test]
+fn a_wrong_command_line_is_explained() {
+    for (args, what) in [
+        (&["frobnicate"][..], "frobnicate"),
+        (&["sub"], "<URL>"),
+        (&["sub", "moqt://127.0.0.1", "--draft", "15"], "use 14, 16 or 18"),
+        (&["serve", "--bind", "nowhere"], "--bind"),
+    ] {
+        let (code, stdout, stderr) = run(args);
+        assert_eq!((code, stdout.len()), (2, 0));
+        assert!(stderr.contains(what) && stderr.contains("--help"), "{stderr}");
+    }
+    assert!(fails(&["sub", "example.com"]).contains("expected moqt://host"));
+    assert!(fails(&["sub", "moqt://127.0.0.1:0"]).contains("port"));
+    assert!(fails(&["serve", "--bind", "127.0.0.1:0", "/no/such/file"]).contains("/no/such/file"));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    // Nobody answers on a port that is held but not read.
+    let held = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let url = format!("moqt://{}", held.local_addr().unwrap());
+    let said = fails(&["sub", &url, "--connect-timeout", "0.3"]);
+    assert!(said.contains("no answer from 127.0.0.1"), "{said}");
+}
+
+#[test]
+fn what_keeps_a_subscriber_out_is_named() {
+    let (input, _) = file("refusals", 10);
+    let serve = Serve::new(&["--draft", "16", input.to_str().unwrap()]);
+    let url = serve.url.as_str();
+    let said = fails(&["sub", url]);
+    assert!(said.contains("certificate") && said.contains("--cert-hash"), "{said}");
+    let said = fails(&["sub", url, "--cert-hash", &"00".repeat(32)]);
+    assert!(said.contains("certificate"), "{said}");
+    let said = fails(&["sub", url, "-k", "--draft", "14"]);
+    assert!(said.contains("none of the drafts") && said.contains("14"), "{said}");
+    let said = fails(&["sub", url, "-k", "--trackname", "other"]);
+    assert!(said.contains("demo--other") && said.contains("DOES_NOT_EXIST"), "{said}");
+}
+
+#[test]
+fn a_track_arrives_byte_for_byte_and_is_counted() {
+    let (input, bytes) = file("track", 300_000);
+    for draft in ["14", "16", "18"] {
+        let serve = Serve::new(
+            &["--once", "-s", "4096", "--draft", draft, "--json"]
+                .into_iter()
+                .chain([input.to_str().unwrap()])
+                .collect::<Vec<_>>(),
+        );
+        let (code, copy, stderr) = run(&["sub", &serve.url, "-k", "-q"]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert!(copy == bytes, "draft {draft}");
+        serve.said();
+    }
+}
+
+#[test]
+fn objects_are_told_in_json() {
+    let (input, _) = file("meta", 1000);
+    let serve = Serve::new(&["--once", "-s", "300", "-g", "2", input.to_str().unwrap()]);
+    let (code, stdout, stderr) = run(&["sub", &serve.url, "-k", "-q", "--meta"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let lines: Vec<serde_json::Value> = String::from_utf8(stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let told: Vec<_> = lines
+        .iter()
+        .filter_map(|line| {
+            let number = |name: &str| line.get(name).and_then(serde_json::Value::as_u64);
+            Some((number("group")?, number("object")?, number("size")?))
+        })
+        .collect();
+    let first = told.first().map(|&(group, ..)| group).unwrap();
+    let expected = [(0, 0, 300), (0, 1, 300), (1, 0, 300), (1, 1, 100)]
+        .map(|(group, object, len)| (first + group, object, len));
+    assert_eq!(told, expected, "{lines:?}");
+}
+
+#[test]
+fn datagrams_that_fit_arrive_and_the_others_are_counted() {
+    let (input, bytes) = file("datagrams", 20_000);
+    let path = input.to_str().unwrap();
+    for draft in ["14", "16", "18"] {
+        let serve = Serve::new(&["-D", "-s", "1000", "--once", "--draft", draft, path]);
+        let (code, copy, stderr) = run(&["sub", &serve.url, "-k", "-q"]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert!(copy == bytes, "draft {draft}");
+        let said = serve.said();
+        assert!(!said.contains("dropped") && !said.contains("too large"), "{said}");
+
+        let serve = Serve::new(&["-D", "-s", "5000", "--once", "--draft", draft, path]);
+        let (code, copy, _) = run(&["sub", &serve.url, "-k"]);
+        assert_eq!((code, copy.len()), (0, 0));
+        let said = serve.said();
+        assert!(said.contains("4 datagrams were too large"), "{said}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_without_a_fuss() {
+    let (input, _) = file("reader", 4_000_000);
+    let serve = Serve::new(&["--once", input.to_str().unwrap()]);
+    let mut sub = moqt(&["sub", &serve.url, "-k", "-q"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 1000];
+    sub.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let mut said = String::new();
+    sub.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    sub.wait().unwrap();
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(said.lines().count() <= 1, "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_both_sides_in_order() {
+    let mut input = moqt(&["serve", "--bind", "127.0.0.1:0", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let held = input.stdin.take();
+    let mut stderr = BufReader::new(input.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("moqt://") {
+        line.clear();
+        assert_ne!(stderr.read_line(&mut line).unwrap(), 0);
+    }
+    let url = line.get(line.find("moqt://").unwrap()..).unwrap().trim();
+    let sub = moqt(&["sub", url, "-k", "--meta"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let interrupt = Command::new("kill").args(["-INT", &input.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    assert!(input.wait().unwrap().success());
+    // Whether it had subscribed by then or not, the subscriber is told that it is over.
+    let Output { stderr, .. } = sub.wait_with_output().unwrap();
+    assert!(!String::from_utf8_lossy(&stderr).contains("panicked"));
+    drop(held);
+}
