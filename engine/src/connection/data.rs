@@ -352,7 +352,7 @@ impl MoqtConnection {
         }
         while let Some(stream) = self.streams.window_waiters.pop_front() {
             let Some(half) = self.streams.recv_mut(stream) else { continue };
-            half.awaits_session = false;
+            half.waits_for_session = false;
             if core::mem::take(&mut half.window_closed) {
                 self.streams.push_action(crate::Action::ResumeReading { stream });
             }

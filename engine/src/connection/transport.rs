@@ -104,7 +104,7 @@ impl MoqtConnection {
         };
         if window == 0 && !half.window_closed {
             half.window_closed = true;
-            if session_is_full && !core::mem::replace(&mut half.awaits_session, true) {
+            if session_is_full && !core::mem::replace(&mut half.waits_for_session, true) {
                 self.streams.window_waiters.push_back(stream);
             }
         }

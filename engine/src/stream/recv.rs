@@ -19,7 +19,7 @@ pub(crate) struct RecvHalf {
     /// The transport was told not to read, and waits to hear that it may.
     pub(crate) window_closed: bool,
     /// It is among those that wait for the session's window.
-    pub(crate) awaits_session: bool,
+    pub(crate) waits_for_session: bool,
 }
 
 /// What a stream has turned out to be.
@@ -72,7 +72,7 @@ impl RecvHalf {
             fin: false,
             reset: None,
             window_closed: false,
-            awaits_session: false,
+            waits_for_session: false,
         }
     }
 
