@@ -6,6 +6,7 @@ mod control;
 mod data;
 mod deaths;
 mod limits;
+mod noise;
 mod requests;
 mod setup;
 
