@@ -365,6 +365,29 @@ fn streams_that_never_come_are_waited_for_so_long() {
     }
 }
 
+// Datagrams may be overtaken by PUBLISH_DONE, which does not count them.
+#[test]
+fn datagrams_may_be_late_for_so_long() {
+    for (draft, role) in cases() {
+        let mut end = limited(draft, role, |_| {});
+        let (request, id, on) = subscribing(&mut end, "t");
+        end.say(on, &say::subscribe_ok(id, 1));
+        end.datagram(say::datagram(draft, 1, Location::ZERO, b"x"));
+        end.say(on, &say::done(id, 0));
+        end.take_events();
+        end.wait(Duration::from_micros(499_999));
+        end.datagram(say::datagram(draft, 1, Location::new(0, 1), b"late"));
+        assert!(matches!(end.take_events()[..], [Event::Datagram { .. }]), "{draft:?} {role:?}");
+        end.wait(Duration::from_micros(1));
+        assert!(
+            matches!(&end.events[..], [Event::SubscriptionDone { request: key, .. }]
+                if *key == request),
+            "{draft:?} {role:?}: {:?}",
+            end.events
+        );
+    }
+}
+
 #[test]
 fn a_peer_that_asks_and_reads_no_answers_is_closed() {
     const INTERNAL_ERROR: u64 = 0x1;
