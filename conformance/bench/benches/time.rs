@@ -6,6 +6,7 @@ use divan::{Bencher, main};
 use moqt_bench::Case;
 use moqt_bench::codec::{DecodeSubscribe, Read, WriteHeaders};
 use moqt_bench::connection::{Receive, Transmit};
+use moqt_bench::loopback::Session;
 use moqt_engine::Draft;
 
 const COUNT: u64 = 1000;
@@ -52,4 +53,9 @@ fn connection_receives(bencher: Bencher<'_, '_>, subscriptions: u64) {
 #[divan::bench(args = [1, 100, 10_000])]
 fn connection_sends(bencher: Bencher<'_, '_>, subscriptions: u64) {
     bench(bencher, 1024, || Transmit::new(Draft::D18, COUNT, subscriptions));
+}
+
+#[divan::bench(args = DRAFTS)]
+fn session_over_the_loopback(bencher: Bencher<'_, '_>, number: u8) {
+    bench(bencher, 1024, || Session::new(draft(number), COUNT));
 }

@@ -5,6 +5,7 @@ mod alloc_count;
 pub mod codec;
 pub mod connection;
 pub mod goodput;
+pub mod loopback;
 
 pub use alloc_count::CountingAllocator;
 

@@ -83,7 +83,7 @@ fn parse_draft(text: &str) -> Result<Draft, String> {
 /// How to connect.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConnectArgs {
-    /// moqt://host[:port][/path][?query]; the port is 443 if not given.
+    /// `moqt://host[:port][/path][?query]`; the port is 443 if not given.
     pub(crate) url: String,
     #[command(flatten)]
     pub(crate) drafts: DraftArgs,
