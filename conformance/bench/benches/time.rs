@@ -22,7 +22,7 @@ fn bench<C: Case>(bencher: Bencher<'_, '_>, bytes: u64, prepare: impl Fn() -> C 
         .counter(ItemsCount::new(COUNT))
         .counter(BytesCount::new(COUNT * bytes))
         .with_inputs(prepare)
-        .bench_local_values(Case::run);
+        .bench_local_refs(Case::run);
 }
 
 #[divan::bench(args = DRAFTS)]

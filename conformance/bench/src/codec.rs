@@ -45,7 +45,7 @@ impl Read {
 }
 
 impl Case for Read {
-    fn run(mut self) -> u64 {
+    fn run(&mut self) -> u64 {
         let mut objects = 0;
         for chunk in self.bytes.chunks(self.chunk) {
             let mut input = chunk;
@@ -85,7 +85,7 @@ impl WriteHeaders {
 }
 
 impl Case for WriteHeaders {
-    fn run(mut self) -> u64 {
+    fn run(&mut self) -> u64 {
         let mut header = ObjectHeader { payload_len: 1024, ..ObjectHeader::default() };
         for object_id in 0..self.count {
             header.object_id = object_id;
@@ -130,7 +130,7 @@ impl DecodeSubscribe {
 }
 
 impl Case for DecodeSubscribe {
-    fn run(self) -> u64 {
+    fn run(&mut self) -> u64 {
         for _ in 0..self.count {
             let body = black_box(&self.body[..]);
             let message = decode_message(self.draft.dialect(), MessageKind::Subscribe, body);

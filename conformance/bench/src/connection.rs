@@ -161,7 +161,7 @@ impl Receive {
 }
 
 impl Case for Receive {
-    fn run(mut self) -> u64 {
+    fn run(&mut self) -> u64 {
         let connection = &mut self.subscriber.connection;
         let mut objects = 0;
         while !self.bytes.is_empty() {
@@ -256,7 +256,7 @@ fn accept(connection: &mut MoqtConnection) -> Option<RequestKey> {
 }
 
 impl Case for Transmit {
-    fn run(mut self) -> u64 {
+    fn run(&mut self) -> u64 {
         let mut header = ObjectHeader { payload_len: 1024, ..ObjectHeader::default() };
         for object_id in 0..self.count {
             header.object_id = object_id;

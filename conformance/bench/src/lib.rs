@@ -9,8 +9,8 @@ pub mod loopback;
 
 pub use alloc_count::CountingAllocator;
 
-/// Something to measure, prepared so that only [`run`](Self::run) counts.
+/// Something to measure once, prepared so that only [`run`](Self::run) counts.
 pub trait Case {
     /// Does it, on as many objects (messages, …) as it was prepared for.
-    fn run(self) -> u64;
+    fn run(&mut self) -> u64;
 }

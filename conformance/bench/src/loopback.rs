@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{Draft, SubgroupOptions};
-use moqt_loopback::{Pair, Subscription};
+use moqt_loopback::{Pair, Record, Subscription};
 
 use crate::Case;
 
@@ -38,13 +38,13 @@ impl Session {
 }
 
 impl Case for Session {
-    fn run(mut self) -> u64 {
+    fn run(&mut self) -> u64 {
         let publisher = self.subscription.publisher;
         let payload_len = self.payload.len() as u64;
         let stream = self.pair.network.with(self.pair.server, |server, _| {
             server.publisher(publisher)?.open_subgroup(SubgroupOptions::new(0)).ok()?
         });
-        let mut received = 0;
+        let mut record = Record::default();
         for first in (0..self.count).step_by(usize::try_from(BATCH).unwrap_or(1)) {
             self.pair.network.with(self.pair.server, |server, _| {
                 let mut subgroup = server.subgroup(stream?)?;
@@ -54,8 +54,14 @@ impl Case for Session {
                 }
                 Some(())
             });
-            received += self.pair.receive().payloads().count() as u64;
+            loop {
+                record.collect(&mut self.pair.network, self.pair.client);
+                if self.pair.network.is_idle() || !self.pair.network.step() {
+                    break;
+                }
+            }
         }
+        let received = record.payloads().count() as u64;
         assert_eq!(received, self.count, "everything must arrive");
         received
     }

@@ -120,6 +120,6 @@ fn counted(case: impl Case) -> u64 {
 
 /// Only what happens in here is counted.
 #[inline(never)]
-fn measured_region(case: impl Case) -> u64 {
+fn measured_region(mut case: impl Case) -> u64 {
     case.run()
 }
