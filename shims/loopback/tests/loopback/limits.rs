@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use moqt_engine::model::{Location, ObjectStatus, Parameters, SessionError, StreamResetCode};
 use moqt_engine::wire::{ObjectHeader, Properties};
 use moqt_engine::{
     Accept, Blocked, CommandError, Config, DatagramOptions, DatagramOutcome, Draft, Event,
-    IncomingRequest, RequestKey, StreamKey, SubgroupOptions, Usage,
+    IncomingRequest, Read, RequestKey, StreamKey, SubgroupOptions, Usage,
 };
 use moqt_loopback::{
     Chance, Chunking, End, Fault, LinkConfig, Load, Pair, PathConfig, Record, ResetDelivery,
@@ -394,5 +395,29 @@ fn seeded_faults_repeat_exactly() {
             assert_eq!(first.1, second.1);
             assert_eq!(first.0, second.0, "{draft:?}, seed {seed}");
         }
+    }
+}
+
+#[test]
+fn a_reader_that_takes_nothing_loses_nothing() {
+    for draft in DRAFTS {
+        let mut pair = pair(draft, |_| {});
+        let subscription = pair.subscribe(&track()).unwrap();
+        publish(&mut pair, subscription.publisher, 0, 1000).unwrap();
+        pair.network.run_until_idle();
+        let events = pair.network.take_events(pair.client);
+        let opened = events.iter().find_map(|event| match event {
+            Event::SubgroupOpened { stream, .. } => Some(*stream),
+            _ => None,
+        });
+        let stream = opened.unwrap();
+        let mut read = |max| pair.network.with(pair.client, |client, _| client.read(stream, max));
+        assert!(matches!(read(0), Read::Object(_)), "{draft:?}");
+        for _ in 0..2 {
+            assert_eq!(read(0), Read::Payload(Bytes::new()), "{draft:?}");
+        }
+        assert_eq!(read(400), Read::Payload(vec![7; 400].into()), "{draft:?}");
+        assert_eq!(read(usize::MAX), Read::Payload(vec![7; 600].into()), "{draft:?}");
+        assert_eq!(read(usize::MAX), Read::Pending, "{draft:?}");
     }
 }
