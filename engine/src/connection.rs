@@ -2,6 +2,7 @@
 
 mod commands;
 mod data;
+mod goaway;
 mod messages;
 mod output;
 mod publisher;
@@ -9,6 +10,7 @@ mod read;
 mod requests;
 mod session;
 mod transport;
+mod updates;
 
 pub use transport::TransportClosed;
 

@@ -4,16 +4,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::Bytes;
-
 use super::{MoqtConnection, SessionState};
-use crate::config::{Dir, Role};
+use crate::config::Dir;
 use crate::error::{Blocked, CommandError};
 use crate::event::{Event, RequestError};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Cancelled;
 use crate::model::{
-    FullTrackName, Goaway, GroupOrder, Message, Parameters, Publish, PublishNamespace, Redirect,
+    FullTrackName, GroupOrder, Message, Parameters, Publish, PublishNamespace, Redirect,
     RequestError as RequestErrorMessage, RequestErrorCode, RequestKind, RequestOk, RequestsBlocked,
     StreamResetCode, Subscribe, SubscribeOk, TrackNamespace, TrackProperties,
 };
@@ -276,33 +274,7 @@ impl MoqtConnection {
         Ok(())
     }
 
-    /// Tells the peer that this side will close the session (draft-18, "GOAWAY"). A client's
-    /// URI must be empty.
-    pub fn goaway(
-        &mut self,
-        new_session_uri: Bytes,
-        timeout: Duration,
-    ) -> Result<(), CommandError> {
-        if !self.is_established() {
-            return Err(self.not_established());
-        }
-        if self.role == Role::Client && !new_session_uri.is_empty() {
-            return Err(CommandError::WrongState("a client cannot send a peer elsewhere"));
-        }
-        if self.goaway_sent {
-            return Err(CommandError::WrongState("GOAWAY was sent already"));
-        }
-        let message = Message::Goaway(Goaway {
-            new_session_uri,
-            timeout: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-            request_id: Some(self.requests.peer_ids.next()),
-        });
-        self.encode_and_send(None, &message)?;
-        self.goaway_sent = true;
-        Ok(())
-    }
-
-    fn not_established(&self) -> CommandError {
+    pub(super) fn not_established(&self) -> CommandError {
         match self.state {
             SessionState::Closed => CommandError::Closed,
             _ => CommandError::Blocked(Blocked::Setup),
@@ -396,7 +368,7 @@ impl MoqtConnection {
         Ok((found.id, found.kind(), found.stream))
     }
 
-    fn encode_and_send(
+    pub(super) fn encode_and_send(
         &mut self,
         own_stream: Option<StreamKey>,
         message: &Message,

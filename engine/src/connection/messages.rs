@@ -252,23 +252,6 @@ impl MoqtConnection {
         }
     }
 
-    fn on_request_goaway(
-        &mut self,
-        stream: StreamKey,
-        request_id: Option<u64>,
-    ) -> Result<(), Violation> {
-        if request_id.is_some() {
-            return Err(Violation::protocol("GOAWAY with a Request ID on a request stream"));
-        }
-        let Some(half) = self.streams.recv_mut(stream) else { return Ok(()) };
-        if let RecvKind::Request(messages) = &mut half.kind
-            && core::mem::replace(&mut messages.goaway_seen, true)
-        {
-            return Err(Violation::protocol("a second GOAWAY on a request stream"));
-        }
-        Ok(())
-    }
-
     /// The request that a message refers to; `None` if it was over already.
     pub(super) fn resolve(
         &self,

@@ -7,11 +7,11 @@ use core::time::Duration;
 use super::MoqtConnection;
 use crate::event::{Answer, Event, IncomingRequest, RequestError};
 use crate::key::{RequestKey, StreamKey};
-use crate::link::{RequestRef, Violation};
+use crate::link::Violation;
 use crate::model::{
     FullTrackName, Message, Parameter, ParameterSet, Parameters, Publish, PublishDone,
-    PublishDoneCode, PublishNamespace, RequestErrorCode, RequestKind, RequestOk, RequestUpdate,
-    SessionError, StreamResetCode, Subscribe, SubscribeOk, TrackNamespace, TrackProperties,
+    PublishNamespace, RequestErrorCode, RequestKind, RequestOk, SessionError, StreamResetCode,
+    Subscribe, SubscribeOk, TrackNamespace, TrackProperties,
 };
 use crate::request::{Body, Ending, Phase, Publisher, Request, Subscriber};
 use crate::time::Timestamp;
@@ -306,7 +306,7 @@ impl MoqtConnection {
     }
 
     /// The parameters that `carrier` may not carry. What is a fixed field of it does not count.
-    fn misplaced(&self, parameters: &Parameters, carrier: Carrier) -> ParameterSet {
+    pub(super) fn misplaced(&self, parameters: &Parameters, carrier: Carrier) -> ParameterSet {
         const FIELDS: ParameterSet = ParameterSet::of(&[
             Parameter::Forward,
             Parameter::SubscriberPriority,
@@ -341,97 +341,6 @@ impl MoqtConnection {
                 Ok(())
             }
         }
-    }
-
-    pub(super) fn on_update(
-        &mut self,
-        now: Timestamp,
-        target: &RequestRef,
-        stream: StreamKey,
-        update: RequestUpdate,
-    ) -> Result<(), Violation> {
-        let id = update.request_id;
-        if self.link.has_request_credit() && id >= self.peer_max_request_id {
-            let reason = format!("Request ID {id} of at most {}", self.peer_max_request_id);
-            return Err(Violation::new(SessionError::TooManyRequests, reason));
-        }
-        self.requests.peer_ids.take(id)?;
-        self.replenish_request_credit();
-        let Some(key) = self.resolve(target, stream)? else { return Ok(()) };
-        let Some(request) = self.requests.get(key) else { return Ok(()) };
-        let carrier = match &request.body {
-            Body::Publisher(_) => Carrier::UpdateSubscription,
-            Body::Subscriber(_) if !request.ours => Carrier::UpdateSubscription,
-            Body::Namespace(_) if !request.ours => Carrier::UpdatePublishNamespace,
-            _ => return Err(Violation::protocol("an update of a request of the receiver's")),
-        };
-        let parameters = update.parameters;
-        if !self.misplaced(&parameters, carrier).is_empty() {
-            return Err(Violation::protocol(
-                "an update with a parameter not valid for the request",
-            ));
-        }
-        if parameters.subscription_filter.is_some_and(|filter| filter.is_backwards()) {
-            if self.dialect.updates_narrow_only {
-                return Err(Violation::protocol("an update to a range that ends before it begins"));
-            }
-            self.refuse_update(now, key, id);
-            return Ok(());
-        }
-        let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
-        let own_stream = request.stream;
-        let is_pending = !request.ours && request.phase == Phase::Pending;
-        let mut ok = RequestOk {
-            request_id: Some(id),
-            answers: Some(RequestKind::Update),
-            ..RequestOk::default()
-        };
-        if let Body::Publisher(publisher) = &mut request.body {
-            publisher.update(&parameters, self.dialect.updates_narrow_only)?;
-            ok.parameters.largest_object = publisher.largest;
-            if let Some(priority) = parameters.subscriber_priority {
-                self.streams.schedule.set_priority(publisher.sender, priority);
-            }
-        }
-        if is_pending && own_stream.is_some() {
-            // The first answer on a request's stream is the one to the request itself.
-            request.updates_to_answer += 1;
-            if request.updates_to_answer > MAX_PENDING_UPDATES {
-                let reason = "too many updates of a request that was not answered";
-                return Err(Violation::new(SessionError::InternalError, reason));
-            }
-        } else if !self.dialect.fixed_fields {
-            self.send_message(own_stream, &Message::RequestOk(ok));
-        }
-        self.events.push_back(Event::Updated { request: key, parameters });
-        Ok(())
-    }
-
-    /// An update cannot be carried out; the request ends with that (draft-18, "Updating
-    /// Subscriptions").
-    fn refuse_update(&mut self, now: Timestamp, key: RequestKey, id: u64) {
-        let Some(request) = self.requests.get(key) else { return };
-        let (stream, is_new) = (request.stream, !request.ours && request.phase == Phase::Pending);
-        let answer_to = if is_new {
-            PendingAnswer { id: request.id, kind: request.kind(), stream }
-        } else {
-            PendingAnswer { id, kind: RequestKind::Update, stream }
-        };
-        let code = RequestErrorCode::InvalidRange;
-        let refusal = super::Refusal {
-            reason: "the range ends before it begins".to_string(),
-            ..super::Refusal::new(code)
-        };
-        self.send_refusal(answer_to.id, answer_to.kind, answer_to.stream, refusal);
-        if is_new {
-            self.release(now, key);
-        } else if let Some(publisher) = self.publisher(key) {
-            publisher.done(PublishDoneCode::UpdateFailed, "the range ends before it begins");
-        } else {
-            return;
-        }
-        let code = StreamResetCode::Cancelled;
-        self.events.push_back(Event::Cancelled { request: key, code });
     }
 
     pub(super) fn on_done(
@@ -483,15 +392,12 @@ impl MoqtConnection {
     }
 }
 
-/// How many updates may wait for the answer to the request they change.
-const MAX_PENDING_UPDATES: u32 = 1024;
-
 /// What an answer to a request needs to know of it.
 #[derive(Clone, Copy, Debug)]
-struct PendingAnswer {
-    id: u64,
-    kind: RequestKind,
-    stream: Option<StreamKey>,
+pub(super) struct PendingAnswer {
+    pub(super) id: u64,
+    pub(super) kind: RequestKind,
+    pub(super) stream: Option<StreamKey>,
 }
 
 fn opened(message: &Message) -> Option<(u64, RequestKind)> {

@@ -3,8 +3,6 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use bytes::Bytes;
-
 use super::{MoqtConnection, SessionState};
 use crate::action::Action;
 use crate::config::{Role, Transport};
@@ -216,27 +214,6 @@ impl MoqtConnection {
         if core::mem::take(&mut self.was_blocked) {
             self.events.push_back(Event::Unblocked);
         }
-    }
-
-    pub(super) fn on_goaway(
-        &mut self,
-        uri: Bytes,
-        timeout_ms: u64,
-        request_id: Option<u64>,
-    ) -> Result<(), Violation> {
-        if core::mem::replace(&mut self.goaway_received, true) {
-            return Err(Violation::protocol("a second GOAWAY"));
-        }
-        if self.role == Role::Server && !uri.is_empty() {
-            return Err(Violation::protocol("GOAWAY with a URI from a client"));
-        }
-        if request_id.is_some_and(|id| id % 2 != self.role.first_request_id()) {
-            let reason = "GOAWAY with a Request ID of the wrong parity";
-            return Err(Violation::new(SessionError::InvalidRequestId, reason));
-        }
-        let timeout = core::time::Duration::from_millis(timeout_ms);
-        self.events.push_back(Event::Goaway { new_session_uri: uri, timeout });
-        Ok(())
     }
 
     /// Sends a message on the control stream. Only messages that always encode come here.
