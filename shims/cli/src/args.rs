@@ -143,6 +143,22 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| "not a time one can wait".to_string())
 }
 
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(end) => text.split_at(end),
+        None => (text, ""),
+    };
+    let shift = match unit {
+        "" => 0,
+        "k" | "K" => 10,
+        "m" | "M" => 20,
+        "g" | "G" => 30,
+        _ => return Err(format!("{unit:?} is no unit: use k, M or G")),
+    };
+    let number: usize = digits.parse().map_err(|_| "not a number of bytes".to_string())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "too many bytes".into())
+}
+
 /// Which track.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TrackArgs {
@@ -205,6 +221,10 @@ pub(crate) struct SourceArgs {
     /// Begin the file again when it ends.
     #[arg(long = "loop")]
     pub(crate) repeat: bool,
+    /// Bytes of standard input kept for those who fetch or join; k, M and G may follow. A file
+    /// is read again instead.
+    #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = parse_bytes)]
+    pub(crate) history: usize,
 }
 
 impl SourceArgs {
@@ -366,6 +386,15 @@ mod tests {
         let long = track("ignored", "example.2enet-a--report").unwrap();
         assert_eq!(track("example.net/a", "report").unwrap(), long);
         assert!(track("x", "A--.41").is_err());
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_bytes("123"), Ok(123));
+        assert_eq!(parse_bytes("64M"), Ok(64 << 20));
+        for wrong in ["", "M", "1 M", "1T", "99999999999999G"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

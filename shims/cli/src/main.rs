@@ -3,6 +3,8 @@
 mod args;
 mod demo;
 mod failure;
+#[allow(dead_code)]
+mod history;
 mod net;
 mod origin;
 mod progress;

@@ -1,5 +1,6 @@
 //! One source, sent to every subscriber alike.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::args::SourceArgs;
+use crate::history::History;
 use crate::progress::Progress;
 use crate::source::{Source, SourceError};
 
@@ -45,14 +47,16 @@ pub(crate) struct Origin<'a> {
     layout: TrackLayout,
     joiners: mpsc::Receiver<Joiner>,
     writers: Vec<TrackWriter>,
-    largest: Option<Location>,
+    history: Arc<History>,
     sent: Sent,
     progress: &'a Progress,
 }
 
 impl<'a> Origin<'a> {
+    /// A track made of what `run` will be given, which `history` will remember.
     pub(crate) fn new(
         args: &'a SourceArgs,
+        history: Arc<History>,
         joiners: mpsc::Receiver<Joiner>,
         progress: &'a Progress,
     ) -> Self {
@@ -61,7 +65,7 @@ impl<'a> Origin<'a> {
             layout: TrackLayout::new(Location::ZERO, args.streams),
             joiners,
             writers: Vec::new(),
-            largest: None,
+            history,
             sent: Sent::default(),
             progress,
         }
@@ -82,6 +86,7 @@ impl<'a> Origin<'a> {
         let mut pace = Pace::new(self.args.rate);
         let mut group_began = Instant::now();
         loop {
+            let position = source.position();
             let payload = tokio::select! {
                 payload = source.next() => payload?,
                 Some(joiner) = self.joiners.recv() => {
@@ -109,6 +114,7 @@ impl<'a> Origin<'a> {
                 && self.layout.next().object + 1 >= self.args.group_size;
             let ends_group = is_full || source.is_finished().await?;
             let slot = self.layout.place(ends_group);
+            self.history.note(slot.location, position, &payload);
             self.send(slot, payload).await;
         }
         for writer in self.writers.drain(..) {
@@ -143,7 +149,7 @@ impl<'a> Origin<'a> {
             Joiner::Publication(publication) => Ok(publication),
             Joiner::Subscribe(subscribe) => {
                 let mut parameters = Parameters::default();
-                parameters.largest_object = self.largest;
+                parameters.largest_object = self.history.largest();
                 subscribe.accept(Accept { parameters, ..Accept::default() })
             }
         };
@@ -157,7 +163,6 @@ impl<'a> Origin<'a> {
     }
 
     async fn send(&mut self, slot: Slot, payload: Bytes) {
-        self.largest = Some(slot.location);
         self.sent.objects += 1;
         self.sent.bytes += payload.len() as u64;
         self.progress.count(payload.len());

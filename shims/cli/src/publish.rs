@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::args::{OutputArgs, PublishArgs};
 use crate::failure::Failure;
+use crate::history::History;
 use crate::origin::{Joiner, Origin};
 use crate::progress::Progress;
 use crate::source::Source;
@@ -22,6 +23,7 @@ pub(crate) async fn run(args: &PublishArgs, output: &OutputArgs) -> Result<(), F
     let session = crate::net::connect(&args.connect).await?;
     let progress = Progress::new(output, "publishing");
     let (joiners, joined) = mpsc::channel(16);
+    let history = History::of(&source, args.source.history);
     let mut parameters = Parameters::default();
     parameters.authorization_tokens = args.connect.tokens();
 
@@ -44,7 +46,7 @@ pub(crate) async fn run(args: &PublishArgs, output: &OutputArgs) -> Result<(), F
         progress.say(&format!("publishing {track}"));
         let _ = joiners.send(Joiner::Publication(publication)).await;
     }
-    let mut origin = Origin::new(&args.source, joined, &progress);
+    let mut origin = Origin::new(&args.source, history.clone(), joined, &progress);
     let published = async {
         origin.wait_for_first().await;
         origin.run(source).await?;

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::args::{OutputArgs, ServeArgs, Start};
 use crate::failure::Failure;
+use crate::history::History;
 use crate::origin::{Joiner, Origin, Sent};
 use crate::progress::Progress;
 use crate::source::Source;
@@ -54,7 +55,8 @@ pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Fai
         progress.say(&format!("with a certificate made up for it: use -k, or --cert-hash {hash}"));
     }
     let (joiners, joined) = mpsc::channel(16);
-    let mut origin = Origin::new(&args.source, joined, &progress);
+    let history = History::of(&source, args.source.history);
+    let mut origin = Origin::new(&args.source, history.clone(), joined, &progress);
     let mut sessions = JoinSet::new();
     let mut interrupted = false;
     let served = async {

@@ -29,6 +29,8 @@ pub(crate) struct Source {
     input: Input,
     cut: Cut,
     buffer: BytesMut,
+    /// How far into the file the buffer begins. A file that is read in a loop goes on counting.
+    position: u64,
     at_end: bool,
     repeat: bool,
 }
@@ -57,7 +59,40 @@ impl Source {
             let file = open.await.map_err(|error| SourceError::Open(path.into(), error))?;
             Input::File(file, path.into())
         };
-        Ok(Self { input, cut, buffer: BytesMut::new(), at_end: false, repeat })
+        Ok(Self { input, cut, buffer: BytesMut::new(), position: 0, at_end: false, repeat })
+    }
+
+    /// Opens a file so far from its beginning as [`position`](Self::position) said.
+    pub(crate) async fn open_at(
+        path: &Path,
+        cut: Cut,
+        repeat: bool,
+        position: u64,
+    ) -> Result<Self, SourceError> {
+        let mut source = Self::open(path, cut, repeat).await?;
+        if let Input::File(file, path) = &mut source.input {
+            let seek = async {
+                let len = file.metadata().await?.len();
+                let at = if repeat { position.checked_rem(len).unwrap_or(0) } else { position };
+                file.seek(io::SeekFrom::Start(at)).await
+            };
+            seek.await.map_err(|error| SourceError::Read(path.clone(), error))?;
+            source.position = position;
+        }
+        Ok(source)
+    }
+
+    /// How far into its file the next object begins.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// What is to be known to read the same objects again, if that is possible.
+    pub(crate) fn file(&self) -> Option<(&Path, Cut, bool)> {
+        match &self.input {
+            Input::File(_, path) => Some((path, self.cut, self.repeat)),
+            Input::Stdin(_) => None,
+        }
     }
 
     /// The next object, or `None` when there are no more.
@@ -103,12 +138,16 @@ impl Source {
                         None
                     } else {
                         self.buffer.advance(4);
+                        self.position += 4;
                         Some(len)
                     }
                 }
             },
         };
-        Ok(len.map(|len| self.buffer.split_to(len).freeze()))
+        Ok(len.map(|len| {
+            self.position += len as u64;
+            self.buffer.split_to(len).freeze()
+        }))
     }
 
     /// What is left when the input ends.
@@ -119,6 +158,7 @@ impl Source {
         if self.cut == Cut::LengthPrefix {
             return Err(SourceError::CutOff);
         }
+        self.position += self.buffer.len() as u64;
         Ok(Some(self.buffer.split().freeze()))
     }
 
@@ -174,6 +214,7 @@ pub(crate) enum SourceError {
     CannotRepeat,
     TooLong,
     CutOff,
+    Changed,
 }
 
 impl std::fmt::Display for SourceError {
@@ -186,6 +227,7 @@ impl std::fmt::Display for SourceError {
             }
             Self::TooLong => write!(f, "an object is longer than {MAX_OBJECT_LEN} bytes"),
             Self::CutOff => f.write_str("the input ends inside an object"),
+            Self::Changed => f.write_str("the file is not what it was"),
         }
     }
 }
