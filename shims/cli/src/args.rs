@@ -293,6 +293,17 @@ pub(crate) struct PublishArgs {
     pub(crate) pub_both: bool,
 }
 
+/// What to do with what comes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SinkArgs {
+    /// Write the payload to a file of the track's name in this folder.
+    #[arg(long, value_name = "DIR", conflicts_with = "meta")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write one line of JSON an object instead of its payload.
+    #[arg(long)]
+    pub(crate) meta: bool,
+}
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SubscribeArgs {
     #[command(flatten)]
@@ -306,12 +317,8 @@ pub(crate) struct SubscribeArgs {
     /// The priority to ask for; lower is more urgent.
     #[arg(long, value_name = "0-255")]
     pub(crate) priority: Option<u8>,
-    /// Write the payload to a file of the track's name in this folder.
-    #[arg(long, value_name = "DIR", conflicts_with = "meta")]
-    pub(crate) out: Option<PathBuf>,
-    /// Write one line of JSON an object instead of its payload.
-    #[arg(long)]
-    pub(crate) meta: bool,
+    #[command(flatten)]
+    pub(crate) sink: SinkArgs,
     /// Wait this many seconds for what is missing before going on without it.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
     pub(crate) gap_timeout: Duration,

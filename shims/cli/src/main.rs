@@ -10,6 +10,7 @@ mod origin;
 mod progress;
 mod publish;
 mod serve;
+mod sink;
 mod source;
 mod subscribe;
 

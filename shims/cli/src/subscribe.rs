@@ -1,18 +1,16 @@
 //! `moqt sub`: a track to standard output.
 
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use moqt_engine::model::{FullTrackName, Location, Parameters, PublishDoneCode, SessionError};
+use moqt_engine::model::{Location, Parameters, PublishDoneCode, SessionError};
 use moqt_engine::track::TrackRead;
 use moqt_session::TrackReader;
 use serde::Serialize;
-use tokio::fs::File;
-use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
 
 use crate::args::{OutputArgs, SubscribeArgs};
 use crate::failure::Failure;
 use crate::progress::{Progress, summary};
+use crate::sink::Sink;
 
 /// What came, for `--json`.
 #[derive(Debug, Default, Serialize)]
@@ -44,7 +42,7 @@ pub(crate) async fn run(args: &SubscribeArgs, output: &OutputArgs) -> Result<(),
         |filter| Some(filter.start(largest)),
     );
     let mut reader = subscription.into_ordered(args.gap_timeout, start);
-    let mut sink = Sink::open(args, &track).await?;
+    let mut sink = Sink::open(&args.sink, &track).await?;
     let began = Instant::now();
     let mut report = Report::default();
     let received = tokio::select! {
@@ -133,70 +131,4 @@ async fn receive(
             _ => {}
         }
     }
-}
-
-/// Where it goes.
-enum Sink {
-    Bytes(BufWriter<Box<dyn AsyncWrite + Unpin + Send>>, PathBuf),
-    Meta(BufWriter<tokio::io::Stdout>),
-}
-
-impl Sink {
-    async fn open(args: &SubscribeArgs, track: &FullTrackName) -> Result<Self, Failure> {
-        if args.meta {
-            return Ok(Self::Meta(BufWriter::new(tokio::io::stdout())));
-        }
-        let Some(folder) = &args.out else {
-            let stdout: Box<dyn AsyncWrite + Unpin + Send> = Box::new(tokio::io::stdout());
-            return Ok(Self::Bytes(
-                BufWriter::with_capacity(256 * 1024, stdout),
-                "standard output".into(),
-            ));
-        };
-        let path = file_name(folder, track);
-        let create = async {
-            tokio::fs::create_dir_all(folder).await?;
-            File::create(&path).await
-        };
-        let file = create
-            .await
-            .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?;
-        Ok(Self::Bytes(BufWriter::with_capacity(256 * 1024, Box::new(file)), path))
-    }
-
-    async fn object(&mut self, location: Location, payload_len: u64) -> Result<(), Failure> {
-        if let Self::Meta(out) = self {
-            let Location { group, object } = location;
-            let line =
-                format!("{{\"group\":{group},\"object\":{object},\"size\":{payload_len}}}\n");
-            out.write_all(line.as_bytes()).await?;
-            out.flush().await?;
-        }
-        Ok(())
-    }
-
-    async fn payload(&mut self, payload: &[u8]) -> Result<(), Failure> {
-        if let Self::Bytes(out, path) = self {
-            let cannot = |error| Failure::new(format!("cannot write {}: {error}", path.display()));
-            out.write_all(payload).await.map_err(cannot)?;
-        }
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<(), Failure> {
-        match self {
-            Self::Bytes(out, path) => out
-                .flush()
-                .await
-                .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display()))),
-            Self::Meta(out) => Ok(out.flush().await?),
-        }
-    }
-}
-
-/// The track's name, in the form that is safe in file names.
-fn file_name(folder: &Path, track: &FullTrackName) -> PathBuf {
-    let text = track.to_string();
-    let name = text.split_once("--").map_or(text.as_str(), |(_, name)| name);
-    folder.join(if name.is_empty() { "track" } else { name })
 }
