@@ -17,7 +17,9 @@ pub struct Config {
     pub path: Option<Bytes>,
     /// Authority of the URI, sent by a client over raw QUIC.
     pub authority: Option<Bytes>,
-    /// Tokens that authorize the session.
+    /// Tokens that authorize the session, sent in the setup message by value, or to be
+    /// registered. If the peer has no room for one of those it is used once, and its alias is
+    /// not registered.
     pub authorization_tokens: Vec<AuthToken>,
     /// Name and version to send; `None` sends none.
     pub implementation: Option<Bytes>,

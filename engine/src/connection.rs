@@ -9,6 +9,7 @@ mod publisher;
 mod read;
 mod requests;
 mod session;
+mod tokens;
 mod transport;
 mod updates;
 
@@ -30,7 +31,7 @@ use crate::event::Event;
 use crate::key::StreamKey;
 use crate::link::Link;
 use crate::model::Draft;
-use crate::request::{Aliases, Requests};
+use crate::request::{Aliases, Requests, SentTokens, TokenCache};
 use crate::stream::Streams;
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
@@ -51,6 +52,10 @@ pub struct MoqtConnection {
     streams: Streams,
     requests: Requests,
     aliases: Aliases,
+    /// What the peer has registered here.
+    token_cache: TokenCache,
+    /// What is registered with the peer.
+    sent_tokens: SentTokens,
     events: VecDeque<Event>,
     timers: Timers,
     churn: Churn,
@@ -121,6 +126,8 @@ impl MoqtConnection {
             streams: Streams::default(),
             requests: Requests::new(role, peer_ids, config.hash_seed),
             aliases: Aliases::new(config.hash_seed),
+            token_cache: tokens::cache(dialect, &config.limits),
+            sent_tokens: SentTokens::default(),
             events: VecDeque::new(),
             timers,
             churn: Churn::new(&config.limits, now),
@@ -171,6 +178,7 @@ impl MoqtConnection {
             early_bytes: self.early_bytes,
             send_bytes: self.streams.data_queued,
             control_bytes: self.streams.control_queued,
+            auth_token_bytes: self.token_cache.size(),
         }
     }
 }
@@ -191,4 +199,6 @@ pub struct Usage {
     pub send_bytes: usize,
     /// Bytes of control messages waiting to be sent.
     pub control_bytes: usize,
+    /// Bytes of authorization tokens that the peer has registered, as the drafts count them.
+    pub auth_token_bytes: u64,
 }

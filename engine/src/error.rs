@@ -23,6 +23,29 @@ pub enum CommandError {
     GoingAway,
     /// The draft has no way to say this.
     Encode(EncodeError),
+    /// An authorization token may not be sent so, or not yet.
+    Token(TokenMisuse),
+}
+
+/// Why an authorization token may not be sent (draft-18, "AUTHORIZATION TOKEN Parameter").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenMisuse {
+    /// The alias is registered, or was deleted on another stream and that has not been
+    /// answered.
+    AliasInUse,
+    /// The alias is not registered. One in the setup message is not if the peer's cache had
+    /// no room for it.
+    UnknownAlias,
+    /// The alias was registered on another stream, by a message that has not been answered.
+    NotAnswered,
+    /// A message that uses the alias has not been answered, so it cannot be deleted.
+    StillUsed,
+    /// The peer keeps no more (its MAX_AUTH_TOKEN_CACHE_SIZE): delete others, or send the
+    /// value.
+    CacheFull,
+    /// The message has a token of this type and value already (drafts 16 and 18).
+    Duplicate,
 }
 
 /// What a command is waiting for.
@@ -51,11 +74,31 @@ impl fmt::Display for CommandError {
             Self::WrongState(what) => f.write_str(what),
             Self::GoingAway => f.write_str("the peer is going away and takes no new requests"),
             Self::Encode(error) => error.fmt(f),
+            Self::Token(misuse) => misuse.fmt(f),
         }
     }
 }
 
+impl fmt::Display for TokenMisuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AliasInUse => "the token alias is in use",
+            Self::UnknownAlias => "the token alias is not registered with the peer",
+            Self::NotAnswered => "the message that registers the token alias was not answered yet",
+            Self::StillUsed => "a message that uses the token alias was not answered yet",
+            Self::CacheFull => "the peer keeps no more tokens",
+            Self::Duplicate => "the same token twice in one message",
+        })
+    }
+}
+
 impl core::error::Error for CommandError {}
+
+impl From<TokenMisuse> for CommandError {
+    fn from(misuse: TokenMisuse) -> Self {
+        Self::Token(misuse)
+    }
+}
 
 impl From<EncodeError> for CommandError {
     fn from(error: EncodeError) -> Self {

@@ -158,7 +158,7 @@ pub use connection::{
     Accept, DatagramOptions, DatagramOutcome, DatagramSend, MoqtConnection, Publisher, Refusal,
     Send, StreamSend, Subgroup, SubgroupOptions, TransportClosed, Usage, Written,
 };
-pub use error::{Blocked, CommandError};
+pub use error::{Blocked, CommandError, TokenMisuse};
 pub use event::{
     Answer, CloseReason, DropReason, Event, IncomingRequest, Read, RequestError, SubgroupInfo,
 };

@@ -13,6 +13,11 @@ pub struct Limits {
     /// 16 the peer is told (MAX_REQUEST_ID) and one more closes the session; on draft 18 one
     /// more is refused.
     pub open_requests: u32,
+    /// Bytes of authorization tokens that the peer may register, as the drafts count them (16
+    /// and the value's length each). The peer is told (MAX_AUTH_TOKEN_CACHE_SIZE), and more
+    /// close the session; of what comes in a setup message sent without knowing, more is used
+    /// and not kept. `None` is 4,096 on drafts 14 and 16, and 0 on draft 18.
+    pub auth_token_cache: Option<u64>,
     /// Bytes of properties on one object: 16 KiB. More close the session.
     pub object_properties: usize,
     /// Unread bytes in one data stream: 256 KiB. Beyond that
@@ -80,6 +85,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             open_requests: 1024,
+            auth_token_cache: None,
             object_properties: 16 * 1024,
             stream_receive: 256 * 1024,
             session_receive: 16 * 1024 * 1024,

@@ -9,6 +9,7 @@ mod limits;
 mod noise;
 mod requests;
 mod setup;
+mod tokens;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use moqt_conformance::end::{End, Name};
 use moqt_conformance::{DRAFTS, ROLES, cases, say};
-use moqt_engine::model::{AuthToken, Parameters, SetupOptions};
+use moqt_engine::model::{Parameters, SetupOptions};
 use moqt_engine::{Config, Dir, Draft, Event, Role, Transport};
 
 use crate::{CONTROL_MESSAGE_TIMEOUT, PROTOCOL_VIOLATION, assert_closed, session, wait_long};
@@ -162,24 +162,6 @@ fn the_control_stream_must_live() {
         };
         end.stop(own, 0);
         assert_closed(&end, PROTOCOL_VIOLATION, "stopped");
-    }
-}
-
-// Draft-16 and -18, "AUTHORIZATION TOKEN" of setup: a server that gets DELETE or USE_ALIAS
-// closes; draft 14 does not say so.
-#[test]
-fn a_client_cannot_have_token_aliases_yet() {
-    for draft in DRAFTS {
-        for token in [AuthToken::Delete { alias: 1 }, AuthToken::UseAlias { alias: 1 }] {
-            let end = with_options(Transport::Quic, draft, Role::Server, |options| {
-                options.authorization_tokens = vec![token.clone()];
-            });
-            if draft == Draft::D14 {
-                assert!(end.engine.is_established(), "{:?}", end.events);
-            } else {
-                assert_closed(&end, PROTOCOL_VIOLATION, "a token alias");
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::tokens::{beginning, request_parameters};
 use super::{MoqtConnection, SessionState};
 use crate::config::Dir;
 use crate::error::{Blocked, CommandError};
@@ -315,8 +316,11 @@ impl MoqtConnection {
     ) -> Result<RequestKey, CommandError> {
         self.may_begin(kind)?;
         let id = self.requests.next_id;
+        let mut message = message(id);
+        let outgoing = beginning(id, self.link.has_own_stream(self.dialect, kind));
+        let tokens = self.stage_tokens(request_parameters(&mut message).as_deref(), outgoing)?;
         let mut encoded = Vec::new();
-        encode_message(self.dialect, &message(id), &mut encoded)?;
+        encode_message(self.dialect, &message, &mut encoded)?;
         let stream = if self.link.has_own_stream(self.dialect, kind) {
             let answers = MessageStream::new(ControlReader::new(self.dialect));
             let recv = Some(RecvKind::Request(answers));
@@ -328,6 +332,7 @@ impl MoqtConnection {
         if let Some(on) = stream.or(self.control_out) {
             self.streams.send_control(on, &encoded);
         }
+        self.sent_tokens.commit(outgoing, tokens);
         self.requests.next_id += 2;
         let answer_deadline =
             self.config.limits.answer_timeout.map(|timeout| now.saturating_add(timeout));
@@ -487,6 +492,7 @@ impl MoqtConnection {
     /// Forgets a request: its streams are closed, its alias and credit given back.
     pub(super) fn release(&mut self, _now: Timestamp, key: RequestKey) {
         let Some(request) = self.requests.remove(key) else { return };
+        self.sent_tokens.request_over(request.id);
         if let Some(deadline) = request.answer_deadline {
             self.timers.clear(deadline, Timer::Answer(key));
         }

@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::ToString;
 
+use super::tokens::request_parameters;
 use super::{MoqtConnection, SessionState};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::{Inbound, RequestRef, Source, Violation};
@@ -198,7 +199,7 @@ impl MoqtConnection {
         is_first_here: bool,
         raw: &RawMessage,
     ) -> Result<(), Violation> {
-        let message = decode_message(self.dialect, raw.kind, &raw.body)
+        let mut message = decode_message(self.dialect, raw.kind, &raw.body)
             .map_err(|error| decoding(raw.kind.name(), &error))?;
         let source = if is_control {
             Source::Control
@@ -209,8 +210,12 @@ impl MoqtConnection {
             match key.and_then(|key| self.requests.get(key)) {
                 Some(request) if request.ours => Source::OurRequest(request.kind()),
                 Some(request) => Source::PeerRequest(request.kind()),
-                // The request is over; what still comes on its stream means nothing.
-                None => return Ok(()),
+                // The request is over; what still comes on its stream means nothing but to
+                // the tokens.
+                None => {
+                    self.resolve_tokens(request_parameters(&mut message))?;
+                    return Ok(());
+                }
             }
         };
         let inbound = self.link.inbound(self.dialect, source, message)?;

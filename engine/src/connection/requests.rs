@@ -5,6 +5,7 @@ use alloc::string::ToString;
 use core::time::Duration;
 
 use super::MoqtConnection;
+use super::tokens::{DUPLICATE_TOKEN, request_parameters};
 use crate::event::{Answer, Event, IncomingRequest, RequestError};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Violation;
@@ -24,7 +25,7 @@ impl MoqtConnection {
         &mut self,
         now: Timestamp,
         stream: Option<StreamKey>,
-        message: Message,
+        mut message: Message,
     ) -> Result<(), Violation> {
         let Some((id, kind)) = opened(&message) else {
             return Err(Violation::protocol("not a request"));
@@ -34,6 +35,7 @@ impl MoqtConnection {
             return Err(Violation::new(SessionError::TooManyRequests, reason));
         }
         self.requests.peer_ids.take(id)?;
+        let tokens_are_valid = self.resolve_tokens(request_parameters(&mut message))?;
         let answer_to = PendingAnswer { id, kind, stream };
         if self.requests.open_by_peer >= self.config.limits.open_requests {
             let code = RequestErrorCode::ExcessiveLoad;
@@ -42,6 +44,10 @@ impl MoqtConnection {
         }
         if self.goaway_sent && self.dialect.goaway_refuses_requests {
             self.refuse(answer_to, RequestErrorCode::GoingAway, "this endpoint is going away");
+            return Ok(());
+        }
+        if !tokens_are_valid {
+            self.refuse(answer_to, RequestErrorCode::MalformedAuthToken, DUPLICATE_TOKEN);
             return Ok(());
         }
         match message {
@@ -215,6 +221,7 @@ impl MoqtConnection {
         if request.phase == Phase::Established {
             return Err(Violation::protocol("a second answer to a request"));
         }
+        self.sent_tokens.answered(request.id, request.id);
         if let Some(deadline) = request.answer_deadline.take() {
             self.timers.clear(deadline, Timer::Answer(key));
         }

@@ -9,7 +9,7 @@ use crate::config::{Role, Transport};
 use crate::event::{CloseReason, Event};
 use crate::key::StreamKey;
 use crate::link::Violation;
-use crate::model::{AuthToken, MaxRequestId, Message, SessionError, Setup, SetupOptions};
+use crate::model::{MaxRequestId, Message, SessionError, Setup, SetupOptions};
 use crate::request::{Aliases, Requests};
 use crate::stream::{MessageStream, RecvKind, SendClass};
 use crate::time::Timestamp;
@@ -45,6 +45,7 @@ impl MoqtConnection {
         let peer_ids = self.link.peer_ids(self.dialect, self.role.peer().first_request_id());
         self.requests = Requests::new(self.role, peer_ids, self.config.hash_seed);
         self.aliases = Aliases::new(self.config.hash_seed);
+        self.forget_tokens();
         self.events.push_back(Event::Closed { reason });
     }
 
@@ -70,6 +71,16 @@ impl MoqtConnection {
 
     fn send_setup(&mut self) {
         let Some(stream) = self.control_out else { return };
+        let authorization_tokens = match self.setup_tokens() {
+            Ok(tokens) => tokens,
+            Err(misuse) => {
+                self.close_local(
+                    SessionError::InternalError,
+                    format!("cannot send SETUP: {misuse}"),
+                );
+                return;
+            }
+        };
         let config = &self.config;
         let is_client = self.role == Role::Client;
         let over_quic = self.transport == Transport::Quic;
@@ -80,8 +91,8 @@ impl MoqtConnection {
             path: config.path.clone().filter(|_| is_client && over_quic),
             authority: config.authority.clone().filter(|_| is_client && over_quic),
             max_request_id: Some(self.peer_max_request_id),
-            max_auth_token_cache_size: None,
-            authorization_tokens: config.authorization_tokens.clone(),
+            max_auth_token_cache_size: self.token_cache_to_announce(),
+            authorization_tokens,
             implementation: config.implementation.clone(),
         };
         let versions = self.dialect.draft.setup_version().into_iter().collect();
@@ -119,11 +130,12 @@ impl MoqtConnection {
         Ok(())
     }
 
-    pub(super) fn on_setup(&mut self, now: Timestamp, setup: Setup) -> Result<(), Violation> {
+    pub(super) fn on_setup(&mut self, now: Timestamp, mut setup: Setup) -> Result<(), Violation> {
         if self.state == SessionState::Established {
             return Err(Violation::protocol("a second SETUP"));
         }
         self.check_setup(&setup)?;
+        self.on_setup_tokens(&mut setup.options)?;
         if let Some(max) = setup.options.max_request_id {
             self.our_max_request_id = max;
         }
@@ -147,7 +159,7 @@ impl MoqtConnection {
             let reason = format!("the peer offers none of {version:#x}");
             return Err(Violation::new(SessionError::VersionNegotiationFailed, reason));
         }
-        let SetupOptions { path, authority, authorization_tokens, .. } = &setup.options;
+        let SetupOptions { path, authority, .. } = &setup.options;
         let may_address = self.role == Role::Server && self.transport == Transport::Quic;
         if let Some(path) = path {
             if !may_address {
@@ -168,15 +180,6 @@ impl MoqtConnection {
                 let reason = "AUTHORITY is not the authority of a URI";
                 return Err(Violation::new(SessionError::MalformedAuthority, reason));
             }
-        }
-        let by_alias = |token: &AuthToken| {
-            matches!(token, AuthToken::Delete { .. } | AuthToken::UseAlias { .. })
-        };
-        if self.dialect.setup_tokens_by_value
-            && self.role == Role::Server
-            && authorization_tokens.iter().any(by_alias)
-        {
-            return Err(Violation::protocol("a token alias in a client's SETUP"));
         }
         Ok(())
     }

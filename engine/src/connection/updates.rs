@@ -5,6 +5,7 @@ use alloc::string::ToString;
 
 use super::MoqtConnection;
 use super::requests::PendingAnswer;
+use super::tokens::DUPLICATE_TOKEN;
 use crate::event::Event;
 use crate::key::{RequestKey, StreamKey};
 use crate::link::{RequestRef, Violation};
@@ -25,7 +26,7 @@ impl MoqtConnection {
         now: Timestamp,
         target: &RequestRef,
         stream: StreamKey,
-        update: RequestUpdate,
+        mut update: RequestUpdate,
     ) -> Result<(), Violation> {
         let id = update.request_id;
         if self.link.has_request_credit() && id >= self.peer_max_request_id {
@@ -33,6 +34,7 @@ impl MoqtConnection {
             return Err(Violation::new(SessionError::TooManyRequests, reason));
         }
         self.requests.peer_ids.take(id)?;
+        let tokens_are_valid = self.resolve_tokens(Some(&mut update.parameters))?;
         self.replenish_request_credit();
         let Some(key) = self.resolve(target, stream)? else { return Ok(()) };
         let Some(request) = self.requests.get(key) else { return Ok(()) };
@@ -48,11 +50,16 @@ impl MoqtConnection {
                 "an update with a parameter not valid for the request",
             ));
         }
+        if !tokens_are_valid {
+            self.refuse_update(now, key, id, RequestErrorCode::MalformedAuthToken, DUPLICATE_TOKEN);
+            return Ok(());
+        }
         if parameters.subscription_filter.is_some_and(|filter| filter.is_backwards()) {
             if self.dialect.updates_narrow_only {
                 return Err(Violation::protocol("an update to a range that ends before it begins"));
             }
-            self.refuse_update(now, key, id);
+            let code = RequestErrorCode::InvalidRange;
+            self.refuse_update(now, key, id, code, "the range ends before it begins");
             return Ok(());
         }
         let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
@@ -86,7 +93,14 @@ impl MoqtConnection {
 
     /// An update cannot be carried out; the request ends with that (draft-18, "Updating
     /// Subscriptions").
-    fn refuse_update(&mut self, now: Timestamp, key: RequestKey, id: u64) {
+    fn refuse_update(
+        &mut self,
+        now: Timestamp,
+        key: RequestKey,
+        id: u64,
+        code: RequestErrorCode,
+        reason: &str,
+    ) {
         let Some(request) = self.requests.get(key) else { return };
         let (stream, is_new) = (request.stream, !request.ours && request.phase == Phase::Pending);
         let answer_to = if is_new {
@@ -94,16 +108,12 @@ impl MoqtConnection {
         } else {
             PendingAnswer { id, kind: RequestKind::Update, stream }
         };
-        let code = RequestErrorCode::InvalidRange;
-        let refusal = super::Refusal {
-            reason: "the range ends before it begins".to_string(),
-            ..super::Refusal::new(code)
-        };
+        let refusal = super::Refusal { reason: reason.to_string(), ..super::Refusal::new(code) };
         self.send_refusal(answer_to.id, answer_to.kind, answer_to.stream, refusal);
         if is_new {
             self.release(now, key);
         } else if let Some(publisher) = self.publisher(key) {
-            publisher.done(PublishDoneCode::UpdateFailed, "the range ends before it begins");
+            publisher.done(PublishDoneCode::UpdateFailed, reason);
         } else {
             return;
         }

@@ -108,6 +108,8 @@ pub(super) const D14_CONST: Dialect = Dialect {
     zero_delivery_timeout_closes: false,
     filter_end_delta: false,
     setup_tokens_by_value: false,
+    unique_tokens: false,
+    default_token_cache: 4096,
     server_authority_is_implementation: true,
     min_namespace_fields: 1,
     min_prefix_fields: 1,

@@ -124,6 +124,7 @@ pub(super) const D16_CONST: Dialect = Dialect {
     unknown_parameter: Tolerance::Close,
     zero_delivery_timeout_closes: true,
     setup_tokens_by_value: true,
+    unique_tokens: true,
     server_authority_is_implementation: false,
     min_prefix_fields: 0,
     empty_namespace_fields: false,

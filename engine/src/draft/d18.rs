@@ -131,6 +131,8 @@ pub static D18: Dialect = Dialect {
     misplaced_parameter: Tolerance::Close,
     zero_delivery_timeout_closes: false,
     filter_end_delta: true,
+    // Requests that overtake each other would only have to wait for each other.
+    default_token_cache: 0,
     min_namespace_fields: 0,
     namespace_options: false,
     goaway_timeout: true,

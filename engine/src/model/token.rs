@@ -2,7 +2,11 @@ use bytes::Bytes;
 
 /// An authorization token as it travels (draft-18, "AUTHORIZATION TOKEN Parameter").
 ///
-/// Aliases let a large token travel once. Each side has its own alias space.
+/// Aliases let a large token travel once. Each side has its own alias space. In what comes from
+/// the peer the connection has resolved them: an application receives
+/// [`UseValue`](Self::UseValue) alone. In what it sends it may use aliases as it likes; the
+/// connection keeps count and refuses what the peer would close the session for
+/// ([`TokenMisuse`](crate::TokenMisuse)).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AuthToken {
     /// Forget the token registered under this alias (DELETE, 0x0).
@@ -31,4 +35,16 @@ pub enum AuthToken {
         /// The token itself.
         value: Bytes,
     },
+}
+
+impl AuthToken {
+    /// Type and value, unless an alias stands for them.
+    pub fn value(&self) -> Option<(u64, &Bytes)> {
+        match self {
+            Self::Register { token_type, value, .. } | Self::UseValue { token_type, value } => {
+                Some((*token_type, value))
+            }
+            Self::Delete { .. } | Self::UseAlias { .. } => None,
+        }
+    }
 }

@@ -1,9 +1,13 @@
 //! Requests and what is known of each.
 
 mod alias;
+mod sent_tokens;
 mod subscription;
 mod table;
+mod tokens;
 
 pub(crate) use alias::{Aliases, Placement};
+pub(crate) use sent_tokens::{Lane, Outgoing, SentTokens, Staged};
 pub(crate) use subscription::{Ending, Publisher, Subscriber};
 pub(crate) use table::{Body, Phase, Request, Requests};
+pub(crate) use tokens::{Overflow, TokenCache, are_unique};

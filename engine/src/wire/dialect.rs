@@ -43,6 +43,10 @@ pub struct Dialect {
     pub filter_end_delta: bool,
     /// A setup message to a server may not delete or use token aliases.
     pub setup_tokens_by_value: bool,
+    /// No token may be twice in a message, whatever stands for it.
+    pub unique_tokens: bool,
+    /// Bytes of registered tokens to keep, if the application says nothing.
+    pub default_token_cache: u64,
     /// AUTHORITY's number from a server is MOQT_IMPLEMENTATION.
     pub server_authority_is_implementation: bool,
     /// Fewest fields of a track's namespace.
