@@ -2,6 +2,7 @@
 
 mod commands;
 mod data;
+mod delivery;
 mod goaway;
 mod messages;
 mod output;
@@ -123,7 +124,7 @@ impl MoqtConnection {
             transport,
             link,
             state: SessionState::Setup { sent: false },
-            streams: Streams::default(),
+            streams: Streams::new(config.limits.watched_streams),
             requests: Requests::new(role, peer_ids, config.hash_seed),
             aliases: Aliases::new(config.hash_seed),
             token_cache: tokens::cache(dialect, &config.limits),
@@ -179,6 +180,7 @@ impl MoqtConnection {
             send_bytes: self.streams.data_queued,
             control_bytes: self.streams.control_queued,
             auth_token_bytes: self.token_cache.size(),
+            watched_streams: self.streams.deadlines.watched(),
         }
     }
 }
@@ -201,4 +203,6 @@ pub struct Usage {
     pub control_bytes: usize,
     /// Bytes of authorization tokens that the peer has registered, as the drafts count them.
     pub auth_token_bytes: u64,
+    /// Streams with a delivery timeout that have been sent whole and not acknowledged.
+    pub watched_streams: usize,
 }

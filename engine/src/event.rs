@@ -99,6 +99,14 @@ pub enum Event {
         /// Why.
         code: StreamResetCode,
     },
+    /// A subgroup was given up because its delivery timeout passed (draft-18, "Delivery
+    /// Timeouts and Data Reliability"). Its stream has been reset; no other can be opened for it.
+    SubgroupTimedOut {
+        /// The subscription.
+        request: RequestKey,
+        /// The subgroup's stream.
+        stream: StreamKey,
+    },
     /// Writing to a subscription that was [`Blocked`](crate::CommandError::Blocked) is
     /// possible again.
     Writable {
@@ -222,6 +230,8 @@ pub enum DropReason {
     QueueFull,
     /// Its track was not announced in time.
     UnknownTrack,
+    /// It waited for longer than its delivery timeout.
+    DeliveryTimeout,
 }
 
 /// What reading a stream gave.

@@ -58,6 +58,9 @@ pub struct Limits {
     /// Time after PUBLISH_DONE for datagrams, if the subscription had any: 500 ms. They can be
     /// overtaken by it, and it does not say how many there were.
     pub late_datagram_timeout: Duration,
+    /// The same times are as long as the delivery timeouts of the subscription if those are
+    /// longer, but no longer than this: 30 s.
+    pub late_timeout_max: Duration,
     /// Queued payload of one subscription: 4 MiB. Then writing to it is blocked, except on a
     /// stream that the transport takes from while all that is queued is on others, which the
     /// peer does not read. One object or piece may overshoot the limit.
@@ -65,6 +68,13 @@ pub struct Limits {
     /// Queued payload of the session: 32 MiB. Then writing is blocked, without exception. One
     /// object or piece may overshoot the limit.
     pub session_send: usize,
+    /// Subgroups of one subscription that were given up, because their delivery timeout passed
+    /// or (counted apart) because the peer stopped them, remembered so that no other stream is
+    /// opened for them: 1,024. Those of the smallest groups are forgotten.
+    pub given_up_subgroups: usize,
+    /// Streams with a delivery timeout that have been handed to the transport whole and are not
+    /// known to have arrived: 4,096. Of more, arrival is left to the transport.
+    pub watched_streams: usize,
     /// Queued bytes of control messages, which a peer that asks much and reads nothing makes
     /// grow: 1 MiB. Then the session is closed.
     pub control_send: usize,
@@ -101,8 +111,11 @@ impl Default for Limits {
             answer_timeout: Some(Duration::from_secs(10)),
             late_stream_timeout: Duration::from_secs(2),
             late_datagram_timeout: Duration::from_millis(500),
+            late_timeout_max: Duration::from_secs(30),
             subscription_send: 4 * 1024 * 1024,
             session_send: 32 * 1024 * 1024,
+            given_up_subgroups: 1024,
+            watched_streams: 4096,
             control_send: 1024 * 1024,
             open_subgroups: 1024,
             alias_tombstones: 1024,

@@ -19,6 +19,8 @@ pub enum Timer {
     LateStreams(RequestKey),
     /// The announcement of this track alias.
     UnknownAlias(u64),
+    /// Delivery timeouts of what is queued.
+    Delivery,
 }
 
 /// Deadlines in the order they pass. Whoever sets one keeps its time, to take it back.

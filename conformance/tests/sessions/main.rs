@@ -8,6 +8,7 @@ mod invariance;
 mod lifecycle;
 mod priorities;
 mod script;
+mod timeouts;
 mod tracks;
 mod writers;
 

@@ -206,6 +206,7 @@ struct Writer {
     request: RequestKey,
     subscribed_by: (u64, Name),
     stream: Option<StreamKey>,
+    group: u64,
     object: u64,
     left: u64,
     waits: bool,
@@ -226,7 +227,8 @@ fn no_writer_waits_for_good() {
         let mut writers: Vec<Writer> = (0..WRITERS)
             .map(|n| {
                 let (request, subscribed_by) = published(&mut end, &format!("t{n}"));
-                Writer { request, subscribed_by, stream: None, object: 0, left: 40, waits: false }
+                let (stream, waits) = (None, false);
+                Writer { request, subscribed_by, stream, group: 0, object: 0, left: 40, waits }
             })
             .collect();
         end.takes_data = false;
@@ -305,8 +307,10 @@ fn write(end: &mut End, writer: &mut Writer, rng: &mut Rng) {
     while writer.left > 0 {
         let live = writer.stream.filter(|stream| end.engine.subgroup(*stream).is_some());
         let stream = live.unwrap_or_else(|| {
+            // What was stopped is not opened again.
+            writer.group += 1;
             writer.object = 0;
-            open(end, writer.request, writer.left)
+            open(end, writer.request, writer.group)
         });
         writer.stream = Some(stream);
         let len = usize::try_from(rng.between(0, 1_500)).unwrap();

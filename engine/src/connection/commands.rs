@@ -71,7 +71,10 @@ impl MoqtConnection {
                 parameters: parameters.clone(),
             })
         };
-        let body = Body::Subscriber(Subscriber::new(track.clone(), None));
+        let mut subscriber = Subscriber::new(track.clone(), None);
+        subscriber.timeouts.split = self.dialect.split_delivery_timeouts;
+        subscriber.timeouts.set_subscriber(parameters);
+        let body = Body::Subscriber(subscriber);
         self.begin_request(now, RequestKind::Subscribe, message, body)
     }
 
@@ -103,6 +106,7 @@ impl MoqtConnection {
         publisher.alias = track_alias;
         publisher.largest = parameters.largest_object;
         let sender = publisher.sender;
+        self.publisher_timeouts(sender, track_properties);
         let begun =
             self.begin_request(now, RequestKind::Publish, message, Body::Publisher(publisher));
         match begun {
@@ -112,7 +116,7 @@ impl MoqtConnection {
                     sender.request = Some(key);
                 }
             }
-            Err(_) => drop(self.streams.schedule.remove_sender(sender)),
+            Err(_) => self.streams.remove_sender(sender),
         }
         begun
     }
@@ -180,11 +184,14 @@ impl MoqtConnection {
                 publisher.default_priority = track_properties.default_publisher_priority();
                 publisher.largest = parameters.largest_object;
                 publisher.set_filter(publisher.filter);
+                let sender = publisher.sender;
                 if let Some(order) = order {
-                    self.streams.schedule.set_order(publisher.sender, order);
+                    self.streams.schedule.set_order(sender, order);
                 }
+                self.publisher_timeouts(sender, &track_properties);
             }
             Body::Subscriber(subscriber) => {
+                subscriber.timeouts.set_subscriber(&parameters);
                 if let Some(alias) = subscriber.alias {
                     self.activate_alias(alias, request);
                     self.complete_if_done(request);

@@ -309,9 +309,7 @@ impl MoqtConnection {
         for stream in publisher.open {
             self.streams.reset(stream, code);
         }
-        if let Some(sender) = self.streams.schedule.remove_sender(publisher.sender) {
-            self.streams.data_queued = self.streams.data_queued.saturating_sub(sender.queued);
-        }
+        self.streams.remove_sender(publisher.sender);
         self.wake_session_writers();
     }
 

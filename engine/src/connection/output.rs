@@ -6,7 +6,7 @@ use super::MoqtConnection;
 use crate::action::Action;
 use crate::event::{DropReason, Event};
 use crate::key::StreamKey;
-use crate::stream::{SendClass, SenderKey, Turn};
+use crate::stream::{QueuedDatagram, SendClass, SenderKey, Turn};
 use crate::time::Timestamp;
 use crate::timers::Timer;
 use crate::wire::ObjectDatagram;
@@ -25,19 +25,38 @@ impl MoqtConnection {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next, and what for.
     pub fn poll_timeout(&self) -> Option<(Timestamp, Timer)> {
-        self.timers.next()
+        let delivery = self.streams.deadlines.next().map(|at| (at, Timer::Delivery));
+        self.timers.next().into_iter().chain(delivery).min()
     }
 
     /// The most urgent thing to send. Ask only while the transport has room: what it has taken
     /// can be neither reordered nor taken back.
     #[inline]
-    pub fn poll_send(&mut self, _now: Timestamp) -> Option<Send<'_>> {
-        match self.streams.next_turn()? {
-            Turn::Stream(stream) => Some(Send::Stream(StreamSend { connection: self, stream })),
-            Turn::Datagram(sender) => {
-                Some(Send::Datagram(DatagramSend { connection: self, sender }))
+    pub fn poll_send(&mut self, now: Timestamp) -> Option<Send<'_>> {
+        if self.streams.deadlines.is_due(now) {
+            self.expire_deliveries(now);
+        }
+        loop {
+            match self.streams.next_turn()? {
+                Turn::Stream(stream) => {
+                    return Some(Send::Stream(StreamSend { connection: self, stream }));
+                }
+                Turn::Datagram(sender) => {
+                    if !self.expire_datagram(now, sender) {
+                        return Some(Send::Datagram(DatagramSend { connection: self, sender }));
+                    }
+                }
             }
         }
+    }
+
+    /// Takes the datagram whose turn it is.
+    pub(super) fn take_datagram(&mut self, sender: SenderKey) -> Option<QueuedDatagram> {
+        let datagram = self.streams.schedule.pop_datagram(sender)?;
+        self.streams.data_queued = self.streams.data_queued.saturating_sub(datagram.len());
+        self.wake_writers(sender);
+        self.end_publishing_if_done(datagram.request);
+        Some(datagram)
     }
 
     fn sent_on_stream(&mut self, stream: StreamKey, bytes: usize) {
@@ -158,14 +177,14 @@ impl DatagramSend<'_> {
 
     /// The transport took it.
     pub fn sent(self) {
-        self.take();
+        let Self { connection, sender } = self;
+        connection.take_datagram(sender);
     }
 
     /// The transport does not take datagrams as large as this one.
     pub fn too_large(self) {
         let Self { connection, sender } = self;
-        let taken = DatagramSend { connection: &mut *connection, sender }.take();
-        if let Some(datagram) = taken {
+        if let Some(datagram) = connection.take_datagram(sender) {
             let object = ObjectDatagram { header: datagram.header, payload: datagram.payload };
             let request = Some(datagram.request);
             connection.datagram_dropped(request, object, DropReason::TooLarge);
@@ -176,15 +195,5 @@ impl DatagramSend<'_> {
     /// [`handle_datagrams_writable`](MoqtConnection::handle_datagrams_writable) will say when.
     pub fn blocked(self) {
         self.connection.streams.schedule.block_datagrams();
-    }
-
-    fn take(self) -> Option<crate::stream::QueuedDatagram> {
-        let Self { connection, sender } = self;
-        let datagram = connection.streams.schedule.pop_datagram(sender)?;
-        connection.streams.data_queued =
-            connection.streams.data_queued.saturating_sub(datagram.len());
-        connection.wake_writers(sender);
-        connection.end_publishing_if_done(datagram.request);
-        Some(datagram)
     }
 }

@@ -12,7 +12,8 @@ use crate::event::DropReason;
 use crate::key::{RequestKey, StreamKey};
 use crate::model::{Location, ObjectStatus, PublishDoneCode, StreamResetCode, SubgroupId};
 use crate::request::{self, Body, Phase};
-use crate::stream::{DataPosition, QueuedDatagram, SendClass, SenderKey, SubgroupSend};
+use crate::stream::{DataPosition, QueuedDatagram, SendClass, Sender, SenderKey, SubgroupSend};
+use crate::time::Timestamp;
 use crate::wire::{
     DatagramHeader, EncodeError, ObjectHeader, Properties, SubgroupHeader, SubgroupWriter,
 };
@@ -94,7 +95,7 @@ impl MoqtConnection {
         let may_send = found.ours || found.phase == Phase::Established;
         match &found.body {
             Body::Publisher(publisher) if may_send && publisher.ending.is_none() => {
-                Some(Publisher { connection: self, request })
+                Some(Publisher { connection: self, request, begun: None })
             }
             _ => None,
         }
@@ -106,7 +107,7 @@ impl MoqtConnection {
         let half = self.streams.get(stream)?.send.as_ref()?;
         match half.class {
             SendClass::Data(sender, _) if half.subgroup.is_some() => {
-                Some(Subgroup { connection: self, stream, sender })
+                Some(Subgroup { connection: self, stream, sender, begun: None })
             }
             _ => None,
         }
@@ -119,7 +120,10 @@ impl MoqtConnection {
         }
     }
 
-    fn publisher_state_mut(&mut self, request: RequestKey) -> Option<&mut request::Publisher> {
+    pub(super) fn publisher_state_mut(
+        &mut self,
+        request: RequestKey,
+    ) -> Option<&mut request::Publisher> {
         match &mut self.requests.get_mut(request)?.body {
             Body::Publisher(publisher) => Some(publisher),
             _ => None,
@@ -177,11 +181,21 @@ impl MoqtConnection {
 pub struct Publisher<'a> {
     connection: &'a mut MoqtConnection,
     request: RequestKey,
+    begun: Option<Timestamp>,
 }
 
 impl Publisher<'_> {
-    /// Opens a stream for a subgroup. `None` if the subscriber wants nothing of the group, or
-    /// nothing at all for now.
+    /// Says when the first byte of the object came that is to be sent in a datagram: its
+    /// delivery timeout counts from there, and otherwise from when the connection is told the
+    /// time after that.
+    #[must_use]
+    pub fn begun_at(self, begun: Timestamp) -> Self {
+        Self { begun: Some(begun), ..self }
+    }
+
+    /// Opens a stream for a subgroup. `None` if the subscriber wants nothing of the group,
+    /// nothing at all for now, or no more of the subgroup, or if the subgroup was given up
+    /// because its delivery timeout passed.
     pub fn open_subgroup(
         &mut self,
         options: SubgroupOptions,
@@ -190,6 +204,13 @@ impl Publisher<'_> {
         let dialect = connection.dialect;
         let publisher = connection.publisher_state(self.request).ok_or(CommandError::Gone)?;
         if !publisher.forward || !publisher.passes_group(options.group_id) {
+            return Ok(None);
+        }
+        let subgroup_id = match options.subgroup_id {
+            SubgroupId::Explicit(id) => Some(id),
+            SubgroupId::FirstObjectId => None,
+        };
+        if subgroup_id.is_some_and(|id| publisher.has_given_up(options.group_id, id)) {
             return Ok(None);
         }
         let priority = options.publisher_priority.unwrap_or(publisher.default_priority);
@@ -206,10 +227,7 @@ impl Publisher<'_> {
         let position = DataPosition {
             publisher_priority: priority,
             group: options.group_id,
-            within: match options.subgroup_id {
-                SubgroupId::Explicit(id) => id,
-                SubgroupId::FirstObjectId => 0,
-            },
+            within: subgroup_id.unwrap_or(0),
         };
         let class = SendClass::Data(publisher.sender, position);
         let Some(stream) = connection.streams.open(Dir::Uni, class, None) else {
@@ -221,10 +239,12 @@ impl Publisher<'_> {
                 writer: SubgroupWriter::new(dialect, options.has_properties),
                 header: Some(header),
                 group_id: options.group_id,
+                subgroup_id,
                 payload_left: 0,
                 skipping: false,
                 last_object: None,
                 omitted: false,
+                clock: None,
             });
         }
         if let Some(publisher) = connection.publisher_state_mut(self.request) {
@@ -277,9 +297,15 @@ impl Publisher<'_> {
             header,
             encoded_header: encoded.into(),
             payload,
+            begun: self.begun,
         };
         connection.streams.data_queued += len;
-        connection.streams.schedule.push_datagram(sender, position, datagram);
+        let ages = connection.streams.schedule.sender(sender).is_some_and(Sender::ages);
+        if ages {
+            connection.streams.fresh_datagram(sender, position, datagram);
+        } else {
+            connection.streams.schedule.push_datagram(sender, position, datagram);
+        }
         Ok(DatagramOutcome::Queued)
     }
 
@@ -295,7 +321,7 @@ impl Publisher<'_> {
     /// Ends the subscription. PUBLISH_DONE is sent when all that was queued has been; a
     /// subgroup that was not finished is reset.
     pub fn done(self, code: PublishDoneCode, reason: &str) {
-        let Self { connection, request } = self;
+        let Self { connection, request, .. } = self;
         let Some(publisher) = connection.publisher_state_mut(request) else { return };
         publisher.ending = Some((code, reason.to_string()));
         let open: Vec<StreamKey> = publisher.open.iter().copied().collect();
@@ -348,9 +374,18 @@ pub struct Subgroup<'a> {
     connection: &'a mut MoqtConnection,
     stream: StreamKey,
     sender: SenderKey,
+    begun: Option<Timestamp>,
 }
 
 impl Subgroup<'_> {
+    /// Says when the first byte of the objects came that are begun through this: their delivery
+    /// timeout counts from there, and otherwise from when the connection is told the time after
+    /// that.
+    #[must_use]
+    pub fn begun_at(self, begun: Timestamp) -> Self {
+        Self { begun: Some(begun), ..self }
+    }
+
     /// Queues a whole object. Its payload leaves as it is, or is copied once if it is shorter
     /// than [`Config::coalesce_below`](crate::Config::coalesce_below).
     pub fn object(
@@ -391,8 +426,9 @@ impl Subgroup<'_> {
             return Err(CommandError::Encode(EncodeError::OutOfRange("Object ID")));
         }
         let location = Location::new(subgroup.group_id, header.object_id);
-        let request =
-            connection.streams.schedule.sender(self.sender).and_then(|sender| sender.request);
+        let sender = connection.streams.schedule.sender(self.sender);
+        let ages = sender.is_some_and(Sender::ages);
+        let request = sender.and_then(|sender| sender.request);
         let wanted = match request.and_then(|request| connection.requests.get_mut(request)) {
             Some(request::Request { body: Body::Publisher(publisher), .. }) => {
                 publisher.note(location);
@@ -413,6 +449,7 @@ impl Subgroup<'_> {
         let block = half.queue.block(OBJECT_HEADER_LEN + header.properties.as_bytes().len());
         let block_len = block.len();
         if let Some(first) = subgroup.header.take() {
+            subgroup.subgroup_id = subgroup.subgroup_id.or(Some(header.object_id));
             first.encode(connection.dialect, block)?;
         }
         let encoded = subgroup.writer.object(header, block);
@@ -423,6 +460,9 @@ impl Subgroup<'_> {
         subgroup.payload_left = header.payload_len;
         half.queue.grew(grown);
         connection.streams.queued(self.stream, grown);
+        if ages {
+            connection.streams.object_begun(self.stream, header.payload_len, self.begun);
+        }
         Ok(Written::Queued)
     }
 
@@ -443,7 +483,7 @@ impl Subgroup<'_> {
     /// No object follows. The stream finishes, unless an object was left out: then it is
     /// reset, since a finished stream says that it had them all.
     pub fn finish(self) -> Result<(), CommandError> {
-        let Self { connection, stream, sender } = self;
+        let Self { connection, stream, sender, begun } = self;
         let Some(half) = connection.streams.send_mut(stream) else {
             return Err(CommandError::Gone);
         };
@@ -452,7 +492,7 @@ impl Subgroup<'_> {
             return Err(CommandError::WrongState("the last object lacks payload"));
         }
         if subgroup.omitted {
-            Subgroup { connection, stream, sender }.reset(StreamResetCode::Cancelled);
+            Subgroup { connection, stream, sender, begun }.reset(StreamResetCode::Cancelled);
             return Ok(());
         }
         if let Some(header) = subgroup.header.take() {
@@ -464,12 +504,13 @@ impl Subgroup<'_> {
             connection.streams.queued(stream, grown);
         }
         connection.streams.finish(stream);
+        connection.streams.subgroup_finished(stream);
         Ok(())
     }
 
     /// Gives the subgroup up: what has not been sent never will be.
     pub fn reset(self, code: StreamResetCode) {
-        let Self { connection, stream, sender } = self;
+        let Self { connection, stream, sender, .. } = self;
         let code = connection.dialect.reset_code(code);
         connection.streams.reset(stream, code);
         let sender_state = connection.streams.schedule.sender(sender);
@@ -504,6 +545,7 @@ impl SubgroupSend {
         self.last_object = Some(header.object_id);
         self.skipping = true;
         self.payload_left = header.payload_len;
+        self.subgroup_id = self.subgroup_id.or(Some(header.object_id));
         if let Some(first) = &mut self.header {
             if first.subgroup_id == SubgroupId::FirstObjectId {
                 first.subgroup_id = SubgroupId::Explicit(header.object_id);

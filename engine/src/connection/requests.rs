@@ -89,11 +89,9 @@ impl MoqtConnection {
             self.refuse(answer_to, code, "the range ends before it begins");
             return Ok(());
         }
-        let body = Body::Publisher(self.new_publisher(
-            track.clone(),
-            &TrackProperties::new(),
-            &parameters,
-        ));
+        let publisher = self.new_publisher(track.clone(), &TrackProperties::new(), &parameters);
+        self.subscriber_timeouts(publisher.sender, &parameters);
+        let body = Body::Publisher(publisher);
         let request = self.register(answer_to, body);
         let what = IncomingRequest::Subscribe { track, parameters };
         self.events.push_back(Event::Request { request, what });
@@ -127,6 +125,8 @@ impl MoqtConnection {
         self.free_alias_of_ended(track_alias);
         let mut subscriber = Subscriber::new(track.clone(), Some(track_alias));
         subscriber.default_priority = track_properties.default_publisher_priority();
+        subscriber.timeouts.split = self.dialect.split_delivery_timeouts;
+        subscriber.timeouts.set_publisher(&track_properties);
         let request = self.register(answer_to, Body::Subscriber(subscriber));
         if self.aliases.is_taken(track_alias, request) {
             return Err(duplicate_alias(track_alias));
@@ -265,6 +265,7 @@ impl MoqtConnection {
         if let Body::Subscriber(subscriber) = &mut request.body {
             subscriber.alias = Some(track_alias);
             subscriber.default_priority = track_properties.default_publisher_priority();
+            subscriber.timeouts.set_publisher(&track_properties);
         }
         if let Some(mandatory) = self.not_understood(&track_properties) {
             let error = RequestError {
@@ -303,9 +304,11 @@ impl MoqtConnection {
             publisher.forward = parameters.forward.unwrap_or(true);
             let priority = parameters.subscriber_priority.unwrap_or(128);
             self.streams.schedule.set_priority(publisher.sender, priority);
+            let sender = publisher.sender;
             if let Some(order) = parameters.group_order {
-                self.streams.schedule.set_order(publisher.sender, order);
+                self.streams.schedule.set_order(sender, order);
             }
+            self.subscriber_timeouts(sender, &parameters);
         }
         let answer = Answer { parameters, track_properties };
         self.events.push_back(Event::Accepted { request: key, answer });
@@ -373,7 +376,9 @@ impl MoqtConnection {
         } else {
             limits.late_datagram_timeout
         };
-        let deadline = now.saturating_add(timeout);
+        // "at least the larger of" the delivery timeouts (draft-18, "PUBLISH_DONE").
+        let may_be_late = subscriber.timeouts.longest().min(limits.late_timeout_max);
+        let deadline = now.saturating_add(timeout.max(may_be_late));
         subscriber.ending = Some(Ending { done, late_deadline: Some(deadline) });
         self.timers.set(deadline, Timer::LateStreams(key));
         if let Some(stream) = request.stream

@@ -5,6 +5,7 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
+use super::delivery::GivenUp;
 use super::{MoqtConnection, SessionState};
 use crate::config::Dir;
 use crate::event::{CloseReason, Event};
@@ -170,6 +171,7 @@ impl MoqtConnection {
                 let request =
                     self.streams.schedule.sender(sender).and_then(|sender| sender.request);
                 let code = self.dialect.reset_code(StreamResetCode::Cancelled);
+                self.note_given_up(stream, GivenUp::Stopped);
                 self.streams.reset(stream, code);
                 if let Some(request) = request {
                     self.data_stream_closed(request, stream);
@@ -202,6 +204,9 @@ impl MoqtConnection {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        if self.streams.deadlines.is_due(now) {
+            self.expire_deliveries(now);
+        }
         while let Some(timer) = self.timers.pop(now) {
             match timer {
                 Timer::Setup => self.close_local(
@@ -223,6 +228,7 @@ impl MoqtConnection {
                 }
                 Timer::LateStreams(request) => self.late_streams_expired(request),
                 Timer::UnknownAlias(alias) => self.alias_expired(alias),
+                Timer::Delivery => {}
             }
         }
     }

@@ -71,12 +71,19 @@ impl MoqtConnection {
             ..RequestOk::default()
         };
         if let Body::Publisher(publisher) = &mut request.body {
+            let was_forwarding = publisher.forward;
             publisher.update(&parameters, self.dialect.updates_narrow_only)?;
-            ok.parameters.largest_object = publisher.largest;
-            if let Some(priority) = parameters.subscriber_priority {
-                self.streams.schedule.set_priority(publisher.sender, priority);
+            if publisher.forward && !was_forwarding && self.dialect.forward_renews_interest {
+                publisher.stopped.clear();
             }
+            ok.parameters.largest_object = publisher.largest;
+            let sender = publisher.sender;
+            if let Some(priority) = parameters.subscriber_priority {
+                self.streams.schedule.set_priority(sender, priority);
+            }
+            self.update_timeouts(sender, &parameters);
         }
+        let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
         if is_pending && own_stream.is_some() {
             // The first answer on a request's stream is the one to the request itself.
             request.updates_to_answer += 1;

@@ -105,6 +105,8 @@ pub(super) const D14_CONST: Dialect = Dialect {
     ],
     unknown_parameter: Tolerance::Ignore,
     misplaced_parameter: Tolerance::Ignore,
+    split_delivery_timeouts: false,
+    forward_renews_interest: false,
     zero_delivery_timeout_closes: false,
     filter_end_delta: false,
     setup_tokens_by_value: false,

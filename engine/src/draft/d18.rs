@@ -129,6 +129,8 @@ pub static D18: Dialect = Dialect {
         ),
     ],
     misplaced_parameter: Tolerance::Close,
+    split_delivery_timeouts: true,
+    forward_renews_interest: true,
     zero_delivery_timeout_closes: false,
     filter_end_delta: true,
     // Requests that overtake each other would only have to wait for each other.

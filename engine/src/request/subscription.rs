@@ -7,7 +7,7 @@ use crate::model::{
     FullTrackName, GroupOrder, Location, Parameters, PublishDone, PublishDoneCode,
     SubscriptionFilter,
 };
-use crate::stream::SenderKey;
+use crate::stream::{DeliveryTimeouts, SenderKey};
 use crate::time::Timestamp;
 
 /// A subscription in which this side receives.
@@ -24,6 +24,8 @@ pub(crate) struct Subscriber {
     pub(crate) seen: u64,
     /// Objects have come in datagrams. How many were sent, nobody says.
     pub(crate) has_datagrams: bool,
+    /// For how long its publisher goes on sending what is late.
+    pub(crate) timeouts: DeliveryTimeouts,
     pub(crate) ending: Option<Ending>,
 }
 
@@ -44,6 +46,7 @@ impl Subscriber {
             open: BTreeSet::new(),
             seen: 0,
             has_datagrams: false,
+            timeouts: DeliveryTimeouts::default(),
             ending: None,
         }
     }
@@ -84,6 +87,10 @@ pub(crate) struct Publisher {
     pub(crate) opened: u64,
     /// Those of them that have neither finished nor been reset.
     pub(crate) open: BTreeSet<StreamKey>,
+    /// Groups and subgroups that were given up because their time had passed.
+    pub(crate) timed_out: BTreeSet<(u64, u64)>,
+    /// Groups and subgroups that the subscriber stopped.
+    pub(crate) stopped: BTreeSet<(u64, u64)>,
     /// How it is to end, once all streams are closed.
     pub(crate) ending: Option<(PublishDoneCode, String)>,
 }
@@ -108,6 +115,8 @@ impl Publisher {
             largest: None,
             opened: 0,
             open: BTreeSet::new(),
+            timed_out: BTreeSet::new(),
+            stopped: BTreeSet::new(),
             ending: None,
         };
         publisher.set_filter(parameters.subscription_filter);
@@ -139,6 +148,12 @@ impl Publisher {
         self.filter = filter;
         self.start = filter.map_or(Location::ZERO, |filter| filter.start(self.largest));
         self.end_group = filter.and_then(|filter| filter.end_group());
+    }
+
+    /// Whether the subgroup is sent no further (draft-18, "Closing Subgroup Streams").
+    pub(crate) fn has_given_up(&self, group: u64, subgroup: u64) -> bool {
+        let subgroup = (group, subgroup);
+        self.timed_out.contains(&subgroup) || self.stopped.contains(&subgroup)
     }
 
     /// Whether any object of the group can pass the filter.

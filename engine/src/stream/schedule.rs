@@ -7,8 +7,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use thunderdome::Index;
 
+use super::Aging;
 use crate::key::{RequestKey, StreamKey, Table};
 use crate::model::GroupOrder;
+use crate::time::Timestamp;
 use crate::wire::DatagramHeader;
 
 /// Urgencies kept in the list though nobody waits at them, so that a sender that comes and
@@ -35,7 +37,7 @@ pub(crate) struct DataPosition {
     pub(crate) within: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SenderKey(Index);
 
 impl From<Index> for SenderKey {
@@ -57,6 +59,8 @@ pub(crate) struct QueuedDatagram {
     pub(crate) header: DatagramHeader,
     pub(crate) encoded_header: Bytes,
     pub(crate) payload: Bytes,
+    /// When it was given, if that matters and is known.
+    pub(crate) begun: Option<Timestamp>,
 }
 
 impl QueuedDatagram {
@@ -90,9 +94,16 @@ pub(crate) struct Sender {
     pub(crate) blocked: bool,
     /// And that with something for a stream that the transport would take from.
     pub(crate) wants_turn: bool,
+    /// If it has a delivery timeout, how old what it has queued is.
+    pub(crate) aging: Option<Box<Aging>>,
 }
 
 impl Sender {
+    /// It has a delivery timeout, or had one.
+    pub(crate) fn ages(&self) -> bool {
+        self.aging.is_some()
+    }
+
     /// Nothing is queued that the transport would take now.
     pub(crate) fn is_all_parked(&self) -> bool {
         self.queued == self.parked
@@ -177,6 +188,7 @@ impl Schedule {
             parked: 0,
             blocked: false,
             wants_turn: false,
+            aging: None,
         })
     }
 
@@ -193,6 +205,10 @@ impl Schedule {
 
     pub(crate) fn sender_mut(&mut self, key: SenderKey) -> Option<&mut Sender> {
         self.senders.get_mut(key)
+    }
+
+    pub(crate) fn aging_mut(&mut self, key: SenderKey) -> Option<&mut Aging> {
+        self.senders.get_mut(key)?.aging.as_deref_mut()
     }
 
     /// A sender waits for room in the session's queue.
@@ -260,6 +276,16 @@ impl Schedule {
         if let Some(sender) = self.senders.get_mut(key) {
             sender.queued += datagram.len();
         }
+        self.push_counted_datagram(key, position, datagram);
+    }
+
+    /// Like [`push_datagram`](Self::push_datagram) for one that is counted already.
+    pub(crate) fn push_counted_datagram(
+        &mut self,
+        key: SenderKey,
+        position: DataPosition,
+        datagram: QueuedDatagram,
+    ) {
         self.push(key, position, Item::Datagram(Box::new(datagram)));
     }
 

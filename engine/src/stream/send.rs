@@ -1,8 +1,9 @@
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use super::SendClass;
+use super::{SendClass, StreamClock};
 use crate::wire::{SubgroupHeader, SubgroupWriter};
 
 /// How much of a stream is offered to the transport at a time, so that streams of equal
@@ -38,6 +39,8 @@ pub(crate) struct SubgroupSend {
     /// To be written before the first object.
     pub(crate) header: Option<SubgroupHeader>,
     pub(crate) group_id: u64,
+    /// Not known before the first object if that decides it.
+    pub(crate) subgroup_id: Option<u64>,
     /// Payload of the current object that the application has yet to give.
     pub(crate) payload_left: u64,
     /// The current object is one the subscriber does not get.
@@ -46,6 +49,8 @@ pub(crate) struct SubgroupSend {
     pub(crate) last_object: Option<u64>,
     /// An object after the subscription's start was left out: the stream cannot finish.
     pub(crate) omitted: bool,
+    /// How old what is queued is, if that matters.
+    pub(crate) clock: Option<Box<StreamClock>>,
 }
 
 /// Bytes waiting to be sent, in order. Small ones are gathered into blocks.

@@ -2,7 +2,7 @@ use alloc::collections::VecDeque;
 
 use bytes::{BufMut, Bytes};
 
-use super::{RecvHalf, RecvKind, Schedule, SendClass, SendHalf, Turn};
+use super::{Deadlines, RecvHalf, RecvKind, Schedule, SendClass, SendHalf, SubgroupSend, Turn};
 use crate::action::Action;
 use crate::config::Dir;
 use crate::key::{RequestKey, StreamKey, Table};
@@ -21,6 +21,7 @@ pub(crate) struct Stream {
 pub(crate) struct Streams {
     table: Table<StreamKey, Stream>,
     pub(crate) schedule: Schedule,
+    pub(crate) deadlines: Deadlines,
     actions: VecDeque<Action>,
     /// Per direction, how many streams were opened and how many may be.
     bi: Credit,
@@ -42,6 +43,11 @@ struct Credit {
 }
 
 impl Streams {
+    /// No streams. At most `watch_limit` will be watched after their end.
+    pub(crate) fn new(watch_limit: usize) -> Self {
+        Self { deadlines: Deadlines::new(watch_limit), ..Self::default() }
+    }
+
     pub(crate) fn get(&self, key: StreamKey) -> Option<&Stream> {
         self.table.get(key)
     }
@@ -210,6 +216,7 @@ impl Streams {
             self.unparked(half.class, half.queue.len());
         }
         self.unqueued(half.class, half.queue.len());
+        self.clock_stopped(key, &half);
         self.push_action(Action::ResetStream { stream: key, code });
         self.forget_if_over(key);
         true
@@ -280,6 +287,9 @@ impl Streams {
         let Some(half) = self.send_mut(key) else { return false };
         let class = half.class;
         half.queue.advance(sent);
+        if let Some(SubgroupSend { clock: Some(clock), .. }) = &mut half.subgroup {
+            clock.sent(sent);
+        }
         let finished = all && fin;
         let more = half.queue.has_something() && !finished;
         if all && more {
@@ -297,8 +307,11 @@ impl Streams {
             }
         }
         self.unqueued(class, sent);
-        if finished && let Some(stream) = self.table.get_mut(key) {
-            stream.send = None;
+        if finished
+            && let Some(half) = self.table.get_mut(key).and_then(|stream| stream.send.take())
+        {
+            self.clock_stopped(key, &half);
+            self.watch(key, &half);
             self.forget_if_over(key);
         }
         finished

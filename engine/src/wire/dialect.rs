@@ -37,6 +37,11 @@ pub struct Dialect {
     pub unknown_parameter: Tolerance,
     /// A message parameter in a message that may not carry it.
     pub misplaced_parameter: Tolerance,
+    /// Objects and subgroups have delivery timeouts of their own. Before, there was one, for
+    /// objects, which lasted until they had arrived.
+    pub split_delivery_timeouts: bool,
+    /// A subscriber that turns forwarding on again may be sent subgroups that it stopped.
+    pub forward_renews_interest: bool,
     /// A delivery timeout of 0 closes the session.
     pub zero_delivery_timeout_closes: bool,
     /// The end of an absolute filter range is a number of groups after its start.

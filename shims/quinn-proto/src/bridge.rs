@@ -46,8 +46,19 @@ pub(crate) struct Bridge {
 struct Stream {
     id: StreamId,
     is_control: bool,
-    sends: bool,
+    sending: Sending,
     receives: bool,
+}
+
+/// How far the sending side of a stream has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// There is more to come.
+    Open,
+    /// All has been written, and is not acknowledged.
+    Unacknowledged,
+    /// There is none, or no longer.
+    Over,
 }
 
 #[derive(Debug, Default)]
@@ -110,20 +121,17 @@ impl Bridge {
             }
             StreamEvent::Stopped { id, error_code } => {
                 match self.keys.get(&id) {
-                    Some(&key) if self.streams.get(&key).is_some_and(|stream| stream.sends) => {
+                    Some(&key) if self.is_sending(key) => {
                         self.moqt.handle_stop_sending(now, key, error_code.into_inner());
                     }
                     // All had been written; what was not delivered is not wanted.
                     _ => {
-                        if quic.send_stream(id).reset(error_code).is_ok() {
-                            self.unacknowledged = self.unacknowledged.saturating_sub(1);
-                        }
+                        let _ = quic.send_stream(id).reset(error_code);
+                        self.acknowledged(now, id);
                     }
                 }
             }
-            StreamEvent::Finished { .. } => {
-                self.unacknowledged = self.unacknowledged.saturating_sub(1);
-            }
+            StreamEvent::Finished { id } => self.acknowledged(now, id),
             StreamEvent::Available { dir } => self.refill(quic, now, from_quic(dir)),
         }
     }
@@ -195,7 +203,7 @@ impl Bridge {
             self.backlog.open_for_control(quic);
         }
         let mut wrote = false;
-        let Self { moqt, streams, keys, backlog, pieces, unacknowledged, .. } = self;
+        let Self { moqt, streams, backlog, pieces, unacknowledged, .. } = self;
         while let Some(send) = moqt.poll_send(now) {
             match send {
                 Send::Stream(send) => {
@@ -212,11 +220,7 @@ impl Bridge {
                         Outcome::All => {}
                         Outcome::Finished => {
                             *unacknowledged += 1;
-                            stream.sends = false;
-                            if !stream.receives {
-                                keys.remove(&stream.id);
-                                streams.remove(&key);
-                            }
+                            stream.sending = Sending::Unacknowledged;
                         }
                         Outcome::Stopped => {
                             let id = stream.id;
@@ -266,7 +270,8 @@ impl Bridge {
             // A stream just opened is not closed.
             let _ = quic.send_stream(id).set_priority(CONTROL_PRIORITY);
         }
-        let stream = Stream { id, is_control, sends: true, receives: dir == Dir::Bi };
+        let receives = dir == Dir::Bi;
+        let stream = Stream { id, is_control, sending: Sending::Open, receives };
         self.streams.insert(key, stream);
         self.keys.insert(id, key);
         self.refill(quic, now, dir);
@@ -292,7 +297,8 @@ impl Bridge {
                 let _ = quic.send_stream(id).set_priority(CONTROL_PRIORITY);
             }
             let key = self.moqt.handle_stream_opened(now, dir);
-            let stream = Stream { id, is_control: sends, sends, receives: true };
+            let sending = if sends { Sending::Open } else { Sending::Over };
+            let stream = Stream { id, is_control: sends, sending, receives: true };
             self.streams.insert(key, stream);
             self.keys.insert(id, key);
             self.receive(quic, now, key);
@@ -347,11 +353,33 @@ impl Bridge {
     }
 
     fn end_sending(&mut self, key: StreamKey) -> Option<StreamId> {
-        let stream = self.streams.get_mut(&key).filter(|stream| stream.sends)?;
-        stream.sends = false;
+        let stream = self.streams.get_mut(&key)?;
+        match std::mem::replace(&mut stream.sending, Sending::Over) {
+            Sending::Open => {}
+            Sending::Unacknowledged => {
+                self.unacknowledged = self.unacknowledged.saturating_sub(1);
+            }
+            Sending::Over => return None,
+        }
         let id = stream.id;
         self.forget_if_over(key);
         Some(id)
+    }
+
+    fn is_sending(&self, key: StreamKey) -> bool {
+        self.streams.get(&key).is_some_and(|stream| stream.sending == Sending::Open)
+    }
+
+    /// All that was written on a stream has arrived, or is not wanted.
+    fn acknowledged(&mut self, now: Timestamp, id: StreamId) {
+        let Some(&key) = self.keys.get(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&key) else { return };
+        if stream.sending == Sending::Unacknowledged {
+            stream.sending = Sending::Over;
+            self.unacknowledged = self.unacknowledged.saturating_sub(1);
+            self.moqt.handle_stream_acknowledged(now, key);
+            self.forget_if_over(key);
+        }
     }
 
     fn end_receiving(&mut self, key: StreamKey) -> Option<StreamId> {
@@ -364,7 +392,7 @@ impl Bridge {
 
     fn forget_if_over(&mut self, key: StreamKey) {
         if let Some(stream) = self.streams.get(&key)
-            && !stream.sends
+            && stream.sending == Sending::Over
             && !stream.receives
         {
             self.keys.remove(&stream.id);

@@ -84,6 +84,8 @@ impl std::error::Error for ReadError {}
 pub enum WriteError {
     /// The subscriber does not want the rest of this subgroup.
     Stopped(StreamResetCode),
+    /// The subgroup's delivery timeout passed; the rest of it is not sent.
+    TimedOut,
     /// The publication or the session is over; [`Publication::closed`](crate::Publication::closed)
     /// says why.
     Gone,
@@ -95,6 +97,7 @@ impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopped(code) => write!(f, "the subscriber stopped the subgroup: {code}"),
+            Self::TimedOut => f.write_str("the subgroup's delivery timeout passed"),
             Self::Gone => f.write_str("the publication or the session is over"),
             Self::Command(error) => error.fmt(f),
         }

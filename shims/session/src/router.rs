@@ -11,6 +11,7 @@ use moqt_engine::{
     StreamKey, SubgroupInfo, Timestamp,
 };
 
+use crate::error::WriteError;
 use crate::publication::PublicationEnd;
 use crate::session::Goaway;
 use crate::subscription::{SubscriptionDone, SubscriptionEnd};
@@ -120,8 +121,8 @@ pub(crate) enum StreamSlot {
     Reader(WakerSlot),
     /// Read through the subscription.
     Merged(RequestKey),
-    /// Written; why the peer stopped it, if it did.
-    Writer(Option<StreamResetCode>),
+    /// Written; why it was given up, if it was.
+    Writer(Option<WriteError>),
 }
 
 impl Router {
@@ -203,12 +204,10 @@ impl Router {
             },
             Event::Datagram { request, object } => self.datagram_came(request, object),
             Event::SubgroupStopped { request, stream, code } => {
-                if let Some(StreamSlot::Writer(stopped)) = self.streams.get_mut(&stream) {
-                    *stopped = Some(code);
-                }
-                if let Some(slot) = self.publishers.get_mut(&request) {
-                    slot.writers.take_into(&mut self.wakers);
-                }
+                self.subgroup_given_up(request, stream, WriteError::Stopped(code));
+            }
+            Event::SubgroupTimedOut { request, stream } => {
+                self.subgroup_given_up(request, stream, WriteError::TimedOut);
             }
             Event::Writable { request } => {
                 if let Some(slot) = self.publishers.get_mut(&request) {
@@ -336,6 +335,15 @@ impl Router {
             slot.wakers.take_into(&mut self.wakers);
         } else {
             self.publication_ended(request, PublicationEnd::Cancelled(code));
+        }
+    }
+
+    fn subgroup_given_up(&mut self, request: RequestKey, stream: StreamKey, why: WriteError) {
+        if let Some(StreamSlot::Writer(given_up)) = self.streams.get_mut(&stream) {
+            *given_up = Some(why);
+        }
+        if let Some(slot) = self.publishers.get_mut(&request) {
+            slot.writers.take_into(&mut self.wakers);
         }
     }
 

@@ -114,7 +114,7 @@ impl SubgroupWriter {
         let written = self.session.shared.run(|access| {
             let Some(mut subgroup) = access.connection.subgroup(self.stream) else {
                 return Poll::Ready(Err(match access.router.streams.get(&self.stream) {
-                    Some(StreamSlot::Writer(Some(code))) => WriteError::Stopped(*code),
+                    Some(StreamSlot::Writer(Some(why))) => why.clone(),
                     _ => WriteError::Gone,
                 }));
             };
