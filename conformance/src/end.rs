@@ -242,7 +242,9 @@ impl End {
     /// The peer sends a request: on the control stream, or on a stream of its own. Returns
     /// where its answers will come.
     pub fn request(&mut self, message: &Message) -> Name {
-        if self.draft.dialect().answers_by_stream {
+        let of_namespaces = matches!(message, Message::SubscribeNamespace(_));
+        let dialect = self.draft.dialect();
+        if dialect.answers_by_stream || of_namespaces && say::namespaces_have_streams(self.draft) {
             self.open_with(Dir::Bi, say::message(self.draft, message))
         } else {
             self.say(self.control, message);
@@ -266,20 +268,39 @@ impl End {
     fn own_requests(&self) -> usize {
         let dialect = self.draft.dialect();
         if dialect.answers_by_stream {
-            let opened = |output: &&Output| matches!(output, Output::Open(_, Dir::Bi));
-            return self.outputs.iter().filter(opened).count();
+            return self.own_streams();
         }
         let mut reader = ControlReader::new(dialect);
         reader.push(self.sent(self.control).into());
-        let mut count = 0;
+        // A namespace subscription may have a stream of its own here, too.
+        let control = usize::from(self.engine.role() == Role::Client);
+        let mut count = self.own_streams() - control;
         while let Ok(Some(raw)) = reader.next_raw() {
             let is_request = matches!(
                 raw.kind,
-                MessageKind::Subscribe | MessageKind::Publish | MessageKind::PublishNamespace
+                MessageKind::Subscribe
+                    | MessageKind::Publish
+                    | MessageKind::PublishNamespace
+                    | MessageKind::SubscribeNamespace
             );
             count += usize::from(is_request);
         }
         count
+    }
+
+    /// How many bidirectional streams the connection has opened.
+    fn own_streams(&self) -> usize {
+        let opened = |output: &&Output| matches!(output, Output::Open(_, Dir::Bi));
+        self.outputs.iter().filter(opened).count()
+    }
+
+    /// Where the connection's namespace subscription that it began last is answered.
+    pub fn own_namespace_request(&self) -> Name {
+        let opened = self.outputs.iter().rev().find_map(|output| match output {
+            Output::Open(name, Dir::Bi) => Some(*name),
+            _ => None,
+        });
+        opened.filter(|_| say::namespaces_have_streams(self.draft)).unwrap_or(self.control)
     }
 
     /// Where the connection's request that it began last is answered.

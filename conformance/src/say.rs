@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use moqt_engine::Role;
 use moqt_engine::model::{
-    Draft, FullTrackName, Location, Message, ObjectStatus, Parameters, Publish, PublishDone,
+    Draft, FullTrackName, Location, Message, MessageKind, Namespace, NamespaceDone,
+    NamespaceInterest, ObjectStatus, Parameters, Publish, PublishBlocked, PublishDone,
     PublishDoneCode, PublishNamespace, RequestError, RequestErrorCode, RequestKind, RequestOk,
-    RequestUpdate, Setup, SetupOptions, SubgroupId, Subscribe, SubscribeOk, TrackProperties,
-    Unsubscribe,
+    RequestUpdate, Setup, SetupOptions, SubgroupId, Subscribe, SubscribeNamespace, SubscribeOk,
+    SubscribeTracks, TrackNamespace, TrackProperties, Unsubscribe,
 };
 use moqt_engine::wire::{
     DatagramHeader, ObjectHeader, Properties, SubgroupHeader, SubgroupWriter, encode_message,
@@ -107,6 +108,55 @@ pub fn publish_namespace(id: u64, name: &str) -> Message {
         namespace: track(name).namespace().clone(),
         parameters: Parameters::default(),
     })
+}
+
+/// A namespace from its text form; no text is the one of no fields.
+pub fn namespace(text: &str) -> TrackNamespace {
+    let parsed = text.parse();
+    assert!(parsed.is_ok(), "{text:?} is no namespace");
+    parsed.unwrap_or_default()
+}
+
+/// Whether namespace subscriptions have streams of their own, on which namespaces are told of.
+pub fn namespaces_have_streams(draft: Draft) -> bool {
+    draft.dialect().message_code(MessageKind::Namespace).is_some()
+}
+
+/// The request of this draft that asks for these, or for as little more as it can.
+pub fn subscribe_namespace(
+    draft: Draft,
+    id: u64,
+    prefix: &str,
+    interest: NamespaceInterest,
+) -> Message {
+    let (request_id, prefix) = (id, namespace(prefix));
+    let parameters = Parameters::default();
+    if draft == Draft::D18 && interest == NamespaceInterest::Tracks {
+        return Message::SubscribeTracks(SubscribeTracks { request_id, prefix, parameters });
+    }
+    let interest = match draft {
+        Draft::D14 => NamespaceInterest::Both,
+        Draft::D18 => NamespaceInterest::Namespaces,
+        _ => interest,
+    };
+    Message::SubscribeNamespace(SubscribeNamespace { request_id, prefix, interest, parameters })
+}
+
+/// NAMESPACE.
+pub fn namespace_found(suffix: &str) -> Message {
+    Message::Namespace(Namespace { suffix: namespace(suffix) })
+}
+
+/// NAMESPACE_DONE.
+pub fn namespace_done(suffix: &str) -> Message {
+    Message::NamespaceDone(NamespaceDone { suffix: namespace(suffix) })
+}
+
+/// PUBLISH_BLOCKED, for a track whose namespace begins with the prefix left out here.
+pub fn publish_blocked(track: &str) -> Message {
+    let parsed = track.parse();
+    assert!(parsed.is_ok(), "{track:?} is no name");
+    Message::PublishBlocked(PublishBlocked { track: parsed.unwrap_or_default() })
 }
 
 /// PUBLISH_DONE.

@@ -5,6 +5,8 @@ mod data;
 mod delivery;
 mod goaway;
 mod messages;
+mod namespace_subscriptions;
+mod namespaces;
 mod output;
 mod publisher;
 mod read;
@@ -174,6 +176,7 @@ impl MoqtConnection {
     pub fn usage(&self) -> Usage {
         Usage {
             requests: self.requests.len(),
+            namespaces: self.requests.told,
             streams: self.streams.len(),
             receive_bytes: self.streams.data_received,
             early_bytes: self.early_bytes,
@@ -191,6 +194,8 @@ impl MoqtConnection {
 pub struct Usage {
     /// Requests that are not over, of both sides.
     pub requests: usize,
+    /// Namespaces told of, by either side, in namespace subscriptions.
+    pub namespaces: usize,
     /// Streams with a side that is not over.
     pub streams: usize,
     /// Unread bytes of data streams.

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use crate::key::{RequestKey, StreamKey};
 use crate::model::{
-    FullTrackName, Parameters, PublishDoneCode, Redirect, RequestErrorCode, SessionError, Setup,
-    StreamResetCode, SubgroupId, TrackNamespace, TrackProperties,
+    FullTrackName, NamespaceInterest, Parameters, PublishDoneCode, Redirect, RequestErrorCode,
+    SessionError, Setup, StreamResetCode, SubgroupId, TrackNamespace, TrackProperties,
 };
 use crate::wire::{DatagramHeader, ObjectDatagram, ObjectHeader};
 
@@ -57,6 +57,32 @@ pub enum Event {
         request: RequestKey,
         /// Why, as far as the peer said.
         code: StreamResetCode,
+        /// What a PUBLISH_NAMESPACE_CANCEL said (drafts 14 and 16).
+        error: Option<RequestError>,
+    },
+    /// The peer has, or knows of, a namespace under a prefix that we asked about (draft-18,
+    /// "NAMESPACE"). Draft 14 has [`IncomingRequest::PublishNamespace`] instead.
+    Namespace {
+        /// The namespace subscription.
+        request: RequestKey,
+        /// The whole namespace.
+        namespace: TrackNamespace,
+    },
+    /// A namespace told of by [`Namespace`](Self::Namespace) is gone: the peer said so, or
+    /// ended the subscription that it was told of in.
+    NamespaceDone {
+        /// The namespace subscription.
+        request: RequestKey,
+        /// The whole namespace.
+        namespace: TrackNamespace,
+    },
+    /// The peer could not offer a track for want of streams (draft-18, "PUBLISH_BLOCKED"). It
+    /// will not offer it again; [`subscribe`](crate::MoqtConnection::subscribe) to it instead.
+    PublishBlocked {
+        /// The namespace subscription.
+        request: RequestKey,
+        /// The track.
+        track: FullTrackName,
     },
     /// The publisher ended a subscription, and everything it sent has been read. It is over.
     SubscriptionDone {
@@ -165,6 +191,20 @@ pub enum IncomingRequest {
         /// The namespace.
         namespace: TrackNamespace,
         /// Tokens.
+        parameters: Parameters,
+    },
+    /// To be told of namespaces or offered tracks under a prefix (SUBSCRIBE_NAMESPACE, and
+    /// SUBSCRIBE_TRACKS in draft 18). Its prefix overlaps with no other of the kind. Check that
+    /// the peer may do this before accepting.
+    ///
+    /// Once accepted, [`namespace`](crate::MoqtConnection::namespace) and its like tell of
+    /// namespaces, and [`publish`](crate::MoqtConnection::publish) offers tracks.
+    SubscribeNamespace {
+        /// The prefix; the one of no fields stands for everything.
+        prefix: TrackNamespace,
+        /// What the peer wants to hear of.
+        interest: NamespaceInterest,
+        /// Tokens, forward state of the resulting PUBLISHes.
         parameters: Parameters,
     },
 }

@@ -18,6 +18,13 @@ pub struct Limits {
     /// close the session; of what comes in a setup message sent without knowing, more is used
     /// and not kept. `None` is 4,096 on drafts 14 and 16, and 0 on draft 18.
     pub auth_token_cache: Option<u64>,
+    /// Namespace subscriptions of the peer that may be open at a time: 256. One more is refused
+    /// with EXCESSIVE_LOAD.
+    pub namespace_subscriptions: u32,
+    /// Namespaces, of at most 4 KiB each, that the peer may tell of in one namespace
+    /// subscription: 4,096. One more ends the subscription: it is cancelled with
+    /// EXCESSIVE_LOAD, and each namespace is [`done`](crate::Event::NamespaceDone).
+    pub namespaces_told: usize,
     /// Bytes of properties on one object: 16 KiB. More close the session.
     pub object_properties: usize,
     /// Unread bytes in one data stream: 256 KiB. Beyond that
@@ -96,6 +103,8 @@ impl Default for Limits {
         Self {
             open_requests: 1024,
             auth_token_cache: None,
+            namespace_subscriptions: 256,
+            namespaces_told: 4096,
             object_properties: 16 * 1024,
             stream_receive: 256 * 1024,
             session_receive: 16 * 1024 * 1024,

@@ -6,6 +6,8 @@ mod control;
 mod data;
 mod deaths;
 mod limits;
+mod namespace_subscriptions;
+mod namespaces;
 mod noise;
 mod requests;
 mod setup;

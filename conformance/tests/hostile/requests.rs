@@ -3,8 +3,8 @@
 use moqt_conformance::end::Output;
 use moqt_conformance::{ROLES, cases, say};
 use moqt_engine::model::{
-    Fetch, FetchRange, Location, Message, NamespaceInterest, Parameters, RequestErrorCode,
-    RequestKind, SubscribeNamespace, SubscriptionFilter, TrackStatus,
+    Fetch, FetchRange, Location, Message, Parameters, RequestErrorCode, RequestKind,
+    SubscriptionFilter, TrackStatus,
 };
 use moqt_engine::{Accept, Config, Dir, Draft, Event, IncomingRequest, Refusal, RequestKey};
 
@@ -213,8 +213,7 @@ fn a_second_subscription_to_a_track() {
 fn requests_not_served_are_refused() {
     for (draft, role) in cases() {
         let id = u64::from(role == moqt_engine::Role::Client);
-        let prefix = say::track("t").namespace().clone();
-        let mut requests = vec![
+        let requests = [
             Message::Fetch(Fetch {
                 request_id: id,
                 range: FetchRange::Standalone {
@@ -230,24 +229,11 @@ fn requests_not_served_are_refused() {
                 parameters: Parameters::default(),
             }),
         ];
-        let interest = match draft {
-            Draft::D14 => NamespaceInterest::Both,
-            _ => NamespaceInterest::Namespaces,
-        };
-        let namespace = Message::SubscribeNamespace(SubscribeNamespace {
-            request_id: id,
-            prefix,
-            interest,
-            parameters: Parameters::default(),
-        });
-        requests.push(namespace);
         for request in requests {
             let mut end = session(draft, role);
             let mut bystander = Bystander::new(&mut end);
             end.said(end.control);
-            // In draft 16 this one has a stream of its own, too.
-            let own_stream = draft == Draft::D18
-                || draft == Draft::D16 && matches!(request, Message::SubscribeNamespace(_));
+            let own_stream = draft == Draft::D18;
             let on = if own_stream { end.open(Dir::Bi) } else { end.control };
             end.say(on, &request);
             let said = end.said(on);

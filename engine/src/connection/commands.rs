@@ -12,9 +12,9 @@ use crate::event::{Event, RequestError};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Cancelled;
 use crate::model::{
-    FullTrackName, GroupOrder, Message, Parameters, Publish, PublishNamespace, Redirect,
+    FullTrackName, GroupOrder, Message, Parameters, Publish, Redirect,
     RequestError as RequestErrorMessage, RequestErrorCode, RequestKind, RequestOk, RequestsBlocked,
-    StreamResetCode, Subscribe, SubscribeOk, TrackNamespace, TrackProperties,
+    StreamResetCode, Subscribe, SubscribeOk, TrackProperties,
 };
 use crate::request::{Body, Phase, Request, Subscriber};
 use crate::stream::{MessageStream, RecvKind, SendClass};
@@ -81,6 +81,11 @@ impl MoqtConnection {
     /// Offers a track to the peer (draft-18, "PUBLISH"). Objects may be sent at once, through
     /// [`publisher`](Self::publisher). [`Event::Accepted`] or [`Event::Rejected`] tells how it
     /// went.
+    ///
+    /// If a namespace subscription of the peer's asks for the track, its forward state is the
+    /// offer's (draft-18, "SUBSCRIBE_TRACKS"). If there is no stream for the offer,
+    /// [`publish_blocked`](Self::publish_blocked) tells such a peer; the track cannot be offered
+    /// after that.
     pub fn publish(
         &mut self,
         now: Timestamp,
@@ -91,6 +96,8 @@ impl MoqtConnection {
         if self.requests.sent(track).is_some() {
             return Err(CommandError::WrongState("the track is published already"));
         }
+        let mut parameters = parameters.clone();
+        self.follow_namespace_subscription(track, &mut parameters)?;
         self.may_begin(RequestKind::Publish)?;
         let track_alias = self.next_alias;
         let message = |request_id| {
@@ -102,7 +109,7 @@ impl MoqtConnection {
                 track_properties: track_properties.clone(),
             })
         };
-        let mut publisher = self.new_publisher(track.clone(), track_properties, parameters);
+        let mut publisher = self.new_publisher(track.clone(), track_properties, &parameters);
         publisher.alias = track_alias;
         publisher.largest = parameters.largest_object;
         let sender = publisher.sender;
@@ -119,25 +126,6 @@ impl MoqtConnection {
             Err(_) => self.streams.remove_sender(sender),
         }
         begun
-    }
-
-    /// Advertises a namespace (draft-18, "PUBLISH_NAMESPACE"). [`Event::Accepted`] or
-    /// [`Event::Rejected`] tells how it went; [`cancel`](Self::cancel) withdraws it.
-    pub fn publish_namespace(
-        &mut self,
-        now: Timestamp,
-        namespace: &TrackNamespace,
-        parameters: &Parameters,
-    ) -> Result<RequestKey, CommandError> {
-        let message = |request_id| {
-            Message::PublishNamespace(PublishNamespace {
-                request_id,
-                namespace: namespace.clone(),
-                parameters: parameters.clone(),
-            })
-        };
-        let body = Body::Namespace(namespace.clone());
-        self.begin_request(now, RequestKind::PublishNamespace, message, body)
     }
 
     /// Accepts a request of the peer's.
@@ -197,7 +185,7 @@ impl MoqtConnection {
                     self.complete_if_done(request);
                 }
             }
-            Body::Namespace(_) => {}
+            Body::Namespace(_) | Body::NamespaceSubscription(_) => {}
         }
         for _ in 0..updates {
             let answers = Some(RequestKind::Update);
@@ -278,6 +266,12 @@ impl MoqtConnection {
         if !cancelled.ours && cancelled.phase == Phase::Pending {
             return Err(CommandError::WrongState("reject a request that was not answered"));
         }
+        if matches!(cancelled.body, Body::NamespaceSubscription(_))
+            && !cancelled.ours
+            && cancelled.stream.is_none()
+        {
+            return Err(CommandError::WrongState("only its subscriber can end this"));
+        }
         self.withdraw(now, request, code);
         Ok(())
     }
@@ -314,7 +308,7 @@ impl MoqtConnection {
         Ok(())
     }
 
-    fn begin_request(
+    pub(super) fn begin_request(
         &mut self,
         now: Timestamp,
         kind: RequestKind,
@@ -324,6 +318,7 @@ impl MoqtConnection {
         self.may_begin(kind)?;
         let id = self.requests.next_id;
         let mut message = message(id);
+        self.check_reserved(&message)?;
         let outgoing = beginning(id, self.link.has_own_stream(self.dialect, kind));
         let tokens = self.stage_tokens(request_parameters(&mut message).as_deref(), outgoing)?;
         let mut encoded = Vec::new();
@@ -432,9 +427,21 @@ impl MoqtConnection {
 
     /// Ends a request without the peer's doing.
     pub(super) fn withdraw(&mut self, now: Timestamp, key: RequestKey, code: StreamResetCode) {
+        self.withdraw_saying(now, key, code, None);
+    }
+
+    /// The same, with the reason that PUBLISH_NAMESPACE_CANCEL gives.
+    pub(super) fn withdraw_saying(
+        &mut self,
+        now: Timestamp,
+        key: RequestKey,
+        code: StreamResetCode,
+        why: Option<(RequestErrorCode, &str)>,
+    ) {
         let Some(request) = self.requests.get(key) else { return };
         let namespace = match &request.body {
             Body::Namespace(namespace) => Some(namespace),
+            Body::NamespaceSubscription(subscription) => Some(&subscription.prefix),
             _ => None,
         };
         let ending = match &request.body {
@@ -442,7 +449,7 @@ impl MoqtConnection {
             _ => false,
         };
         let cancelled =
-            Cancelled { id: request.id, kind: request.kind(), ours: request.ours, namespace };
+            Cancelled { id: request.id, kind: request.kind(), ours: request.ours, namespace, why };
         // A subscription that the publisher has ended needs no word from the subscriber.
         let message =
             if ending { None } else { self.link.cancel_message(self.dialect, &cancelled) };
@@ -489,8 +496,9 @@ impl MoqtConnection {
             self.streams.reset(stream, code);
             self.streams.stop(stream, code);
         }
+        self.all_namespaces_done(key);
         self.release(now, key);
-        self.events.push_back(Event::Cancelled { request: key, code });
+        self.events.push_back(Event::Cancelled { request: key, code, error: None });
         if is_new {
             self.count_churn(now);
         }
@@ -511,7 +519,7 @@ impl MoqtConnection {
         match request.body {
             Body::Subscriber(subscriber) => self.release_subscriber(key, subscriber),
             Body::Publisher(publisher) => self.release_publisher(publisher),
-            Body::Namespace(_) => {}
+            Body::Namespace(_) | Body::NamespaceSubscription(_) => {}
         }
         self.replenish_request_credit();
     }

@@ -253,7 +253,19 @@ impl MoqtConnection {
                 self.cancelled_by_peer(now, key, code);
                 Ok(())
             }
-            Inbound::RequestsBlocked | Inbound::Discovery(_) => Ok(()),
+            Inbound::Revoked(target, code, reason) => match self.resolve(&target, stream)? {
+                Some(key) => self.on_namespace_cancel(now, key, code, reason),
+                None => Ok(()),
+            },
+            Inbound::Discovery(message) => match self.resolve(&RequestRef::Stream, stream)? {
+                Some(key) => self.on_discovery(now, key, message),
+                None => Ok(()),
+            },
+            Inbound::UnsubscribeNamespace(prefix) => {
+                self.on_unsubscribe_namespace(now, &prefix);
+                Ok(())
+            }
+            Inbound::RequestsBlocked => Ok(()),
         }
     }
 
@@ -265,6 +277,15 @@ impl MoqtConnection {
     ) -> Result<Option<RequestKey>, Violation> {
         match target {
             RequestRef::Stream => Ok(self.streams.get(stream).and_then(|stream| stream.request)),
+            RequestRef::StreamOf(id) => {
+                let key = self.streams.get(stream).and_then(|stream| stream.request);
+                match key.and_then(|key| self.requests.get(key)) {
+                    Some(request) if request.id != *id => {
+                        Err(Violation::protocol(format!("an answer to request {id} elsewhere")))
+                    }
+                    _ => Ok(key),
+                }
+            }
             RequestRef::PeerNamespace(namespace) => Ok(self.requests.namespace(namespace, false)),
             RequestRef::OurNamespace(namespace) => Ok(self.requests.namespace(namespace, true)),
             RequestRef::Id(id) => {
@@ -311,7 +332,13 @@ impl MoqtConnection {
                 let why = "the subscriber closed the request";
                 self.fail_request(key, RequestErrorCode::InternalError, why);
             }
-            Body::Namespace(_) => self.cancelled_by_peer(now, key, StreamResetCode::Cancelled),
+            Body::NamespaceSubscription(_) if ours && phase == Phase::Pending => {
+                let why = "the publisher closed the request";
+                self.fail_request(key, RequestErrorCode::InternalError, why);
+            }
+            Body::Namespace(_) | Body::NamespaceSubscription(_) => {
+                self.cancelled_by_peer(now, key, StreamResetCode::Cancelled);
+            }
             // A peer that has nothing more to say about a subscription may close its side.
             Body::Subscriber(_) | Body::Publisher(_) => self.streams.drop_recv(stream),
         }
@@ -340,7 +367,6 @@ fn cancels(message: MessageKind, request: &Request) -> bool {
         // The subscriber's, however the subscription began.
         (MessageKind::Unsubscribe, Body::Publisher(_)) => true,
         (MessageKind::PublishNamespaceDone, Body::Namespace(_)) => !request.ours,
-        (MessageKind::PublishNamespaceCancel, Body::Namespace(_)) => request.ours,
         _ => false,
     }
 }

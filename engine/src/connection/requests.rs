@@ -11,8 +11,8 @@ use crate::key::{RequestKey, StreamKey};
 use crate::link::Violation;
 use crate::model::{
     FullTrackName, Message, Parameter, ParameterSet, Parameters, Publish, PublishDone,
-    PublishNamespace, RequestErrorCode, RequestKind, RequestOk, SessionError, StreamResetCode,
-    Subscribe, SubscribeOk, TrackNamespace, TrackProperties,
+    RequestErrorCode, RequestKind, RequestOk, SessionError, StreamResetCode, Subscribe,
+    SubscribeOk, TrackProperties,
 };
 use crate::request::{Body, Ending, Phase, Publisher, Request, Subscriber};
 use crate::time::Timestamp;
@@ -50,10 +50,20 @@ impl MoqtConnection {
             self.refuse(answer_to, RequestErrorCode::MalformedAuthToken, DUPLICATE_TOKEN);
             return Ok(());
         }
+        if self.is_unserved(&message) {
+            let code = RequestErrorCode::DoesNotExist;
+            self.refuse(answer_to, code, "a reserved namespace");
+            self.replenish_request_credit();
+            return Ok(());
+        }
         match message {
             Message::Subscribe(subscribe) => self.on_subscribe(answer_to, subscribe)?,
             Message::Publish(publish) => return self.on_publish(answer_to, publish),
             Message::PublishNamespace(publish) => self.on_publish_namespace(answer_to, publish),
+            Message::SubscribeNamespace(subscribe) => {
+                self.on_subscribe_namespace(answer_to, subscribe);
+            }
+            Message::SubscribeTracks(subscribe) => self.on_subscribe_tracks(answer_to, subscribe),
             _ => {
                 let code = RequestErrorCode::NotSupported;
                 self.refuse(answer_to, code, "this endpoint does not serve such requests");
@@ -70,11 +80,6 @@ impl MoqtConnection {
         subscribe: Subscribe,
     ) -> Result<(), Violation> {
         let Subscribe { request_id: _, track, parameters } = subscribe;
-        if self.dialect.reserved_namespaces && is_reserved(track.namespace()) {
-            let code = RequestErrorCode::DoesNotExist;
-            self.refuse(answer_to, code, "a reserved namespace");
-            return Ok(());
-        }
         if let Some(other) = self.requests.sent(&track) {
             // One that crossed with a PUBLISH of ours is no fault of the peer's.
             let crossed = self.is_pending_of_ours(other);
@@ -164,14 +169,7 @@ impl MoqtConnection {
         if self.dialect.mandatory_properties { properties.first_mandatory() } else { None }
     }
 
-    fn on_publish_namespace(&mut self, answer_to: PendingAnswer, publish: PublishNamespace) {
-        let PublishNamespace { request_id: _, namespace, parameters } = publish;
-        let request = self.register(answer_to, Body::Namespace(namespace.clone()));
-        let what = IncomingRequest::PublishNamespace { namespace, parameters };
-        self.events.push_back(Event::Request { request, what });
-    }
-
-    fn register(&mut self, answer_to: PendingAnswer, body: Body) -> RequestKey {
+    pub(super) fn register(&mut self, answer_to: PendingAnswer, body: Body) -> RequestKey {
         let PendingAnswer { id, kind: _, stream } = answer_to;
         let request = Request {
             id,
@@ -196,7 +194,12 @@ impl MoqtConnection {
     }
 
     /// Refuses a request that was never registered.
-    fn refuse(&mut self, answer_to: PendingAnswer, code: RequestErrorCode, reason: &str) {
+    pub(super) fn refuse(
+        &mut self,
+        answer_to: PendingAnswer,
+        code: RequestErrorCode,
+        reason: &str,
+    ) {
         let PendingAnswer { id, kind, stream } = answer_to;
         let refusal = super::Refusal { reason: reason.to_string(), ..super::Refusal::new(code) };
         self.send_refusal(id, kind, stream, refusal);
@@ -425,12 +428,6 @@ fn opened(message: &Message) -> Option<(u64, RequestKind)> {
         Message::SubscribeTracks(message) => (message.request_id, RequestKind::SubscribeTracks),
         _ => return None,
     })
-}
-
-/// Namespaces that no endpoint may use, or that are the session's own and of which this one
-/// has none (draft-18, "Reserved Namespaces" and "Session-Level Tracks and Namespaces").
-fn is_reserved(namespace: &TrackNamespace) -> bool {
-    matches!(namespace.field(0), Some(b"." | b".session"))
 }
 
 fn duplicate_alias(alias: u64) -> Violation {

@@ -125,6 +125,6 @@ impl MoqtConnection {
             return;
         }
         let code = StreamResetCode::Cancelled;
-        self.events.push_back(Event::Cancelled { request: key, code });
+        self.events.push_back(Event::Cancelled { request: key, code, error: None });
     }
 }

@@ -2,7 +2,7 @@
 //! by Request ID. In draft 16 SUBSCRIBE_NAMESPACE has a stream of its own.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::ToString;
 
 use super::{Inbound, RequestRef, Source, Violation};
 use crate::model::{
@@ -19,8 +19,10 @@ pub(crate) struct Cancelled<'a> {
     pub(crate) kind: RequestKind,
     /// Whether the request is ours.
     pub(crate) ours: bool,
-    /// Of a namespace request.
+    /// Of a namespace request: its namespace or prefix.
     pub(crate) namespace: Option<&'a TrackNamespace>,
+    /// Why, if acceptance of a PUBLISH_NAMESPACE is revoked.
+    pub(crate) why: Option<(RequestErrorCode, &'a str)>,
 }
 
 /// In draft 16, where namespaces are told of on the stream that asked for them.
@@ -46,10 +48,11 @@ pub(super) fn cancel_message(dialect: &Dialect, cancelled: &Cancelled<'_>) -> Op
         (RequestKind::Fetch, true) => Some(Message::FetchCancel(FetchCancel { request_id })),
         (RequestKind::PublishNamespace, true) => target().map(Message::PublishNamespaceDone),
         (RequestKind::PublishNamespace, false) => {
+            let (code, reason) = cancelled.why.unwrap_or((RequestErrorCode::Uninterested, ""));
             Some(Message::PublishNamespaceCancel(PublishNamespaceCancel {
                 target: target()?,
-                code: RequestErrorCode::Uninterested,
-                reason: String::new(),
+                code,
+                reason: reason.to_string(),
             }))
         }
         (RequestKind::SubscribeNamespace, true) if !has_own_stream(dialect, cancelled.kind) => {
@@ -72,8 +75,11 @@ pub(super) fn inbound(
             _ => Err(misplaced("a new stream", &message)),
         },
         Source::OurRequest(_) => match message {
-            Message::RequestOk(_) | Message::RequestError(_) => {
-                Ok(Inbound::Answer(RequestRef::Stream, message))
+            Message::RequestOk(ref ok) => {
+                Ok(Inbound::Answer(RequestRef::StreamOf(answered(ok.request_id)?), message))
+            }
+            Message::RequestError(ref error) => {
+                Ok(Inbound::Answer(RequestRef::StreamOf(answered(error.request_id)?), message))
             }
             Message::Namespace(_) | Message::NamespaceDone(_) => Ok(Inbound::Discovery(message)),
             _ => Err(misplaced("a namespace subscription's stream", &message)),
@@ -83,9 +89,7 @@ pub(super) fn inbound(
 }
 
 fn on_control(dialect: &Dialect, message: Message) -> Result<Inbound, Violation> {
-    let by_id = |id: Option<u64>| {
-        id.map(RequestRef::Id).ok_or_else(|| Violation::protocol("answer without a Request ID"))
-    };
+    let by_id = |id: Option<u64>| answered(id).map(RequestRef::Id);
     Ok(match message {
         Message::Setup(setup) => Inbound::Setup(setup),
         Message::Goaway(goaway) => Inbound::Goaway(goaway),
@@ -123,19 +127,26 @@ fn on_control(dialect: &Dialect, message: Message) -> Result<Inbound, Violation>
             },
             StreamResetCode::Cancelled,
         ),
-        Message::PublishNamespaceCancel(cancel) => Inbound::Cancelled(
+        Message::PublishNamespaceCancel(cancel) => Inbound::Revoked(
             match cancel.target {
                 PublishNamespaceDone::RequestId(id) => RequestRef::Id(id),
                 PublishNamespaceDone::Namespace(namespace) => RequestRef::OurNamespace(namespace),
             },
-            StreamResetCode::Cancelled,
+            cancel.code,
+            cancel.reason,
         ),
-        Message::UnsubscribeNamespace(_) => Inbound::Discovery(message),
+        Message::UnsubscribeNamespace(unsubscribe) => {
+            Inbound::UnsubscribeNamespace(unsubscribe.prefix)
+        }
         Message::Namespace(_)
         | Message::NamespaceDone(_)
         | Message::SubscribeTracks(_)
         | Message::PublishBlocked(_) => return Err(misplaced("the control stream", &message)),
     })
+}
+
+fn answered(request_id: Option<u64>) -> Result<u64, Violation> {
+    request_id.ok_or_else(|| Violation::protocol("an answer without a Request ID"))
 }
 
 fn misplaced(place: &str, message: &Message) -> Violation {

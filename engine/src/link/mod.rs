@@ -14,8 +14,8 @@ use alloc::string::String;
 
 use crate::config::{Dir, Role};
 use crate::model::{
-    Goaway, Message, MessageKind, PublishDone, RequestKind, RequestUpdate, SessionError, Setup,
-    StreamResetCode, TrackNamespace,
+    Goaway, Message, MessageKind, NamespaceInterest, PublishDone, RequestErrorCode, RequestKind,
+    RequestUpdate, SessionError, Setup, StreamResetCode, TrackNamespace,
 };
 use crate::wire::Dialect;
 
@@ -53,6 +53,8 @@ pub(crate) enum RequestRef {
     PeerNamespace(TrackNamespace),
     /// Our PUBLISH_NAMESPACE of this namespace.
     OurNamespace(TrackNamespace),
+    /// The one whose stream the message came on, which must have this Request ID.
+    StreamOf(u64),
 }
 
 /// What a message is, once it is known how requests travel.
@@ -70,8 +72,12 @@ pub(crate) enum Inbound {
     Done(RequestRef, PublishDone),
     /// The peer withdrew its request, or its acceptance of ours.
     Cancelled(RequestRef, StreamResetCode),
-    /// A message about a namespace subscription.
+    /// PUBLISH_NAMESPACE_CANCEL, which says why.
+    Revoked(RequestRef, RequestErrorCode, String),
+    /// NAMESPACE, NAMESPACE_DONE or PUBLISH_BLOCKED on the stream that asked for it.
     Discovery(Message),
+    /// UNSUBSCRIBE_NAMESPACE.
+    UnsubscribeNamespace(TrackNamespace),
 }
 
 /// Why a session must be closed.
@@ -151,6 +157,30 @@ impl Link {
             _ => return false,
         };
         self.has_own_stream(dialect, request)
+    }
+
+    /// The request that asks for these, and what it asks for in fact: draft 14 cannot tell
+    /// namespaces from tracks, and draft 18 cannot ask for both at once.
+    pub(crate) fn namespace_request(
+        self,
+        dialect: &Dialect,
+        interest: NamespaceInterest,
+    ) -> Option<(RequestKind, NamespaceInterest)> {
+        match (self, interest) {
+            (Self::ControlMux, _) if dialect.namespace_options => {
+                Some((RequestKind::SubscribeNamespace, interest))
+            }
+            (Self::ControlMux, _) => {
+                Some((RequestKind::SubscribeNamespace, NamespaceInterest::Both))
+            }
+            (Self::RequestStreams, NamespaceInterest::Namespaces) => {
+                Some((RequestKind::SubscribeNamespace, interest))
+            }
+            (Self::RequestStreams, NamespaceInterest::Tracks) => {
+                Some((RequestKind::SubscribeTracks, interest))
+            }
+            (Self::RequestStreams, NamespaceInterest::Both) => None,
+        }
     }
 
     /// The message that cancels a request, where resetting its stream does not.

@@ -35,10 +35,12 @@ pub(super) fn inbound(source: Source, message: Message) -> Result<Inbound, Viola
             message @ (Message::RequestOk(_) | Message::RequestError(_)),
         ) => return Ok(Inbound::Answer(RequestRef::Stream, message)),
         (
-            Source::OurRequest(_),
-            message @ (Message::Namespace(_)
-            | Message::NamespaceDone(_)
-            | Message::PublishBlocked(_)),
+            Source::OurRequest(RequestKind::SubscribeNamespace),
+            message @ (Message::Namespace(_) | Message::NamespaceDone(_)),
+        )
+        | (
+            Source::OurRequest(RequestKind::SubscribeTracks),
+            message @ Message::PublishBlocked(_),
         ) => return Ok(Inbound::Discovery(message)),
         (
             Source::OurRequest(RequestKind::Subscribe)

@@ -1,12 +1,14 @@
 //! Requests and what is known of each.
 
 mod alias;
+mod namespaces;
 mod sent_tokens;
 mod subscription;
 mod table;
 mod tokens;
 
 pub(crate) use alias::{Aliases, Placement};
+pub(crate) use namespaces::{NamespaceSubscription, Space};
 pub(crate) use sent_tokens::{Lane, Outgoing, SentTokens, Staged};
 pub(crate) use subscription::{Ending, Publisher, Subscriber};
 pub(crate) use table::{Body, Phase, Request, Requests};

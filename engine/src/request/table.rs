@@ -1,4 +1,5 @@
-use super::{Publisher, Subscriber};
+use super::namespaces::{Advertised, Prefixes};
+use super::{NamespaceSubscription, Publisher, Space, Subscriber};
 use crate::config::Role;
 use crate::hash::{HashMap, KeyedState};
 use crate::key::{RequestKey, StreamKey, Table};
@@ -40,6 +41,8 @@ pub(crate) enum Body {
     Publisher(Publisher),
     /// PUBLISH_NAMESPACE, either way.
     Namespace(TrackNamespace),
+    /// SUBSCRIBE_NAMESPACE or SUBSCRIBE_TRACKS, either way.
+    NamespaceSubscription(NamespaceSubscription),
 }
 
 impl Request {
@@ -48,6 +51,7 @@ impl Request {
             (Body::Subscriber(_), true) | (Body::Publisher(_), false) => RequestKind::Subscribe,
             (Body::Subscriber(_), false) | (Body::Publisher(_), true) => RequestKind::Publish,
             (Body::Namespace(_), _) => RequestKind::PublishNamespace,
+            (Body::NamespaceSubscription(subscription), _) => subscription.kind,
         }
     }
 }
@@ -61,6 +65,12 @@ pub(crate) struct Requests {
     received: HashMap<FullTrackName, RequestKey>,
     /// Per track, the subscription in which this side is the publisher.
     sent: HashMap<FullTrackName, RequestKey>,
+    advertised: Advertised,
+    pub(crate) prefixes: Prefixes,
+    /// Namespaces told of in all namespace subscriptions.
+    pub(crate) told: usize,
+    /// How many namespace subscriptions are the peer's.
+    pub(crate) namespace_subscriptions_by_peer: u32,
     /// Our next Request ID.
     pub(crate) next_id: u64,
     pub(crate) peer_ids: PeerIds,
@@ -76,6 +86,10 @@ impl Requests {
             by_id: HashMap::with_hasher(state),
             received: HashMap::with_hasher(state),
             sent: HashMap::with_hasher(state),
+            advertised: Advertised::default(),
+            prefixes: Prefixes::default(),
+            told: 0,
+            namespace_subscriptions_by_peer: 0,
             next_id: role.first_request_id(),
             peer_ids,
             open_by_peer: 0,
@@ -122,8 +136,8 @@ impl Requests {
     }
 
     pub(crate) fn insert(&mut self, request: Request) -> RequestKey {
-        let id = request.id;
-        if !request.ours {
+        let (id, ours) = (request.id, request.ours);
+        if !ours {
             self.open_by_peer += 1;
         }
         let key = self.table.insert(request);
@@ -135,6 +149,14 @@ impl Requests {
             }
             Some(Body::Publisher(publisher)) => {
                 self.sent.entry(publisher.track.clone()).or_insert(key);
+            }
+            Some(Body::Namespace(namespace)) => {
+                self.advertised.insert(ours, namespace.clone(), key);
+            }
+            Some(Body::NamespaceSubscription(subscription)) => {
+                let space = Space::new(ours, subscription.kind);
+                self.prefixes.insert(space, subscription.prefix.clone(), key);
+                self.namespace_subscriptions_by_peer += u32::from(!ours);
             }
             _ => {}
         }
@@ -150,7 +172,20 @@ impl Requests {
         let (map, track) = match &request.body {
             Body::Subscriber(subscriber) => (&mut self.received, &subscriber.track),
             Body::Publisher(publisher) => (&mut self.sent, &publisher.track),
-            Body::Namespace(_) => return Some(request),
+            Body::Namespace(namespace) => {
+                self.advertised.remove(request.ours, namespace, key);
+                return Some(request);
+            }
+            Body::NamespaceSubscription(subscription) => {
+                let space = Space::new(request.ours, subscription.kind);
+                self.prefixes.remove(space, &subscription.prefix);
+                self.told = self.told.saturating_sub(subscription.told.len());
+                if !request.ours {
+                    let count = &mut self.namespace_subscriptions_by_peer;
+                    *count = count.saturating_sub(1);
+                }
+                return Some(request);
+            }
         };
         if map.get(track) == Some(&key) {
             map.remove(track);
@@ -158,11 +193,57 @@ impl Requests {
         Some(request)
     }
 
-    /// A PUBLISH_NAMESPACE of ours or of the peer's. Rare, so it is looked for.
+    /// A PUBLISH_NAMESPACE of ours or of the peer's.
     pub(crate) fn namespace(&self, namespace: &TrackNamespace, ours: bool) -> Option<RequestKey> {
-        self.table.iter().find_map(|(key, request)| match &request.body {
-            Body::Namespace(other) if request.ours == ours && other == namespace => Some(key),
+        self.advertised.get(ours, namespace)
+    }
+
+    /// The namespace subscription that a request is.
+    pub(crate) fn namespace_subscription(
+        &self,
+        key: RequestKey,
+    ) -> Option<(&Request, &NamespaceSubscription)> {
+        let request = self.table.get(key)?;
+        match &request.body {
+            Body::NamespaceSubscription(subscription) => Some((request, subscription)),
             _ => None,
-        })
+        }
+    }
+
+    pub(crate) fn namespace_subscription_mut(
+        &mut self,
+        key: RequestKey,
+    ) -> Option<&mut NamespaceSubscription> {
+        match &mut self.table.get_mut(key)?.body {
+            Body::NamespaceSubscription(subscription) => Some(subscription),
+            _ => None,
+        }
+    }
+
+    /// The peer's established subscription that a PUBLISH of this track would result from.
+    pub(crate) fn asked_for(&self, track: &FullTrackName) -> Option<&NamespaceSubscription> {
+        let find = |kind| {
+            let key = self.prefixes.covering(Space::new(false, kind), track.namespace())?;
+            let (request, subscription) = self.namespace_subscription(key)?;
+            let is_asked = request.phase == Phase::Established && subscription.wants_tracks();
+            is_asked.then_some(subscription)
+        };
+        find(RequestKind::SubscribeTracks).or_else(|| find(RequestKind::SubscribeNamespace))
+    }
+
+    /// NAMESPACE is sent or received. Whether it was news.
+    pub(crate) fn tell(&mut self, key: RequestKey, namespace: TrackNamespace) -> bool {
+        let Some(subscription) = self.namespace_subscription_mut(key) else { return false };
+        let is_new = subscription.told.insert(namespace);
+        self.told += usize::from(is_new);
+        is_new
+    }
+
+    /// NAMESPACE_DONE is sent or received. Whether there had been a NAMESPACE.
+    pub(crate) fn untell(&mut self, key: RequestKey, namespace: &TrackNamespace) -> bool {
+        let Some(subscription) = self.namespace_subscription_mut(key) else { return false };
+        let was_told = subscription.told.remove(namespace);
+        self.told = self.told.saturating_sub(usize::from(was_told));
+        was_told
     }
 }

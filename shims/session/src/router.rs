@@ -175,7 +175,7 @@ impl Router {
                     slot.wakers.take_into(&mut self.wakers);
                 }
             }
-            Event::Cancelled { request, code } => self.cancelled(request, code),
+            Event::Cancelled { request, code, .. } => self.cancelled(request, code),
             Event::SubscriptionDone { request, code, reason, missing_streams } => {
                 if let Some(slot) = self.subscribers.get_mut(&request) {
                     let done = SubscriptionDone { code, reason, missing_streams };
