@@ -9,6 +9,7 @@ mod lifecycle;
 mod priorities;
 mod script;
 mod timeouts;
+mod tokens;
 mod tracks;
 mod writers;
 

@@ -102,7 +102,7 @@ pub(crate) struct ConnectArgs {
     /// Append TLS secrets to this file, to decrypt captures with. SSLKEYLOGFILE does the same.
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     pub(crate) keylogfile: Option<PathBuf>,
-    /// A token to authorize the session with.
+    /// A token to authorize the session and each request with.
     #[arg(long, value_name = "TOKEN")]
     pub(crate) auth_token: Option<String>,
 }
@@ -272,6 +272,10 @@ pub(crate) struct ServeArgs {
     /// Leave when the track has ended and every subscriber has it.
     #[arg(long)]
     pub(crate) once: bool,
+    /// Serve only those who bring this token; may be given more than once, then one of them is
+    /// enough.
+    #[arg(long = "auth-token", value_name = "TOKEN")]
+    pub(crate) auth_tokens: Vec<String>,
     /// Append TLS secrets to this file, to decrypt captures with. SSLKEYLOGFILE does the same.
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     pub(crate) keylogfile: Option<PathBuf>,

@@ -3,6 +3,7 @@
 mod args;
 mod demo;
 mod failure;
+mod gate;
 #[allow(dead_code)]
 mod history;
 mod net;

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::args::{OutputArgs, ServeArgs, Start};
 use crate::failure::Failure;
+use crate::gate::Gate;
 use crate::history::History;
 use crate::origin::{Joiner, Origin, Sent};
 use crate::progress::Progress;
@@ -57,6 +58,7 @@ pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Fai
     let (joiners, joined) = mpsc::channel(16);
     let history = History::of(&source, args.source.history);
     let mut origin = Origin::new(&args.source, history.clone(), joined, &progress);
+    let gate = Gate::new(&args.auth_tokens);
     let mut sessions = JoinSet::new();
     let mut interrupted = false;
     let served = async {
@@ -74,7 +76,8 @@ pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Fai
     let accepted = async {
         loop {
             let session = listener.accept().await?;
-            sessions.spawn(serve_session(session, track.clone(), joiners.clone()));
+            let served = serve_session(session, track.clone(), gate.clone(), joiners.clone());
+            sessions.spawn(served);
             while sessions.try_join_next().is_some() {}
         }
         #[expect(unreachable_code, reason = "it says what kind of future this is")]
@@ -127,22 +130,28 @@ pub(crate) fn report(progress: &Progress, output: &OutputArgs, sent: Sent) -> Re
 }
 
 /// Answers one peer until it leaves, or until nobody is left to serve it.
-async fn serve_session(session: Session, track: FullTrackName, joiners: mpsc::Sender<Joiner>) {
+async fn serve_session(
+    session: Session,
+    track: FullTrackName,
+    gate: Gate,
+    joiners: mpsc::Sender<Joiner>,
+) {
     let mut served = false;
     loop {
         let incoming = tokio::select! {
             incoming = session.accept_request() => incoming,
             () = joiners.closed() => break,
         };
-        match incoming {
-            Ok(Incoming::Subscribe(subscribe)) if *subscribe.track() == track => {
+        let Ok(incoming) = incoming else { return };
+        match gate.admit(&session, incoming) {
+            Some(Incoming::Subscribe(subscribe)) if *subscribe.track() == track => {
                 served = true;
                 if joiners.send(Joiner::Subscribe(Box::new(subscribe))).await.is_err() {
                     break;
                 }
             }
-            Ok(other) => turn_away(other, &track),
-            Err(_) => return,
+            Some(other) => turn_away(other, &track),
+            None => {}
         }
     }
     // What has been sent may not have been read: those who are to read it leave first.

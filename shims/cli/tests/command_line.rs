@@ -116,6 +116,23 @@ fn what_keeps_a_subscriber_out_is_named() {
 }
 
 #[test]
+fn a_token_opens_what_is_closed_without_it() {
+    let (input, bytes) = file("token", 1000);
+    for draft in ["14", "16", "18"] {
+        let args = ["--auth-token", "s3cret", "--auth-token", "other", "--draft", draft];
+        let serve = Serve::new(&[&args[..], &[input.to_str().unwrap()]].concat());
+        for wrong in [&[][..], &["--auth-token", "s3cre"], &["--auth-token", ""]] {
+            let said = fails(&[&["sub", &serve.url, "-k"], wrong].concat());
+            assert!(said.contains("UNAUTHORIZED") && said.contains("token"), "{draft}: {said}");
+        }
+        let sub = ["sub", &serve.url, "-k", "-q", "--auth-token", "other"];
+        let (code, copy, stderr) = run(&sub);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert!(copy == bytes, "draft {draft}");
+    }
+}
+
+#[test]
 fn a_track_arrives_byte_for_byte_and_is_counted() {
     let (input, bytes) = file("track", 300_000);
     for draft in ["14", "16", "18"] {

@@ -50,6 +50,16 @@ impl Incoming {
         })
     }
 
+    /// What it came with, whatever it is. Tokens are here by value, and in
+    /// [`SessionInfo::setup`](crate::SessionInfo::setup) those of the whole session.
+    pub fn parameters(&self) -> &Parameters {
+        match self {
+            Self::Subscribe(request) => request.parameters(),
+            Self::Publish(request) => request.parameters(),
+            Self::PublishNamespace(request) => request.parameters(),
+        }
+    }
+
     /// Refuses it, whatever it is.
     pub fn reject(self, refusal: Refusal) {
         match self {
