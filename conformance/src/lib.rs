@@ -11,6 +11,8 @@
 pub mod end;
 pub mod ledger;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
+pub mod objects;
+#[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod say;
 
 use moqt_engine::{Draft, Role};

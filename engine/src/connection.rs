@@ -4,6 +4,7 @@ mod commands;
 mod data;
 mod delivery;
 mod goaway;
+mod malformed;
 mod messages;
 mod namespace_subscriptions;
 mod namespaces;

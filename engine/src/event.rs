@@ -5,9 +5,11 @@ use core::time::Duration;
 
 use crate::key::{RequestKey, StreamKey};
 use crate::model::{
-    FullTrackName, NamespaceInterest, Parameters, PublishDoneCode, Redirect, RequestErrorCode,
-    SessionError, Setup, StreamResetCode, SubgroupId, TrackNamespace, TrackProperties,
+    FullTrackName, Location, NamespaceInterest, Parameters, PublishDoneCode, Redirect,
+    RequestErrorCode, SessionError, Setup, StreamResetCode, SubgroupId, TrackNamespace,
+    TrackProperties,
 };
+use crate::object::MalformedRule;
 use crate::wire::{DatagramHeader, ObjectDatagram, ObjectHeader};
 
 use bytes::Bytes;
@@ -94,6 +96,18 @@ pub enum Event {
         reason: String,
         /// Streams that the publisher said it opened and that never came.
         missing_streams: u64,
+    },
+    /// The track of a subscription is malformed: one of its objects broke a rule
+    /// (draft-18, "Malformed Tracks"). The subscription has been cancelled and is over. The
+    /// object has not been given out; those before it may be wrong, too, and none of them should
+    /// be cached.
+    TrackMalformed {
+        /// The subscription.
+        request: RequestKey,
+        /// The rule.
+        rule: MalformedRule,
+        /// The object that broke it, or that another one contradicts.
+        location: Location,
     },
     /// A subgroup of a subscription begins; [`read`](crate::MoqtConnection::read) it.
     SubgroupOpened {

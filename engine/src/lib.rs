@@ -145,6 +145,7 @@ mod key;
 mod limits;
 mod link;
 pub mod model;
+mod object;
 mod request;
 mod stream;
 mod time;
@@ -165,5 +166,6 @@ pub use event::{
 pub use key::{RequestKey, StreamKey};
 pub use limits::Limits;
 pub use model::Draft;
+pub use object::MalformedRule;
 pub use time::Timestamp;
 pub use timers::Timer;

@@ -88,6 +88,9 @@ pub struct Limits {
     /// Subgroup streams of the peer open at a time in one subscription: 1,024. Others are
     /// stopped.
     pub open_subgroups: u32,
+    /// Groups, subgroups and datagrams of one subscription remembered after they came, each: 64.
+    /// The oldest are forgotten; what contradicts them is not noticed to be malformed.
+    pub remembered_objects: usize,
     /// Closed track aliases remembered, so that late objects are dropped quietly: 1,024. The
     /// oldest are forgotten.
     pub alias_tombstones: usize,
@@ -127,6 +130,7 @@ impl Default for Limits {
             watched_streams: 4096,
             control_send: 1024 * 1024,
             open_subgroups: 1024,
+            remembered_objects: 64,
             alias_tombstones: 1024,
             churn_burst: 1000,
             churn_per_second: 100,

@@ -6,6 +6,7 @@ mod control;
 mod data;
 mod deaths;
 mod limits;
+mod malformed;
 mod namespace_subscriptions;
 mod namespaces;
 mod noise;

@@ -264,9 +264,13 @@ fn objects_before_a_publish_is_accepted_are_held() {
             let mut subscriber = Player::new(draft, role.peer());
             talk(&mut publisher, &mut subscriber);
             let early = Bytes::from_static(b"early");
+            publisher.act_all([Do::Publish("t")]);
+            // Draft 14 has tracks of subgroups and tracks of datagrams, and no others.
+            let mixes = draft.dialect().objects.mixed_forwarding;
+            if mixes {
+                publisher.act_all([Do::Datagram(Of::Ours(0), Location::new(0, 7), early)]);
+            }
             publisher.act_all([
-                Do::Publish("t"),
-                Do::Datagram(Of::Ours(0), Location::new(0, 7), early),
                 Do::Open(Of::Ours(0), SubgroupOptions::new(0)),
                 object(0, 10),
                 Do::Finish(0),
@@ -278,7 +282,11 @@ fn objects_before_a_publish_is_accepted_are_held() {
             let events = &subscriber.end.events[2..];
             if accepts {
                 assert!(
-                    matches!(events, [Event::SubgroupOpened { .. }, Event::Datagram { .. }]),
+                    match events {
+                        [Event::SubgroupOpened { .. }, Event::Datagram { .. }] => mixes,
+                        [Event::SubgroupOpened { .. }] => !mixes,
+                        _ => false,
+                    },
                     "{what}: {events:?}"
                 );
                 let reads: Vec<_> = subscriber.end.reads.values().flatten().collect();

@@ -70,7 +70,9 @@ fn fill(engine: &mut moqt_engine::MoqtConnection, request: RequestKey, rank: &Ra
     let mut publisher = engine.publisher(request).unwrap();
     let stream = publisher.open_subgroup(options(rank)).unwrap().unwrap();
     let mut subgroup = engine.subgroup(stream).unwrap();
-    let header = ObjectHeader { payload_len: len as u64, ..ObjectHeader::default() };
+    // An object is in one subgroup only.
+    let object_id = rank.subgroup;
+    let header = ObjectHeader { object_id, payload_len: len as u64, ..ObjectHeader::default() };
     subgroup.object(&header, vec![1; len].into()).unwrap();
     subgroup.finish().unwrap();
 }

@@ -71,7 +71,7 @@ impl MoqtConnection {
                 parameters: parameters.clone(),
             })
         };
-        let mut subscriber = Subscriber::new(track.clone(), None);
+        let mut subscriber = Subscriber::new(track.clone(), None, self.track_rules());
         subscriber.timeouts.split = self.dialect.split_delivery_timeouts;
         subscriber.timeouts.set_subscriber(parameters);
         let body = Body::Subscriber(subscriber);

@@ -9,9 +9,9 @@ use super::MoqtConnection;
 use crate::event::{DropReason, Event, SubgroupInfo};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Violation;
-use crate::model::{Message, PublishDone, StreamResetCode};
+use crate::model::{Message, PublishDone, StreamResetCode, SubgroupId};
 use crate::request::{Body, Placement, Publisher, Subscriber};
-use crate::stream::{RecvKind, SubgroupRecv};
+use crate::stream::{RecvKind, SubgroupPlace, SubgroupRecv};
 use crate::time::Timestamp;
 use crate::timers::Timer;
 use crate::wire::{
@@ -164,7 +164,19 @@ impl MoqtConnection {
         let max_properties = self.config.limits.object_properties;
         let reader = SubgroupReader::new(self.dialect, header.has_properties, max_properties);
         let Some(half) = self.streams.recv_mut(stream) else { return };
-        half.kind = RecvKind::Subgroup(SubgroupRecv { request, reader, waiting: false });
+        let place = SubgroupPlace {
+            group_id: subgroup.group_id,
+            subgroup_id: match subgroup.subgroup_id {
+                SubgroupId::Explicit(id) => Some(id),
+                SubgroupId::FirstObjectId => None,
+            },
+            publisher_priority: subgroup.publisher_priority,
+            end_of_group: subgroup.end_of_group,
+            has_begun: false,
+            marked: None,
+        };
+        let subgroup_recv = SubgroupRecv { request, reader, bound: 0, place, waiting: false };
+        half.kind = RecvKind::Subgroup(subgroup_recv);
         if core::mem::take(&mut half.window_closed) {
             self.streams.push_action(crate::Action::ResumeReading { stream });
         }
@@ -191,8 +203,12 @@ impl MoqtConnection {
             self.requests.get_mut(request).map(|request| &mut request.body)
         {
             subscriber.has_datagrams = true;
+        } else {
+            return self.datagram_dropped(None, object, DropReason::UnknownTrack);
         }
-        self.events.push_back(Event::Datagram { request, object });
+        if self.admits_datagram(request, &object) {
+            self.events.push_back(Event::Datagram { request, object });
+        }
     }
 
     pub(super) fn alias_expired(&mut self, alias: u64) {

@@ -206,6 +206,9 @@ impl Publisher<'_> {
         if !publisher.forward || !publisher.passes_group(options.group_id) {
             return Ok(None);
         }
+        if publisher.has_datagrams && !dialect.objects.mixed_forwarding {
+            return Err(CommandError::WrongState(MIXED_FORWARDING));
+        }
         let subgroup_id = match options.subgroup_id {
             SubgroupId::Explicit(id) => Some(id),
             SubgroupId::FirstObjectId => None,
@@ -267,6 +270,10 @@ impl Publisher<'_> {
         if !publisher.forward || !publisher.passes(options.location) {
             return Ok(DatagramOutcome::Skipped);
         }
+        if publisher.opened > 0 && !dialect.objects.mixed_forwarding {
+            return Err(CommandError::WrongState(MIXED_FORWARDING));
+        }
+        publisher.has_datagrams = true;
         let priority = options.publisher_priority.unwrap_or(publisher.default_priority);
         let states_priority = dialect.objects.datagram_type_bits & 0x08 == 0;
         let sender = publisher.sender;
@@ -554,3 +561,7 @@ impl SubgroupSend {
         }
     }
 }
+
+/// "the Original Publisher MUST NOT mix different forwarding preferences within a single track"
+/// (draft-14, "Data Streams and Datagrams").
+const MIXED_FORWARDING: &str = "this draft's tracks have either subgroups or datagrams";

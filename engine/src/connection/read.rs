@@ -32,12 +32,17 @@ impl MoqtConnection {
             return Read::Payload(payload);
         }
         if let Some(Quick { object_id, payload_len, len }) = subgroup.reader.quick_object(front) {
+            let is_ordinary = object_id < subgroup.bound;
             *received = received.saturating_sub(len);
             half.buffer.advance(len);
             let window_closed = half.window_closed;
             self.has_read(stream, window_closed);
             let (status, properties) = (ObjectStatus::Normal, Properties::EMPTY);
-            return Read::Object(ObjectHeader { object_id, payload_len, status, properties });
+            let header = ObjectHeader { object_id, payload_len, status, properties };
+            if is_ordinary {
+                return Read::Object(header);
+            }
+            return self.read_checked(stream, None, header);
         }
         self.read_slowly(stream, max)
     }
@@ -47,6 +52,7 @@ impl MoqtConnection {
     fn read_slowly(&mut self, stream: StreamKey, max: usize) -> Read {
         let Some((half, received)) = self.streams.receiving(stream) else { return Read::Gone };
         let RecvKind::Subgroup(subgroup) = &mut half.kind else { return Read::Gone };
+        let existing = subgroup.existing();
         let front = half.buffer.front();
         let mut input = &front[..];
         let event = subgroup.reader.next(&mut input);
@@ -59,7 +65,8 @@ impl MoqtConnection {
                 let window_closed = half.window_closed;
                 self.has_read(stream, window_closed);
                 let properties = Properties::from_wire(self.dialect, raw);
-                Read::Object(ObjectHeader { object_id, payload_len, status, properties })
+                let header = ObjectHeader { object_id, payload_len, status, properties };
+                self.read_checked(stream, existing, header)
             }
             // Payload is not read here, so there is none.
             Ok(SubgroupEvent::Payload(_) | SubgroupEvent::NeedMore) => {
@@ -97,6 +104,9 @@ impl MoqtConnection {
             return;
         };
         let request = subgroup.request;
+        if !self.closes_well(stream, false) {
+            return;
+        }
         let code = self.dialect.reset_code(code);
         self.streams.stop(stream, code);
         self.subgroup_read(request, stream);
@@ -107,12 +117,16 @@ impl MoqtConnection {
     #[cold]
     fn at_end(&mut self, stream: StreamKey) -> Read {
         let Some(half) = self.streams.recv_mut(stream) else { return Read::Gone };
-        let RecvKind::Subgroup(SubgroupRecv { request, reader, waiting }) = &mut half.kind else {
+        let RecvKind::Subgroup(SubgroupRecv { request, reader, waiting, .. }) = &mut half.kind
+        else {
             return Read::Gone;
         };
         let request: RequestKey = *request;
         if let Some(code) = half.reset {
             let code = self.dialect.reset(code);
+            if !self.closes_well(stream, false) {
+                return Read::Gone;
+            }
             self.streams.drop_recv(stream);
             self.subgroup_read(request, stream);
             return Read::Reset(code);
@@ -123,6 +137,9 @@ impl MoqtConnection {
         }
         if !reader.is_at_boundary() {
             self.close_for(Violation::protocol("a subgroup stream finished inside an object"));
+            return Read::Gone;
+        }
+        if !self.closes_well(stream, true) {
             return Read::Gone;
         }
         self.streams.drop_recv(stream);

@@ -128,7 +128,7 @@ impl MoqtConnection {
             return Ok(());
         }
         self.free_alias_of_ended(track_alias);
-        let mut subscriber = Subscriber::new(track.clone(), Some(track_alias));
+        let mut subscriber = Subscriber::new(track.clone(), Some(track_alias), self.track_rules());
         subscriber.default_priority = track_properties.default_publisher_priority();
         subscriber.timeouts.split = self.dialect.split_delivery_timeouts;
         subscriber.timeouts.set_publisher(&track_properties);

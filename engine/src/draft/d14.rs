@@ -136,6 +136,9 @@ pub(super) const D14_CONST: Dialect = Dialect {
         fetch: FetchLayout::Absolute,
         padding: false,
         mixed_forwarding: false,
+        one_subgroup_priority: false,
+        status_is_final: true,
+        one_immutable: false,
     },
     codes: CodeTables {
         session: &[

@@ -141,6 +141,8 @@ pub(super) const D16_CONST: Dialect = Dialect {
         properties_on_normal_only: true,
         fetch: FetchLayout::Flags,
         mixed_forwarding: true,
+        status_is_final: false,
+        one_immutable: true,
         ..D14_CONST.objects
     },
     codes: CodeTables {

@@ -147,6 +147,7 @@ pub static D18: Dialect = Dialect {
         subgroup_type_bits: 0x6F,
         fetch: FetchLayout::FlagsAndDeltas,
         padding: true,
+        one_subgroup_priority: true,
         ..D16_CONST.objects
     },
     codes: CodeTables {

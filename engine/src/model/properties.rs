@@ -47,6 +47,14 @@ impl Property {
         Self { key, value: PropertyValue::Int(value) }
     }
 
+    /// Its value if that is a number.
+    pub const fn as_int(&self) -> Option<u64> {
+        match self.value {
+            PropertyValue::Int(value) => Some(value),
+            PropertyValue::Bytes(_) => None,
+        }
+    }
+
     /// A property of odd type, whose value is a byte string.
     pub const fn bytes(key: u64, value: Bytes) -> Self {
         Self { key, value: PropertyValue::Bytes(value) }

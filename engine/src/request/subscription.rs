@@ -7,6 +7,7 @@ use crate::model::{
     FullTrackName, GroupOrder, Location, Parameters, PublishDone, PublishDoneCode,
     SubscriptionFilter,
 };
+use crate::object::TrackRules;
 use crate::stream::{DeliveryTimeouts, SenderKey};
 use crate::time::Timestamp;
 
@@ -26,6 +27,8 @@ pub(crate) struct Subscriber {
     pub(crate) has_datagrams: bool,
     /// For how long its publisher goes on sending what is late.
     pub(crate) timeouts: DeliveryTimeouts,
+    /// What its objects have said about the track.
+    pub(crate) rules: TrackRules,
     pub(crate) ending: Option<Ending>,
 }
 
@@ -38,7 +41,7 @@ pub(crate) struct Ending {
 }
 
 impl Subscriber {
-    pub(crate) fn new(track: FullTrackName, alias: Option<u64>) -> Self {
+    pub(crate) fn new(track: FullTrackName, alias: Option<u64>, rules: TrackRules) -> Self {
         Self {
             track,
             alias,
@@ -47,6 +50,7 @@ impl Subscriber {
             seen: 0,
             has_datagrams: false,
             timeouts: DeliveryTimeouts::default(),
+            rules,
             ending: None,
         }
     }
@@ -83,6 +87,8 @@ pub(crate) struct Publisher {
     pub(crate) end_group: Option<u64>,
     /// The largest location the application has given or told of.
     pub(crate) largest: Option<Location>,
+    /// Objects have been given to be sent in datagrams.
+    pub(crate) has_datagrams: bool,
     /// Streams opened so far.
     pub(crate) opened: u64,
     /// Those of them that have neither finished nor been reset.
@@ -113,6 +119,7 @@ impl Publisher {
             start: Location::ZERO,
             end_group: None,
             largest: None,
+            has_datagrams: false,
             opened: 0,
             open: BTreeSet::new(),
             timed_out: BTreeSet::new(),

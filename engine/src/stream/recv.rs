@@ -60,8 +60,37 @@ impl MessageStream {
 pub(crate) struct SubgroupRecv {
     pub(crate) request: RequestKey,
     pub(crate) reader: SubgroupReader,
+    /// The first object ID that must be looked at before it is given to the application. 0 at
+    /// first, so that the first object is.
+    pub(crate) bound: u64,
+    pub(crate) place: SubgroupPlace,
     /// The application has read all there was and waits to be told.
     pub(crate) waiting: bool,
+}
+
+/// Where a subgroup stream is in its track, and what it has said.
+#[derive(Debug)]
+pub(crate) struct SubgroupPlace {
+    pub(crate) group_id: u64,
+    /// Known from the first object on, if that is what tells it.
+    pub(crate) subgroup_id: Option<u64>,
+    pub(crate) publisher_priority: u8,
+    pub(crate) end_of_group: bool,
+    /// An object has come.
+    pub(crate) has_begun: bool,
+    /// The last object with a status, and the existing one before it.
+    pub(crate) marked: Option<(u64, Option<u64>)>,
+}
+
+impl SubgroupRecv {
+    /// The last object so far that exists, so that it has no status that says otherwise.
+    pub(crate) fn existing(&self) -> Option<u64> {
+        let last = self.reader.previous()?;
+        match self.place.marked {
+            Some((marked, before)) if marked == last => before,
+            _ => Some(last),
+        }
+    }
 }
 
 impl RecvHalf {

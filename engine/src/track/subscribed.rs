@@ -1,4 +1,5 @@
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -204,6 +205,10 @@ impl SubscribedTrack {
             }
             Event::SubscriptionDone { request, code, reason, .. } if *request == self.request => {
                 self.ended = Some((*code, reason.clone()));
+            }
+            Event::TrackMalformed { request, rule, location } if *request == self.request => {
+                let reason = format!("{rule} (object {location})");
+                self.ended = Some((PublishDoneCode::MalformedTrack, reason));
             }
             _ => return false,
         }

@@ -255,6 +255,12 @@ pub struct ObjectRules {
     pub padding: bool,
     /// Subgroups and datagrams may be mixed in a track.
     pub mixed_forwarding: bool,
+    /// All objects of a subgroup have one priority, on whatever streams they come.
+    pub one_subgroup_priority: bool,
+    /// What has marked the end of a group or track can never have been an ordinary object.
+    pub status_is_final: bool,
+    /// Immutable Properties may be there only once.
+    pub one_immutable: bool,
 }
 
 /// The form of objects on a fetch stream.

@@ -60,12 +60,30 @@ impl Properties {
         self.0.iter().flat_map(Encoded::iter)
     }
 
-    /// The number under `key`, if there is one.
+    /// The number under `key`, if there is one, also inside Immutable Properties
+    /// (draft-18, "Immutable Properties").
     pub fn int(&self, key: u64) -> Option<u64> {
-        self.iter().map_while(Result::ok).find_map(|property| match property.value {
-            PropertyValue::Int(value) if property.key == key => Some(value),
-            _ => None,
-        })
+        let find = |list: &Self| {
+            let mut list = list.iter().map_while(Result::ok);
+            list.find(|property| property.key == key)?.as_int()
+        };
+        find(self).or_else(|| find(&self.immutable()?))
+    }
+
+    /// What is inside Immutable Properties, if they are there.
+    pub fn immutable(&self) -> Option<Self> {
+        let mut list = self.iter().map_while(Result::ok);
+        list.find(|property| property.key == property_type::IMMUTABLE)
+            .map(|property| self.nested(&property))
+    }
+
+    /// What is inside one of these properties, which holds others.
+    pub(crate) fn nested(&self, property: &Property) -> Self {
+        let (Some(encoded), PropertyValue::Bytes(raw)) = (&self.0, &property.value) else {
+            return Self::EMPTY;
+        };
+        let inner = Encoded { raw: raw.clone(), form: encoded.form };
+        Self((!raw.is_empty()).then_some(inner))
     }
 
     /// The same properties for `dialect`: these very bytes if it writes them alike.

@@ -203,6 +203,11 @@ impl SubgroupReader {
         self.payload_left == 0 && (self.stash.is_empty() || self.stash_done)
     }
 
+    /// The ID of the object that began last.
+    pub(crate) fn previous(&self) -> Option<u64> {
+        self.previous
+    }
+
     /// Payload bytes of the current object that have not come yet.
     pub fn payload_left(&self) -> u64 {
         self.payload_left

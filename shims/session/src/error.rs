@@ -1,7 +1,7 @@
 use std::fmt;
 
-use moqt_engine::model::StreamResetCode;
-use moqt_engine::{CloseReason, CommandError, RequestError};
+use moqt_engine::model::{Location, StreamResetCode};
+use moqt_engine::{CloseReason, CommandError, MalformedRule, RequestError};
 
 /// Why a request, or an operation on a session, failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,14 @@ pub enum Error {
     Rejected(Box<RequestError>),
     /// The peer withdrew the request, or its acceptance of it.
     Cancelled(StreamResetCode),
+    /// The publisher's track is malformed: one of its objects broke a rule (draft-18,
+    /// "Malformed Tracks"). The subscription has been cancelled.
+    Malformed {
+        /// The rule.
+        rule: MalformedRule,
+        /// The object that broke it.
+        location: Location,
+    },
     /// The session does not allow this.
     Command(CommandError),
     /// The session is over.
@@ -30,6 +38,9 @@ impl fmt::Display for Error {
         match self {
             Self::Rejected(error) => write!(f, "request refused: {error}"),
             Self::Cancelled(code) => write!(f, "the peer ended the request: {code}"),
+            Self::Malformed { rule, location } => {
+                write!(f, "the track is malformed: {rule} (object {location})")
+            }
             Self::Command(error) => error.fmt(f),
             Self::Closed(reason) => write!(f, "session over: {reason}"),
             Self::TooLarge { len, limit } => {

@@ -183,6 +183,12 @@ impl Router {
                     slot.waker.take_into(&mut self.wakers);
                 }
             }
+            Event::TrackMalformed { request, rule, location } => {
+                if let Some(slot) = self.subscribers.get_mut(&request) {
+                    slot.end = Some(SubscriptionEnd::Malformed(rule, location));
+                    slot.waker.take_into(&mut self.wakers);
+                }
+            }
             Event::SubgroupOpened { request, stream, subgroup } => {
                 match self.subscribers.get_mut(&request) {
                     Some(slot) => {

@@ -2,8 +2,8 @@ use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use moqt_engine::model::{FullTrackName, PublishDoneCode, StreamResetCode};
-use moqt_engine::{Answer, RequestError, RequestKey, StreamKey};
+use moqt_engine::model::{FullTrackName, Location, PublishDoneCode, StreamResetCode};
+use moqt_engine::{Answer, MalformedRule, RequestError, RequestKey, StreamKey};
 
 use crate::driver::Access;
 use crate::error::{Error, ReadError};
@@ -66,6 +66,7 @@ pub(crate) enum SubscriptionEnd {
     Done(SubscriptionDone),
     Cancelled(StreamResetCode),
     Rejected(Box<RequestError>),
+    Malformed(MalformedRule, Location),
     Closed(moqt_engine::CloseReason),
 }
 
@@ -294,6 +295,9 @@ impl Subscription {
             Some(SubscriptionEnd::Done(_)) | None => Ok(None),
             Some(SubscriptionEnd::Cancelled(code)) => Err(Error::Cancelled(*code)),
             Some(SubscriptionEnd::Rejected(error)) => Err(Error::Rejected(error.clone())),
+            Some(SubscriptionEnd::Malformed(rule, location)) => {
+                Err(Error::Malformed { rule: *rule, location: *location })
+            }
             Some(SubscriptionEnd::Closed(reason)) => Err(Error::Closed(reason.clone())),
         }
     }

@@ -178,6 +178,7 @@ impl From<SubscriptionEnd> for Error {
             }
             SubscriptionEnd::Cancelled(code) => Self::Cancelled(code),
             SubscriptionEnd::Rejected(error) => Self::Rejected(error),
+            SubscriptionEnd::Malformed(rule, location) => Self::Malformed { rule, location },
             SubscriptionEnd::Closed(reason) => Self::Closed(reason),
         }
     }
