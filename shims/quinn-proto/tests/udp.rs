@@ -109,7 +109,9 @@ async fn a_published_track_arrives_with_its_datagrams() {
                 .await
                 .unwrap();
         bounded(publication.accepted()).await.unwrap();
-        for id in 0..20 {
+        // Draft 14 has no datagrams beside subgroups.
+        let sent = if draft.dialect().objects.mixed_forwarding { 20 } else { 0 };
+        for id in 0..sent {
             let options = DatagramOptions {
                 location: Location::new(9, id),
                 publisher_priority: None,
@@ -117,10 +119,11 @@ async fn a_published_track_arrives_with_its_datagrams() {
                 status: ObjectStatus::Normal,
                 properties: Properties::EMPTY,
             };
-            let sent = publication.datagram(options.clone(), Bytes::from_static(b"small")).unwrap();
-            assert_eq!(sent, DatagramOutcome::Queued);
-            let sent = publication.datagram(options, vec![0; 100_000].into()).unwrap();
-            assert!(matches!(sent, DatagramOutcome::Dropped(_)));
+            let small = Bytes::from_static(b"small");
+            let outcome = publication.datagram(options.clone(), small).unwrap();
+            assert_eq!(outcome, DatagramOutcome::Queued);
+            let outcome = publication.datagram(options, vec![0; 100_000].into()).unwrap();
+            assert!(matches!(outcome, DatagramOutcome::Dropped(_)));
         }
         let mut writer =
             bounded(publication.open_subgroup(SubgroupOptions::new(3))).await.unwrap().unwrap();
@@ -135,7 +138,7 @@ async fn a_published_track_arrives_with_its_datagrams() {
         writer.finish().unwrap();
         publication.done(PublishDoneCode::TrackEnded, "");
         let (objects, datagrams, done) = bounded(receiver).await.unwrap();
-        assert_eq!((objects, datagrams), (100, 20), "{draft}");
+        assert_eq!((objects, datagrams), (100, sent), "{draft}");
         assert_eq!(done.code, PublishDoneCode::TrackEnded);
     }
 }
