@@ -4,6 +4,7 @@ use moqt_engine::model::{
 use moqt_engine::{Accept, Answer, IncomingRequest, Refusal, RequestKey};
 
 use crate::error::Error;
+use crate::namespace_subscriber::IncomingNamespaceSubscription;
 use crate::pending::NamespacePublication;
 use crate::publication::Publication;
 use crate::router::{NamespaceSlot, PublisherSlot, SubscriberSlot};
@@ -20,6 +21,9 @@ pub enum Incoming {
     Publish(IncomingPublish),
     /// To be asked for tracks in a namespace. Refused with UNINTERESTED when dropped.
     PublishNamespace(IncomingNamespace),
+    /// To be told of namespaces or offered tracks under a prefix. Refused with NOT_SUPPORTED when
+    /// dropped.
+    SubscribeNamespace(IncomingNamespaceSubscription),
 }
 
 impl Incoming {
@@ -43,6 +47,12 @@ impl Incoming {
                 let inner = unanswered(RequestErrorCode::Uninterested);
                 Self::PublishNamespace(IncomingNamespace { inner, namespace, parameters })
             }
+            IncomingRequest::SubscribeNamespace { prefix, interest, parameters } => {
+                let inner = unanswered(RequestErrorCode::NotSupported);
+                Self::SubscribeNamespace(IncomingNamespaceSubscription::new(
+                    inner, prefix, interest, parameters,
+                ))
+            }
             _ => {
                 drop(unanswered(RequestErrorCode::NotSupported));
                 return None;
@@ -57,6 +67,7 @@ impl Incoming {
             Self::Subscribe(request) => request.parameters(),
             Self::Publish(request) => request.parameters(),
             Self::PublishNamespace(request) => request.parameters(),
+            Self::SubscribeNamespace(request) => request.parameters(),
         }
     }
 
@@ -66,21 +77,22 @@ impl Incoming {
             Self::Subscribe(request) => request.reject(refusal),
             Self::Publish(request) => request.reject(refusal),
             Self::PublishNamespace(request) => request.reject(refusal),
+            Self::SubscribeNamespace(request) => request.reject(refusal),
         }
     }
 }
 
 /// Sees to it that a request is answered.
 #[derive(Debug)]
-struct Unanswered {
-    session: Session,
-    request: RequestKey,
+pub(crate) struct Unanswered {
+    pub(crate) session: Session,
+    pub(crate) request: RequestKey,
     default: RequestErrorCode,
     answered: bool,
 }
 
 impl Unanswered {
-    fn accept(
+    pub(crate) fn accept(
         &mut self,
         accept: Accept,
         register: impl FnOnce(&mut crate::Router, RequestKey),
@@ -104,7 +116,7 @@ impl Unanswered {
         accepted.unwrap_or_else(|| Err(Error::Closed(driver_gone())))
     }
 
-    fn reject(&mut self, refusal: Refusal) {
+    pub(crate) fn reject(&mut self, refusal: Refusal) {
         self.answered = true;
         self.session.shared.run(|access| {
             // A request that is over needs no answer.

@@ -29,6 +29,8 @@
 mod driver;
 mod error;
 mod incoming;
+mod namespace_subscriber;
+mod namespace_subscription;
 mod pending;
 mod publication;
 mod router;
@@ -43,6 +45,10 @@ mod wakers;
 pub use driver::{Access, Driver};
 pub use error::{Error, ReadError, WriteError};
 pub use incoming::{Incoming, IncomingNamespace, IncomingPublish, IncomingSubscribe};
+pub use namespace_subscriber::{IncomingNamespaceSubscription, NamespaceSubscriber};
+pub use namespace_subscription::{
+    NamespaceEvent, NamespaceSubscription, PendingNamespaceSubscription,
+};
 pub use pending::{NamespacePublication, Pending};
 pub use publication::{Publication, PublicationEnd};
 pub use router::{Router, RouterLimits};

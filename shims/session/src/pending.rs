@@ -2,7 +2,9 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use moqt_engine::model::{FullTrackName, Parameters, StreamResetCode, TrackNamespace};
+use moqt_engine::model::{
+    FullTrackName, Parameters, RequestErrorCode, StreamResetCode, TrackNamespace,
+};
 use moqt_engine::{Answer, RequestKey};
 
 use crate::error::Error;
@@ -206,15 +208,16 @@ impl NamespacePublication {
         &self.answer
     }
 
-    /// Waits for the other side to end it, and says why: [`Error::Cancelled`] or
+    /// Waits for the other side to end it, and says why: [`Error::Cancelled`],
+    /// [`Error::Rejected`] if the peer gave a reason for revoking its acceptance, or
     /// [`Error::Closed`].
     pub async fn ended(&mut self) -> Error {
         poll_fn(|cx| {
             let end = self.session.shared.run(|access| {
                 let router = &mut *access.router;
                 let slot = router.namespaces.entry(self.request).or_default();
-                if let Some(code) = slot.end {
-                    return Poll::Ready(Error::Cancelled(code));
+                if let Some(error) = &slot.end {
+                    return Poll::Ready(error.clone());
                 }
                 if let Some(reason) = &router.closed {
                     return Poll::Ready(Error::Closed(reason.clone()));
@@ -229,6 +232,17 @@ impl NamespacePublication {
 
     /// Withdraws it. The same as dropping it.
     pub fn withdraw(self) {}
+
+    /// Revokes the acceptance of a namespace of the peer's, and says why as far as the draft
+    /// can. One of ours is withdrawn.
+    pub fn revoke(self, code: RequestErrorCode, reason: &str) {
+        self.session.shared.run(|access| {
+            access.wrote = true;
+            let (connection, now) = (&mut *access.connection, access.now);
+            // What this does not apply to, dropping ends.
+            let _ = connection.cancel_publish_namespace(now, self.request, code, reason);
+        });
+    }
 }
 
 impl Drop for NamespacePublication {

@@ -4,14 +4,16 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
 
-use moqt_engine::model::{RequestErrorCode, Setup, StreamResetCode};
+use moqt_engine::model::{RequestErrorCode, Setup, StreamResetCode, TrackNamespace};
 use moqt_engine::wire::ObjectDatagram;
 use moqt_engine::{
     Answer, CloseReason, Event, IncomingRequest, MoqtConnection, Refusal, RequestError, RequestKey,
     StreamKey, SubgroupInfo, Timestamp,
 };
 
+use crate::error::Error;
 use crate::error::WriteError;
+use crate::namespace_subscription::NamespaceSubscriptionSlot;
 use crate::publication::PublicationEnd;
 use crate::session::Goaway;
 use crate::subscription::{SubscriptionDone, SubscriptionEnd};
@@ -35,6 +37,9 @@ pub struct RouterLimits {
     /// Updates waiting in one publication: 64. The oldest are dropped; they are in force
     /// anyhow.
     pub updates: usize,
+    /// Tracks that the peer could not offer, waiting in one namespace subscription: 1,024. More
+    /// are dropped.
+    pub blocked_tracks: usize,
 }
 
 impl Default for RouterLimits {
@@ -45,6 +50,7 @@ impl Default for RouterLimits {
             incoming: 256,
             incoming_patience: Duration::from_secs(2),
             updates: 64,
+            blocked_tracks: 1024,
         }
     }
 }
@@ -60,6 +66,9 @@ pub struct Router {
     pub(crate) subscribers: HashMap<RequestKey, SubscriberSlot>,
     pub(crate) publishers: HashMap<RequestKey, PublisherSlot>,
     pub(crate) namespaces: HashMap<RequestKey, NamespaceSlot>,
+    pub(crate) namespace_subscriptions: HashMap<RequestKey, NamespaceSubscriptionSlot>,
+    /// PUBLISH_NAMESPACE requests of the peer's that are told of in a namespace subscription.
+    pub(crate) publications: HashMap<RequestKey, (RequestKey, TrackNamespace)>,
     pub(crate) streams: HashMap<StreamKey, StreamSlot>,
     pub(crate) incoming: VecDeque<(Timestamp, RequestKey, IncomingRequest)>,
     /// Somebody has called `accept_request`.
@@ -75,7 +84,7 @@ pub struct Router {
     pub(crate) datagrams_dropped: u64,
     /// When those who wait for a subscription want to be woken at the latest.
     deadlines: BTreeSet<(Timestamp, RequestKey)>,
-    wakers: Vec<Waker>,
+    pub(crate) wakers: Vec<Waker>,
 }
 
 /// A subscription in which this side is the subscriber.
@@ -111,7 +120,7 @@ pub(crate) struct PublisherSlot {
 #[derive(Debug, Default)]
 pub(crate) struct NamespaceSlot {
     pub(crate) answer: Option<Result<Answer, RequestError>>,
-    pub(crate) end: Option<StreamResetCode>,
+    pub(crate) end: Option<Error>,
     pub(crate) wakers: WakerSet,
 }
 
@@ -150,6 +159,9 @@ impl Router {
                 } else if let Some(slot) = self.namespaces.get_mut(&request) {
                     slot.answer = Some(Ok(answer));
                     slot.wakers.take_into(&mut self.wakers);
+                } else if let Some(slot) = self.namespace_subscriptions.get_mut(&request) {
+                    slot.answer = Some(Ok(answer));
+                    slot.waker.take_into(&mut self.wakers);
                 }
             }
             Event::Rejected { request, error } => {
@@ -162,6 +174,9 @@ impl Router {
                 } else if let Some(slot) = self.namespaces.get_mut(&request) {
                     slot.answer = Some(Err(error));
                     slot.wakers.take_into(&mut self.wakers);
+                } else if let Some(slot) = self.namespace_subscriptions.get_mut(&request) {
+                    slot.answer = Some(Err(Box::new(error)));
+                    slot.waker.take_into(&mut self.wakers);
                 } else {
                     self.publication_ended(request, PublicationEnd::Rejected(Box::new(error)));
                 }
@@ -175,7 +190,25 @@ impl Router {
                     slot.wakers.take_into(&mut self.wakers);
                 }
             }
-            Event::Cancelled { request, code, .. } => self.cancelled(request, code),
+            Event::Cancelled { request, code, error } => self.cancelled(request, code, error),
+            Event::Namespace { request, namespace } => {
+                if let Some(slot) = self.namespace_subscriptions.get_mut(&request) {
+                    slot.changed(namespace, true);
+                    slot.waker.take_into(&mut self.wakers);
+                }
+            }
+            Event::NamespaceDone { request, namespace } => {
+                if let Some(slot) = self.namespace_subscriptions.get_mut(&request) {
+                    slot.changed(namespace, false);
+                    slot.waker.take_into(&mut self.wakers);
+                }
+            }
+            Event::PublishBlocked { request, track } => {
+                if let Some(slot) = self.namespace_subscriptions.get_mut(&request) {
+                    slot.blocked(track, self.limits.blocked_tracks);
+                    slot.waker.take_into(&mut self.wakers);
+                }
+            }
             Event::SubscriptionDone { request, code, reason, missing_streams } => {
                 if let Some(slot) = self.subscribers.get_mut(&request) {
                     let done = SubscriptionDone { code, reason, missing_streams };
@@ -322,6 +355,11 @@ impl Router {
         request: RequestKey,
         what: IncomingRequest,
     ) {
+        if let IncomingRequest::PublishNamespace { namespace, .. } = &what
+            && self.published_under_subscription(connection, now, request, namespace)
+        {
+            return;
+        }
         if self.incoming.len() >= self.limits.incoming {
             let refusal = Refusal::new(RequestErrorCode::ExcessiveLoad);
             let _ = connection.reject(now, request, refusal);
@@ -331,14 +369,28 @@ impl Router {
         self.incoming_wakers.take_into(&mut self.wakers);
     }
 
-    fn cancelled(&mut self, request: RequestKey, code: StreamResetCode) {
+    fn cancelled(
+        &mut self,
+        request: RequestKey,
+        code: StreamResetCode,
+        error: Option<RequestError>,
+    ) {
+        if self.publication_over(request) {
+            return;
+        }
         self.incoming.retain(|(_, waiting, _)| *waiting != request);
         if let Some(slot) = self.subscribers.get_mut(&request) {
             slot.end = Some(SubscriptionEnd::Cancelled(code));
             slot.waker.take_into(&mut self.wakers);
         } else if let Some(slot) = self.namespaces.get_mut(&request) {
-            slot.end = Some(code);
+            slot.end = Some(match error {
+                Some(error) => Error::Rejected(Box::new(error)),
+                None => Error::Cancelled(code),
+            });
             slot.wakers.take_into(&mut self.wakers);
+        } else if let Some(slot) = self.namespace_subscriptions.get_mut(&request) {
+            slot.end = Some(code);
+            slot.waker.take_into(&mut self.wakers);
         } else {
             self.publication_ended(request, PublicationEnd::Cancelled(code));
         }
@@ -393,6 +445,9 @@ impl Router {
         }
         for slot in self.namespaces.values_mut() {
             slot.wakers.take_into(wakers);
+        }
+        for slot in self.namespace_subscriptions.values_mut() {
+            slot.waker.take_into(wakers);
         }
         for slot in self.streams.values_mut() {
             if let StreamSlot::Reader(waker) = slot {

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqt_engine::model::{
-    FullTrackName, Parameters, SessionError, Setup, TrackNamespace, TrackProperties,
+    FullTrackName, NamespaceInterest, Parameters, SessionError, Setup, TrackNamespace,
+    TrackProperties,
 };
-use moqt_engine::{Blocked, CloseReason, CommandError, Draft, RequestKey, Role, Transport, Usage};
+use moqt_engine::{Blocked, CloseReason, CommandError, Draft, Role, Transport, Usage};
 
 use crate::driver::{Access, Driver, Shared};
 use crate::error::Error;
 use crate::incoming::Incoming;
+use crate::namespace_subscription::PendingNamespaceSubscription;
 use crate::pending::{NamespacePublication, Pending};
 use crate::publication::Publication;
 use crate::router::PublisherSlot;
@@ -100,6 +102,22 @@ impl Session {
         parameters: Parameters,
     ) -> Pending<NamespacePublication> {
         Pending::publish_namespace(self.clone(), namespace, parameters)
+    }
+
+    /// Asks to be told of the namespaces under a prefix, to be offered the tracks there, or both.
+    /// The prefix of no fields stands for everything. The request goes out at once, and the answer
+    /// can be awaited then or later; dropping what is returned ends it.
+    ///
+    /// This is the same on all drafts, but for what they cannot tell apart: draft 14 knows only
+    /// `Both`, and what was not asked for comes as [`Incoming`] requests there. Where a draft has a
+    /// request for each, `Both` makes two of them, which are accepted or refused as one.
+    pub fn subscribe_namespace(
+        &self,
+        prefix: TrackNamespace,
+        interest: NamespaceInterest,
+        parameters: Parameters,
+    ) -> PendingNamespaceSubscription {
+        PendingNamespaceSubscription::new(self.clone(), prefix, interest, parameters)
     }
 
     /// Offers a track to the peer. This waits until the offer has been queued, not for its
@@ -253,11 +271,11 @@ impl Session {
     }
 
     /// Runs a command that may have to wait for credit.
-    pub(crate) fn poll_command(
+    pub(crate) fn poll_command<T>(
         &self,
         cx: &Context<'_>,
-        command: impl FnOnce(&mut Access<'_>) -> Result<RequestKey, CommandError>,
-    ) -> Poll<Result<RequestKey, Error>> {
+        command: impl FnOnce(&mut Access<'_>) -> Result<T, CommandError>,
+    ) -> Poll<Result<T, Error>> {
         let outcome = self.shared.run(|access| {
             if let Some(reason) = &access.router.closed {
                 return Poll::Ready(Err(Error::Closed(reason.clone())));
