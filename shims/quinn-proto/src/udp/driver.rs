@@ -93,7 +93,11 @@ impl Future for Drive {
         loop {
             let now = Instant::now();
             let mut state = this.shared.lock();
-            state.tend_routers(now);
+            if state.tend_routers(now) {
+                Shared::release(state);
+                more |= this.transmit(cx);
+                state = this.shared.lock();
+            }
             if state.is_over() && this.unsent.is_none() && !more {
                 return Poll::Ready(());
             }

@@ -324,8 +324,10 @@ impl State {
         self.tended.iter().filter_map(|id| self.endpoint.instant(deadline(id)?)).min()
     }
 
-    /// Time has passed, or much has happened: routers get their due.
-    pub(crate) fn tend_routers(&mut self, now: Instant) {
+    /// Time has passed, or much has happened: routers get their due. Whether there may be
+    /// something to send because of it.
+    pub(crate) fn tend_routers(&mut self, now: Instant) -> bool {
+        let mut did_something = false;
         let timestamp = self.endpoint.timestamp(now);
         let Self { endpoint, sessions, wakers, tended, .. } = self;
         tended.retain(|id| {
@@ -334,6 +336,7 @@ impl State {
             let router = &mut entry.router;
             if router.poll_timeout().is_some_and(|deadline| deadline <= timestamp) {
                 endpoint.with(handle, now, |moqt, _| router.handle_timeout(moqt, timestamp));
+                did_something = true;
             }
             if router.wants_flushed() && endpoint.is_flushed(handle) {
                 router.set_flushed(true);
@@ -341,6 +344,7 @@ impl State {
             }
             router.wants_flushed() || router.poll_timeout().is_some()
         });
+        did_something
     }
 
     /// The task is gone: nothing will ever move again.
