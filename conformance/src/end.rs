@@ -1,16 +1,18 @@
 //! One end of a session under direct control: a connection without any transport, fed and
 //! drained by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use moqt_engine::model::{Message, MessageKind, SetupOptions, StreamResetCode};
-use moqt_engine::wire::{ControlReader, ObjectHeader};
+use moqt_engine::model::{
+    EndOfRange, Location, Message, MessageKind, SetupOptions, StreamResetCode,
+};
+use moqt_engine::wire::{ControlReader, FetchObject, ObjectHeader};
 use moqt_engine::{
-    Action, Config, Dir, Draft, Event, MoqtConnection, Read, Role, Send, StreamKey, Timestamp,
-    Transport,
+    Action, Config, Dir, Draft, Event, FetchFault, FetchRead, MoqtConnection, Read, Role, Send,
+    StreamKey, Timestamp, Transport,
 };
 
 use crate::say;
@@ -56,6 +58,18 @@ pub enum Got {
     Gone,
 }
 
+/// What was read of a fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is what it is called")]
+pub enum Fetched {
+    Object(FetchObject, Vec<u8>),
+    EndOfRange(Location, EndOfRange),
+    Finished,
+    Reset(StreamResetCode),
+    Malformed(Location, FetchFault),
+    Gone,
+}
+
 /// A connection, the streams it knows by name, and what came of everything so far.
 #[derive(Debug)]
 pub struct End {
@@ -70,6 +84,8 @@ pub struct End {
     pub events: Vec<Event>,
     /// What was read of each subgroup.
     pub reads: BTreeMap<Name, Vec<Got>>,
+    /// What was read of each fetch.
+    pub fetched: BTreeMap<Name, Vec<Fetched>>,
     /// Payload as it was read, piece by piece.
     pub pieces: Vec<Bytes>,
     /// Streams whose window opened again, in order.
@@ -87,6 +103,7 @@ pub struct End {
     draft: Draft,
     keys: BTreeMap<Name, StreamKey>,
     names: BTreeMap<StreamKey, Name>,
+    fetch_streams: BTreeSet<Name>,
     answers: BTreeMap<Name, (ControlReader, usize)>,
 }
 
@@ -111,6 +128,7 @@ impl End {
             outputs: Vec::new(),
             events: Vec::new(),
             reads: BTreeMap::new(),
+            fetched: BTreeMap::new(),
             pieces: Vec::new(),
             resumed: Vec::new(),
             reads_at_once: true,
@@ -121,6 +139,7 @@ impl End {
             draft,
             keys: BTreeMap::new(),
             names: BTreeMap::new(),
+            fetch_streams: BTreeSet::new(),
             answers: BTreeMap::new(),
         };
         end.drain();
@@ -282,6 +301,8 @@ impl End {
                     | MessageKind::Publish
                     | MessageKind::PublishNamespace
                     | MessageKind::SubscribeNamespace
+                    | MessageKind::Fetch
+                    | MessageKind::TrackStatus
             );
             count += usize::from(is_request);
         }
@@ -407,6 +428,46 @@ impl End {
         self.drain();
     }
 
+    /// What was read of a fetch so far, emptied.
+    pub fn take_fetched(&mut self, of: Name) -> Vec<Fetched> {
+        self.fetched.remove(&of).unwrap_or_default()
+    }
+
+    /// Reads a fetch until nothing is left or `budget` bytes of payload have been read.
+    pub fn read_fetch(&mut self, name: Name, mut budget: usize) {
+        let key = self.key(name);
+        let got = self.fetched.entry(name).or_default();
+        while budget > 0 {
+            match self.engine.read_fetch(key, budget) {
+                FetchRead::Object(object) => got.push(Fetched::Object(object, Vec::new())),
+                FetchRead::Payload(piece) => {
+                    assert!(piece.len() <= budget, "more than asked for");
+                    budget -= piece.len();
+                    if let Some(Fetched::Object(_, payload)) = got.last_mut() {
+                        payload.extend_from_slice(&piece);
+                    }
+                    self.pieces.push(piece);
+                }
+                FetchRead::EndOfRange { location, kind } => {
+                    got.push(Fetched::EndOfRange(location, kind));
+                }
+                FetchRead::Finished => got.push(Fetched::Finished),
+                FetchRead::Reset(code) => got.push(Fetched::Reset(code)),
+                FetchRead::Malformed { location, fault } => {
+                    got.push(Fetched::Malformed(location, fault));
+                }
+                FetchRead::Gone => {
+                    if matches!(got.last(), None | Some(Fetched::Object(..))) {
+                        got.push(Fetched::Gone);
+                    }
+                    break;
+                }
+                _ => break,
+            }
+        }
+        self.drain();
+    }
+
     /// Does what the engine's contract asks for after every call.
     pub fn drain(&mut self) {
         loop {
@@ -426,6 +487,11 @@ impl End {
                         readable.push(stream);
                         self.events.push(event);
                     }
+                    Event::FetchOpened { stream, .. } => {
+                        self.fetch_streams.insert(self.name(stream));
+                        readable.push(stream);
+                        self.events.push(event);
+                    }
                     Event::Readable { stream } => {
                         readable.push(stream);
                         if self.keeps_readable {
@@ -437,7 +503,12 @@ impl End {
             }
             if self.reads_at_once {
                 for stream in readable {
-                    self.read(self.name(stream), usize::MAX);
+                    let name = self.name(stream);
+                    if self.fetch_streams.contains(&name) {
+                        self.read_fetch(name, usize::MAX);
+                    } else {
+                        self.read(name, usize::MAX);
+                    }
                 }
             }
             if !any && before == (self.outputs.len(), self.resumed.len()) {

@@ -3,14 +3,16 @@
 use bytes::Bytes;
 use moqt_engine::Role;
 use moqt_engine::model::{
-    Draft, FullTrackName, Location, Message, MessageKind, Namespace, NamespaceDone,
-    NamespaceInterest, ObjectStatus, Parameters, Publish, PublishBlocked, PublishDone,
-    PublishDoneCode, PublishNamespace, RequestError, RequestErrorCode, RequestKind, RequestOk,
-    RequestUpdate, Setup, SetupOptions, SubgroupId, Subscribe, SubscribeNamespace, SubscribeOk,
-    SubscribeTracks, TrackNamespace, TrackProperties, Unsubscribe,
+    Draft, Fetch, FetchOk, FetchRange, FullTrackName, GroupOrder, JoiningStart, Location, Message,
+    MessageKind, Namespace, NamespaceDone, NamespaceInterest, ObjectStatus, Parameters, Publish,
+    PublishBlocked, PublishDone, PublishDoneCode, PublishNamespace, RequestError, RequestErrorCode,
+    RequestKind, RequestOk, RequestUpdate, Setup, SetupOptions, SubgroupId, Subscribe,
+    SubscribeNamespace, SubscribeOk, SubscribeTracks, TrackNamespace, TrackProperties, TrackStatus,
+    Unsubscribe,
 };
 use moqt_engine::wire::{
-    DatagramHeader, ObjectHeader, Properties, SubgroupHeader, SubgroupWriter, encode_message,
+    DatagramHeader, FetchObject, FetchWriter, ObjectHeader, Properties, SubgroupHeader,
+    SubgroupWriter, encode_message,
 };
 
 /// A track's name.
@@ -181,6 +183,78 @@ pub fn update(id: u64, of: u64, parameters: Parameters) -> Message {
         existing_request_id: Some(of),
         parameters,
     })
+}
+
+/// FETCH with parameters.
+pub fn fetch_with(id: u64, range: FetchRange, parameters: Parameters) -> Message {
+    Message::Fetch(Fetch { request_id: id, range, parameters })
+}
+
+/// FETCH of a range of a track; `end` is as on the wire.
+pub fn fetch(id: u64, name: &str, start: Location, end: Location) -> Message {
+    let range = FetchRange::Standalone { track: track(name), start, end };
+    fetch_with(id, range, Parameters::default())
+}
+
+/// FETCH that joins a subscription.
+pub fn join(id: u64, request_id: u64, start: JoiningStart) -> Message {
+    fetch_with(id, FetchRange::Joining { request_id, start }, Parameters::default())
+}
+
+/// FETCH_OK.
+pub fn fetch_ok(id: u64, end: Location) -> Message {
+    Message::FetchOk(FetchOk {
+        request_id: Some(id),
+        end_of_track: false,
+        end,
+        group_order: Some(GroupOrder::Ascending),
+        parameters: Parameters::default(),
+        track_properties: TrackProperties::new(),
+    })
+}
+
+/// TRACK_STATUS.
+pub fn track_status(id: u64, name: &str) -> Message {
+    let track = track(name);
+    Message::TrackStatus(TrackStatus { request_id: id, track, parameters: Parameters::default() })
+}
+
+/// An object of a fetch, in subgroup 0.
+pub fn fetch_object(location: Location, payload: &[u8]) -> FetchObject {
+    FetchObject {
+        location,
+        subgroup_id: Some(0),
+        publisher_priority: 128,
+        payload_len: payload.len() as u64,
+        status: ObjectStatus::Normal,
+        properties: Properties::EMPTY,
+    }
+}
+
+/// A fetch stream with these objects, in ascending order.
+pub fn fetch_stream(draft: Draft, id: u64, objects: &[(Location, &[u8])]) -> Vec<u8> {
+    fetch_stream_in(draft, GroupOrder::Ascending, id, objects)
+}
+
+/// A fetch stream with these objects, written for this order of groups.
+pub fn fetch_stream_in(
+    draft: Draft,
+    order: GroupOrder,
+    id: u64,
+    objects: &[(Location, &[u8])],
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = FetchWriter::new(draft.dialect(), order);
+    let mut encoded = writer.header(id, &mut bytes);
+    for (location, payload) in objects {
+        encoded = encoded.and_then(|()| {
+            writer.object(&fetch_object(*location, payload), &mut bytes)?;
+            bytes.extend_from_slice(payload);
+            Ok(())
+        });
+    }
+    assert!(encoded.is_ok(), "{encoded:?}");
+    bytes
 }
 
 /// A subgroup header, with a type of 0x10 or larger.

@@ -3,6 +3,9 @@
 mod commands;
 mod data;
 mod delivery;
+mod fetch;
+mod fetch_read;
+mod fetch_response;
 mod goaway;
 mod malformed;
 mod messages;
@@ -20,6 +23,8 @@ mod updates;
 pub use transport::TransportClosed;
 
 pub use commands::{Accept, Refusal};
+pub use fetch::FetchTarget;
+pub use fetch_response::{AcceptFetch, FetchResponse};
 pub use output::{DatagramSend, Send, StreamSend};
 pub use publisher::{
     DatagramOptions, DatagramOutcome, Publisher, Subgroup, SubgroupOptions, Written,

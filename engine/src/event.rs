@@ -5,12 +5,13 @@ use core::time::Duration;
 
 use crate::key::{RequestKey, StreamKey};
 use crate::model::{
-    FullTrackName, Location, NamespaceInterest, Parameters, PublishDoneCode, Redirect,
-    RequestErrorCode, SessionError, Setup, StreamResetCode, SubgroupId, TrackNamespace,
-    TrackProperties,
+    EndOfRange, FullTrackName, GroupOrder, Location, LocationRange, NamespaceInterest, Parameters,
+    PublishDoneCode, Redirect, RequestErrorCode, SessionError, Setup, StreamResetCode, SubgroupId,
+    TrackNamespace, TrackProperties,
 };
 use crate::object::MalformedRule;
-use crate::wire::{DatagramHeader, ObjectDatagram, ObjectHeader};
+use crate::request::FetchFault;
+use crate::wire::{DatagramHeader, FetchObject, ObjectDatagram, ObjectHeader};
 
 use bytes::Bytes;
 
@@ -118,7 +119,16 @@ pub enum Event {
         /// Which subgroup it is.
         subgroup: SubgroupInfo,
     },
-    /// [`read`](crate::MoqtConnection::read) will give something again.
+    /// The objects of a fetch begin to come, perhaps before it is accepted;
+    /// [`read_fetch`](crate::MoqtConnection::read_fetch) them.
+    FetchOpened {
+        /// The fetch.
+        request: RequestKey,
+        /// The stream to read.
+        stream: StreamKey,
+    },
+    /// [`read`](crate::MoqtConnection::read) or
+    /// [`read_fetch`](crate::MoqtConnection::read_fetch) will give something again.
     Readable {
         /// The stream.
         stream: StreamKey,
@@ -200,6 +210,27 @@ pub enum IncomingRequest {
         /// Properties of the track.
         track_properties: TrackProperties,
     },
+    /// Objects of the past. Answer with
+    /// [`accept_fetch`](crate::MoqtConnection::accept_fetch), and send them through
+    /// [`fetch_response`](crate::MoqtConnection::fetch_response).
+    Fetch {
+        /// The track.
+        track: FullTrackName,
+        /// Which objects, also of a fetch that joins a subscription.
+        range: LocationRange,
+        /// The subscription it joins, if it does.
+        joining: Option<RequestKey>,
+        /// Priority, order, tokens.
+        parameters: Parameters,
+    },
+    /// To be told how far a track has come, without getting its objects. Accept it with what
+    /// a SUBSCRIBE would be accepted with.
+    TrackStatus {
+        /// The track.
+        track: FullTrackName,
+        /// Tokens.
+        parameters: Parameters,
+    },
     /// To be asked for tracks under a namespace.
     PublishNamespace {
         /// The namespace.
@@ -229,8 +260,22 @@ pub enum IncomingRequest {
 pub struct Answer {
     /// Largest location and expiry, or what a subscriber wants of a published track.
     pub parameters: Parameters,
-    /// Properties of the track subscribed to.
+    /// Properties of the track.
     pub track_properties: TrackProperties,
+    /// Of a fetch, what will come.
+    pub fetch: Option<FetchAnswer>,
+}
+
+/// What a publisher said of the objects it sends in answer to a FETCH (draft-18, "FETCH_OK").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FetchAnswer {
+    /// The locations covered: as asked for, or less if less has been published.
+    pub range: LocationRange,
+    /// Whether the last object in the range is the last of the track.
+    pub end_of_track: bool,
+    /// The order in which groups come.
+    pub group_order: GroupOrder,
 }
 
 /// Why a request failed, the same on every draft.
@@ -302,6 +347,39 @@ pub enum Read {
     Finished,
     /// The sender gave the subgroup up; there may be more objects in it. The stream is gone.
     Reset(StreamResetCode),
+    /// There is no such stream: it is over, or never was.
+    Gone,
+}
+
+/// What reading a fetch gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FetchRead {
+    /// An object begins; `payload_len` bytes of payload follow. What is between it and the
+    /// object before, in the order of the fetch, does not exist.
+    Object(FetchObject),
+    /// Payload of the object that began last: part of what came in, not a copy.
+    Payload(Bytes),
+    /// Everything between the object before, if any, and this location is absent.
+    EndOfRange {
+        /// The last location of the range.
+        location: Location,
+        /// Why it is absent.
+        kind: EndOfRange,
+    },
+    /// Nothing for now; [`Event::Readable`] will say when to go on.
+    Pending,
+    /// The fetch is complete: what was not given does not exist. The stream is gone.
+    Finished,
+    /// The publisher gave the fetch up; what was not given is unknown. The stream is gone.
+    Reset(StreamResetCode),
+    /// The track is malformed (draft-18, "Malformed Tracks"). The fetch has been cancelled.
+    Malformed {
+        /// Where.
+        location: Location,
+        /// What is wrong.
+        fault: FetchFault,
+    },
     /// There is no such stream: it is over, or never was.
     Gone,
 }

@@ -156,16 +156,19 @@ pub mod wire;
 pub use action::Action;
 pub use config::{Config, Dir, Role, Transport};
 pub use connection::{
-    Accept, DatagramOptions, DatagramOutcome, DatagramSend, MoqtConnection, Publisher, Refusal,
-    Send, StreamSend, Subgroup, SubgroupOptions, TransportClosed, Usage, Written,
+    Accept, AcceptFetch, DatagramOptions, DatagramOutcome, DatagramSend, FetchResponse,
+    FetchTarget, MoqtConnection, Publisher, Refusal, Send, StreamSend, Subgroup, SubgroupOptions,
+    TransportClosed, Usage, Written,
 };
 pub use error::{Blocked, CommandError, TokenMisuse};
 pub use event::{
-    Answer, CloseReason, DropReason, Event, IncomingRequest, Read, RequestError, SubgroupInfo,
+    Answer, CloseReason, DropReason, Event, FetchAnswer, FetchRead, IncomingRequest, Read,
+    RequestError, SubgroupInfo,
 };
 pub use key::{RequestKey, StreamKey};
 pub use limits::Limits;
 pub use model::Draft;
 pub use object::MalformedRule;
+pub use request::FetchFault;
 pub use time::Timestamp;
 pub use timers::Timer;

@@ -25,6 +25,9 @@ pub struct Limits {
     /// subscription: 4,096. One more ends the subscription: it is cancelled with
     /// EXCESSIVE_LOAD, and each namespace is [`done`](crate::Event::NamespaceDone).
     pub namespaces_told: usize,
+    /// FETCHes of the peer that may be open at a time: 128. One more is refused with
+    /// EXCESSIVE_LOAD, INTERNAL_ERROR before draft 18.
+    pub open_fetches: u32,
     /// Bytes of properties on one object: 16 KiB. More close the session.
     pub object_properties: usize,
     /// Unread bytes in one data stream: 256 KiB. Beyond that
@@ -59,6 +62,9 @@ pub struct Limits {
     /// Time for the answer to a request of ours, if there is a bound: 10 s. Then the request
     /// fails with TIMEOUT.
     pub answer_timeout: Option<Duration>,
+    /// Time after FETCH_OK for the fetch's stream to come, if there is a bound: 10 s. Then the
+    /// fetch fails with TIMEOUT.
+    pub fetch_stream_timeout: Option<Duration>,
     /// Time after PUBLISH_DONE for streams that were announced but never came: 2 s. Then the
     /// subscription ends without them.
     pub late_stream_timeout: Duration,
@@ -108,6 +114,7 @@ impl Default for Limits {
             auth_token_cache: None,
             namespace_subscriptions: 256,
             namespaces_told: 4096,
+            open_fetches: 128,
             object_properties: 16 * 1024,
             stream_receive: 256 * 1024,
             session_receive: 16 * 1024 * 1024,
@@ -121,6 +128,7 @@ impl Default for Limits {
             unknown_alias_timeout: Duration::from_secs(2),
             control_message_timeout: Duration::from_secs(10),
             answer_timeout: Some(Duration::from_secs(10)),
+            fetch_stream_timeout: Some(Duration::from_secs(10)),
             late_stream_timeout: Duration::from_secs(2),
             late_datagram_timeout: Duration::from_millis(500),
             late_timeout_max: Duration::from_secs(30),

@@ -15,6 +15,8 @@ pub enum Timer {
     ControlMessage(StreamKey),
     /// The answer to a request.
     Answer(RequestKey),
+    /// The stream of a fetch that was accepted.
+    FetchStream(RequestKey),
     /// Streams that a finished subscription still lacks.
     LateStreams(RequestKey),
     /// The announcement of this track alias.

@@ -6,9 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use moqt_conformance::end::{End, Got, Name, Output};
 use moqt_conformance::{DRAFTS, cases, say};
-use moqt_engine::model::{
-    Location, Message, Parameters, RequestErrorCode, SetupOptions, StreamResetCode,
-};
+use moqt_engine::model::{Location, Message, RequestErrorCode, SetupOptions, StreamResetCode};
 use moqt_engine::{Accept, Config, Dir, Draft, DropReason, Event, Limits, Role, Timer, Usage};
 use moqt_loopback::Rng;
 
@@ -396,11 +394,9 @@ fn a_peer_that_asks_and_reads_no_answers_is_closed() {
         end.takes_data = false;
         for n in 0..2_000 {
             let id = end.fresh_id();
-            end.request(&Message::TrackStatus(moqt_engine::model::TrackStatus {
-                request_id: id,
-                track: say::track(&format!("t{n}")),
-                parameters: Parameters::default(),
-            }));
+            // Refused at once: its range ends before it begins.
+            let (start, to) = (Location::new(1, 0), Location::ZERO);
+            end.request(&say::fetch(id, &format!("t{n}"), start, to));
             if end.closed().is_some() {
                 break;
             }

@@ -5,6 +5,7 @@
 mod control;
 mod data;
 mod deaths;
+mod fetch;
 mod limits;
 mod malformed;
 mod namespace_subscriptions;
@@ -13,6 +14,7 @@ mod noise;
 mod requests;
 mod setup;
 mod tokens;
+mod track_status;
 
 use std::time::Duration;
 

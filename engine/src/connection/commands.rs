@@ -12,9 +12,9 @@ use crate::event::{Event, RequestError};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Cancelled;
 use crate::model::{
-    FullTrackName, GroupOrder, Message, Parameters, Publish, Redirect,
+    FullTrackName, GroupOrder, Location, Message, Parameters, Publish, Redirect,
     RequestError as RequestErrorMessage, RequestErrorCode, RequestKind, RequestOk, RequestsBlocked,
-    StreamResetCode, Subscribe, SubscribeOk, TrackProperties,
+    StreamResetCode, Subscribe, SubscribeOk, TrackProperties, TrackStatus,
 };
 use crate::request::{Body, Phase, Request, Subscriber};
 use crate::stream::{MessageStream, RecvKind, SendClass};
@@ -74,6 +74,7 @@ impl MoqtConnection {
         let mut subscriber = Subscriber::new(track.clone(), None, self.track_rules());
         subscriber.timeouts.split = self.dialect.split_delivery_timeouts;
         subscriber.timeouts.set_subscriber(parameters);
+        subscriber.begin_with(parameters);
         let body = Body::Subscriber(subscriber);
         self.begin_request(now, RequestKind::Subscribe, message, body)
     }
@@ -112,6 +113,7 @@ impl MoqtConnection {
         let mut publisher = self.new_publisher(track.clone(), track_properties, &parameters);
         publisher.alias = track_alias;
         publisher.largest = parameters.largest_object;
+        publisher.joining_location = parameters.largest_object;
         let sender = publisher.sender;
         self.publisher_timeouts(sender, track_properties);
         let begun =
@@ -128,7 +130,26 @@ impl MoqtConnection {
         begun
     }
 
-    /// Accepts a request of the peer's.
+    /// Asks how far a track has come, without subscribing to it (draft-18, "TRACK_STATUS").
+    /// [`Event::Accepted`] or [`Event::Rejected`] tells, and ends it.
+    pub fn track_status(
+        &mut self,
+        now: Timestamp,
+        track: &FullTrackName,
+        parameters: &Parameters,
+    ) -> Result<RequestKey, CommandError> {
+        let message = |request_id| {
+            Message::TrackStatus(TrackStatus {
+                request_id,
+                track: track.clone(),
+                parameters: parameters.clone(),
+            })
+        };
+        self.begin_request(now, RequestKind::TrackStatus, message, Body::TrackStatus)
+    }
+
+    /// Accepts a request of the peer's. For a FETCH there is
+    /// [`accept_fetch`](Self::accept_fetch).
     pub fn accept(
         &mut self,
         now: Timestamp,
@@ -149,11 +170,18 @@ impl MoqtConnection {
                 parameters: parameters.clone(),
                 track_properties: track_properties.clone(),
             }),
+            RequestKind::Fetch => {
+                return Err(CommandError::WrongState("accept a FETCH with `accept_fetch`"));
+            }
+            // Only about a track there is something to say.
             _ => Message::RequestOk(RequestOk {
                 request_id: Some(id),
                 answers: Some(kind),
                 parameters: parameters.clone(),
-                track_properties: TrackProperties::new(),
+                track_properties: match kind {
+                    RequestKind::TrackStatus => track_properties.clone(),
+                    _ => TrackProperties::new(),
+                },
             }),
         };
         let mut encoded = Vec::new();
@@ -171,6 +199,7 @@ impl MoqtConnection {
                 publisher.alias = next_alias;
                 publisher.default_priority = track_properties.default_publisher_priority();
                 publisher.largest = parameters.largest_object;
+                publisher.joining_location = parameters.largest_object;
                 publisher.set_filter(publisher.filter);
                 let sender = publisher.sender;
                 if let Some(order) = order {
@@ -180,21 +209,36 @@ impl MoqtConnection {
             }
             Body::Subscriber(subscriber) => {
                 subscriber.timeouts.set_subscriber(&parameters);
+                subscriber.begin_with(&parameters);
                 if let Some(alias) = subscriber.alias {
                     self.activate_alias(alias, request);
                     self.complete_if_done(request);
                 }
             }
-            Body::Namespace(_) | Body::NamespaceSubscription(_) => {}
+            Body::TrackStatus => self.release(now, request),
+            Body::Namespace(_)
+            | Body::NamespaceSubscription(_)
+            | Body::FetchSubscriber(_)
+            | Body::FetchPublisher(_) => {}
         }
+        self.answer_updates(own_stream, updates, parameters.largest_object);
+        self.resolve_joins(request);
+        Ok(())
+    }
+
+    /// Answers updates that came before the request they change was accepted.
+    pub(super) fn answer_updates(
+        &mut self,
+        own_stream: Option<StreamKey>,
+        updates: u32,
+        largest_object: Option<Location>,
+    ) {
         for _ in 0..updates {
             let answers = Some(RequestKind::Update);
-            let largest_object = parameters.largest_object;
             let parameters = Parameters { largest_object, ..Parameters::default() };
             let ok = RequestOk { answers, parameters, ..RequestOk::default() };
             self.send_message(own_stream, &Message::RequestOk(ok));
         }
-        Ok(())
     }
 
     /// The order in which groups of an accepted SUBSCRIBE are sent: the subscriber's wish, or
@@ -260,6 +304,9 @@ impl MoqtConnection {
             return Err(CommandError::Closed);
         }
         let cancelled = self.requests.get(request).ok_or(CommandError::Gone)?;
+        if matches!(cancelled.body, Body::FetchPublisher(_)) {
+            return Err(CommandError::WrongState("a publisher ends a fetch with `reset`"));
+        }
         if matches!(cancelled.body, Body::Publisher(_)) {
             return Err(CommandError::WrongState("a publisher ends a subscription with `done`"));
         }
@@ -358,7 +405,7 @@ impl MoqtConnection {
     }
 
     /// A request of the peer's that waits for an answer.
-    fn answerable(
+    pub(super) fn answerable(
         &self,
         request: RequestKey,
     ) -> Result<(u64, RequestKind, Option<StreamKey>), CommandError> {
@@ -519,7 +566,9 @@ impl MoqtConnection {
         match request.body {
             Body::Subscriber(subscriber) => self.release_subscriber(key, subscriber),
             Body::Publisher(publisher) => self.release_publisher(publisher),
-            Body::Namespace(_) | Body::NamespaceSubscription(_) => {}
+            Body::FetchSubscriber(fetch) => self.release_fetch_subscriber(key, &fetch),
+            Body::FetchPublisher(fetch) => self.release_fetch_publisher(key, &fetch),
+            Body::Namespace(_) | Body::NamespaceSubscription(_) | Body::TrackStatus => {}
         }
         self.replenish_request_credit();
     }

@@ -51,8 +51,7 @@ impl MoqtConnection {
                 let header =
                     self.decode_front(stream, |bytes| FetchReader::decode_header(dialect, bytes))?;
                 match header {
-                    // Nothing was fetched, so nobody waits for it.
-                    Some(_) => self.discard(stream),
+                    Some((request_id, len)) => self.place_fetch(stream, request_id, len),
                     None => self.abandon_if_over(now, stream),
                 }
             }
@@ -98,7 +97,7 @@ impl MoqtConnection {
         }
     }
 
-    fn discard(&mut self, stream: StreamKey) {
+    pub(super) fn discard(&mut self, stream: StreamKey) {
         let code = self.dialect.reset_code(StreamResetCode::Cancelled);
         self.streams.stop(stream, code);
     }
@@ -327,6 +326,7 @@ impl MoqtConnection {
         }
         self.streams.remove_sender(publisher.sender);
         self.wake_session_writers();
+        self.refuse_joins(publisher.joins);
     }
 
     /// A subgroup stream sent here has finished or been reset.
@@ -338,6 +338,7 @@ impl MoqtConnection {
             let sender = publisher.sender;
             self.wake_writers(sender);
         }
+        self.response_closed(request);
         self.end_publishing_if_done(request);
     }
 

@@ -46,7 +46,7 @@ impl MoqtConnection {
                 self.held_stream_grew(header.track_alias, stream, new_bytes);
                 Ok(())
             }
-            RecvKind::Subgroup(_) | RecvKind::Discard => Ok(()),
+            RecvKind::Subgroup(_) | RecvKind::Fetch(_) | RecvKind::Discard => Ok(()),
         }
     }
 
@@ -332,15 +332,21 @@ impl MoqtConnection {
                 let why = "the subscriber closed the request";
                 self.fail_request(key, RequestErrorCode::InternalError, why);
             }
-            Body::NamespaceSubscription(_) if ours && phase == Phase::Pending => {
+            Body::NamespaceSubscription(_) | Body::FetchSubscriber(_) | Body::TrackStatus
+                if ours && phase == Phase::Pending =>
+            {
                 let why = "the publisher closed the request";
                 self.fail_request(key, RequestErrorCode::InternalError, why);
             }
             Body::Namespace(_) | Body::NamespaceSubscription(_) => {
                 self.cancelled_by_peer(now, key, StreamResetCode::Cancelled);
             }
-            // A peer that has nothing more to say about a subscription may close its side.
-            Body::Subscriber(_) | Body::Publisher(_) => self.streams.drop_recv(stream),
+            // A peer that has nothing more to say about a request may close its side.
+            Body::Subscriber(_)
+            | Body::Publisher(_)
+            | Body::FetchSubscriber(_)
+            | Body::FetchPublisher(_)
+            | Body::TrackStatus => self.streams.drop_recv(stream),
         }
     }
 
@@ -365,7 +371,8 @@ impl MoqtConnection {
 fn cancels(message: MessageKind, request: &Request) -> bool {
     match (message, &request.body) {
         // The subscriber's, however the subscription began.
-        (MessageKind::Unsubscribe, Body::Publisher(_)) => true,
+        (MessageKind::Unsubscribe, Body::Publisher(_))
+        | (MessageKind::FetchCancel, Body::FetchPublisher(_)) => true,
         (MessageKind::PublishNamespaceDone, Body::Namespace(_)) => !request.ours,
         _ => false,
     }

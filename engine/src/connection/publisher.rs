@@ -130,10 +130,27 @@ impl MoqtConnection {
         }
     }
 
+    /// Queues payload on a data stream: as it is, or gathered with what is before it if it is
+    /// short.
+    #[inline]
+    pub(super) fn queue_payload(&mut self, stream: StreamKey, payload: Bytes) {
+        let coalesce_below = self.config.coalesce_below;
+        let len = payload.len();
+        let Some(half) = self.streams.send_mut(stream) else { return };
+        if len < coalesce_below {
+            let block = half.queue.block(len);
+            block.extend_from_slice(&payload);
+            half.queue.grew(len);
+        } else {
+            half.queue.push(payload);
+        }
+        self.streams.queued(stream, len);
+    }
+
     /// Whether more may be queued for this sender, on a stream or in a datagram. If not, it
     /// will be told when.
     #[inline]
-    fn check_room(
+    pub(super) fn check_room(
         &mut self,
         sender: SenderKey,
         stream: Option<StreamKey>,
@@ -532,17 +549,7 @@ impl Subgroup<'_> {
     }
 
     fn push_payload(&mut self, payload: Bytes) {
-        let coalesce_below = self.connection.config.coalesce_below;
-        let len = payload.len();
-        let Some(half) = self.connection.streams.send_mut(self.stream) else { return };
-        if len < coalesce_below {
-            let block = half.queue.block(len);
-            block.extend_from_slice(&payload);
-            half.queue.grew(len);
-        } else {
-            half.queue.push(payload);
-        }
-        self.connection.streams.queued(self.stream, len);
+        self.connection.queue_payload(self.stream, payload);
     }
 }
 

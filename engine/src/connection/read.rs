@@ -155,7 +155,7 @@ impl MoqtConnection {
 
     /// Perhaps this stream's window opens, or another's.
     #[cold]
-    fn reopen_windows(&mut self, stream: StreamKey) {
+    pub(super) fn reopen_windows(&mut self, stream: StreamKey) {
         self.wake_window_waiters();
         let limit = self.config.limits.stream_receive;
         let Some(half) = self.streams.recv_mut(stream) else { return };
@@ -168,7 +168,7 @@ impl MoqtConnection {
 
 /// `part` without a copy if it lies in `whole`; it does not if it was put together from two
 /// pieces.
-fn share(whole: &Bytes, part: &[u8]) -> Bytes {
+pub(super) fn share(whole: &Bytes, part: &[u8]) -> Bytes {
     let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
     match start.checked_add(part.len()) {
         Some(end) if end <= whole.len() => whole.slice(start..end),

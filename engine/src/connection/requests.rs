@@ -12,7 +12,7 @@ use crate::link::Violation;
 use crate::model::{
     FullTrackName, Message, Parameter, ParameterSet, Parameters, Publish, PublishDone,
     RequestErrorCode, RequestKind, RequestOk, SessionError, StreamResetCode, Subscribe,
-    SubscribeOk, TrackProperties,
+    SubscribeOk, TrackProperties, TrackStatus,
 };
 use crate::request::{Body, Ending, Phase, Publisher, Request, Subscriber};
 use crate::time::Timestamp;
@@ -64,6 +64,8 @@ impl MoqtConnection {
                 self.on_subscribe_namespace(answer_to, subscribe);
             }
             Message::SubscribeTracks(subscribe) => self.on_subscribe_tracks(answer_to, subscribe),
+            Message::Fetch(fetch) => self.on_fetch(answer_to, fetch)?,
+            Message::TrackStatus(status) => self.on_track_status(answer_to, status),
             _ => {
                 let code = RequestErrorCode::NotSupported;
                 self.refuse(answer_to, code, "this endpoint does not serve such requests");
@@ -165,8 +167,15 @@ impl MoqtConnection {
     }
 
     /// A property that would have to be understood. This endpoint understands none of those.
-    fn not_understood(&self, properties: &TrackProperties) -> Option<u64> {
+    pub(super) fn not_understood(&self, properties: &TrackProperties) -> Option<u64> {
         if self.dialect.mandatory_properties { properties.first_mandatory() } else { None }
+    }
+
+    fn on_track_status(&mut self, answer_to: PendingAnswer, status: TrackStatus) {
+        let TrackStatus { request_id: _, track, parameters } = status;
+        let request = self.register(answer_to, Body::TrackStatus);
+        let what = IncomingRequest::TrackStatus { track, parameters };
+        self.events.push_back(Event::Request { request, what });
     }
 
     pub(super) fn register(&mut self, answer_to: PendingAnswer, body: Body) -> RequestKey {
@@ -181,10 +190,12 @@ impl MoqtConnection {
             body,
         };
         let key = self.requests.insert(request);
-        if let Some(Body::Publisher(publisher)) =
-            self.requests.get(key).map(|request| &request.body)
-            && let Some(sender) = self.streams.schedule.sender_mut(publisher.sender)
-        {
+        let sender = match self.requests.get(key).map(|request| &request.body) {
+            Some(Body::Publisher(publisher)) => Some(publisher.sender),
+            Some(Body::FetchPublisher(fetch)) => Some(fetch.sender),
+            _ => None,
+        };
+        if let Some(sender) = sender.and_then(|key| self.streams.schedule.sender_mut(key)) {
             sender.request = Some(key);
         }
         if let Some(stream) = stream {
@@ -245,8 +256,11 @@ impl MoqtConnection {
             Message::SubscribeOk(ok) if kind == RequestKind::Subscribe => {
                 self.on_subscribe_ok(now, key, ok)
             }
-            Message::RequestOk(ok) if kind != RequestKind::Subscribe => {
-                self.on_request_ok(key, kind, ok)
+            Message::FetchOk(ok) if kind == RequestKind::Fetch => self.on_fetch_ok(now, key, ok),
+            Message::RequestOk(ok)
+                if !matches!(kind, RequestKind::Subscribe | RequestKind::Fetch) =>
+            {
+                self.on_request_ok(now, key, kind, ok)
             }
             _ => Err(Violation::protocol("an answer of another kind than the request")),
         }
@@ -282,7 +296,7 @@ impl MoqtConnection {
             self.events.push_back(Event::Rejected { request: key, error });
             return Ok(());
         }
-        let answer = Answer { parameters, track_properties };
+        let answer = Answer { parameters, track_properties, fetch: None };
         self.events.push_back(Event::Accepted { request: key, answer });
         self.activate_alias(track_alias, key);
         Ok(())
@@ -290,6 +304,7 @@ impl MoqtConnection {
 
     fn on_request_ok(
         &mut self,
+        now: Timestamp,
         key: RequestKey,
         kind: RequestKind,
         ok: RequestOk,
@@ -304,6 +319,7 @@ impl MoqtConnection {
         request.phase = Phase::Established;
         if let Body::Publisher(publisher) = &mut request.body {
             publisher.set_filter(parameters.subscription_filter);
+            publisher.first_filter = parameters.subscription_filter;
             publisher.forward = parameters.forward.unwrap_or(true);
             let priority = parameters.subscriber_priority.unwrap_or(128);
             self.streams.schedule.set_priority(publisher.sender, priority);
@@ -313,7 +329,11 @@ impl MoqtConnection {
             }
             self.subscriber_timeouts(sender, &parameters);
         }
-        let answer = Answer { parameters, track_properties };
+        let answer = Answer { parameters, track_properties, fetch: None };
+        if kind == RequestKind::TrackStatus {
+            // That was all there is to it.
+            self.release(now, key);
+        }
         self.events.push_back(Event::Accepted { request: key, answer });
         Ok(())
     }

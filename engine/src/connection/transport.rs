@@ -91,12 +91,12 @@ impl MoqtConnection {
                 let minimum = crate::wire::MAX_INT_LEN.saturating_sub(held);
                 if has_turn { early_left.max(minimum) } else { minimum }
             }
-            RecvKind::Unidentified | RecvKind::Subgroup(_) => {
+            RecvKind::Unidentified | RecvKind::Subgroup(_) | RecvKind::Fetch(_) => {
                 let own_left = limits.stream_receive.saturating_sub(held);
                 session_is_full = own_left > session_left;
                 // Before its header is whole nobody can read it.
                 let minimum = match half.kind {
-                    RecvKind::Subgroup(_) => limits.stream_minimum.max(1),
+                    RecvKind::Subgroup(_) | RecvKind::Fetch(_) => limits.stream_minimum.max(1),
                     _ => limits.stream_minimum.max(HEADER_LEN),
                 };
                 let minimum = minimum.saturating_sub(held);
@@ -136,6 +136,14 @@ impl MoqtConnection {
                     self.events.push_back(Event::Readable { stream });
                 }
             }
+            RecvKind::Fetch(ref mut fetch) => {
+                half.buffer.push(data);
+                let tell = (len > 0 || fin) && core::mem::take(&mut fetch.waiting);
+                self.streams.data_received += len;
+                if tell {
+                    self.events.push_back(Event::Readable { stream });
+                }
+            }
             RecvKind::Discard => {
                 if fin {
                     self.streams.drop_recv(stream);
@@ -170,6 +178,9 @@ impl MoqtConnection {
             SendClass::Data(sender, _) => {
                 let request =
                     self.streams.schedule.sender(sender).and_then(|sender| sender.request);
+                if let Some(request) = request.filter(|key| self.is_fetch(*key)) {
+                    return self.cancelled_by_peer(now, request, reason);
+                }
                 let code = self.dialect.reset_code(StreamResetCode::Cancelled);
                 self.note_given_up(stream, GivenUp::Stopped);
                 self.streams.reset(stream, code);
@@ -226,6 +237,7 @@ impl MoqtConnection {
                 Timer::Answer(request) => {
                     self.fail_request(request, RequestErrorCode::Timeout, "no answer in time");
                 }
+                Timer::FetchStream(request) => self.fetch_stream_expired(request),
                 Timer::LateStreams(request) => self.late_streams_expired(request),
                 Timer::UnknownAlias(alias) => self.alias_expired(alias),
                 Timer::Delivery => {}
@@ -259,6 +271,11 @@ impl MoqtConnection {
             RecvKind::AwaitingAlias(_) => {}
             RecvKind::Subgroup(subgroup) => {
                 if core::mem::take(&mut subgroup.waiting) {
+                    self.events.push_back(Event::Readable { stream });
+                }
+            }
+            RecvKind::Fetch(fetch) => {
+                if core::mem::take(&mut fetch.waiting) {
                     self.events.push_back(Event::Readable { stream });
                 }
             }
@@ -296,7 +313,7 @@ impl MoqtConnection {
         let key = self.streams.get(stream).and_then(|stream| stream.request);
         match key {
             // Its last word has come, though its objects may not have.
-            Some(key) if self.requests.is_ending(key) => {
+            Some(key) if self.requests.is_ending(key) || self.is_fetched(key) => {
                 self.streams.drop_recv(stream);
                 let code = self.dialect.reset_code(StreamResetCode::Cancelled);
                 self.streams.reset(stream, code);

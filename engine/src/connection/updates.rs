@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::request::{Body, Phase};
 use crate::time::Timestamp;
-use crate::wire::Carrier;
+use crate::wire::{Carrier, JoiningRule};
 
 /// How many updates may wait for the answer to the request they change.
 const MAX_PENDING_UPDATES: u32 = 1024;
@@ -40,6 +40,7 @@ impl MoqtConnection {
         let Some(request) = self.requests.get(key) else { return Ok(()) };
         let carrier = match &request.body {
             Body::Publisher(_) => Carrier::UpdateSubscription,
+            Body::FetchPublisher(_) if !self.dialect.fixed_fields => Carrier::UpdateFetch,
             Body::Subscriber(_) if !request.ours => Carrier::UpdateSubscription,
             Body::Namespace(_) if !request.ours => Carrier::UpdatePublishNamespace,
             _ => return Err(Violation::protocol("an update of a request of the receiver's")),
@@ -76,6 +77,13 @@ impl MoqtConnection {
             if publisher.forward && !was_forwarding && self.dialect.forward_renews_interest {
                 publisher.stopped.clear();
             }
+            if publisher.forward
+                && !was_forwarding
+                && self.dialect.joining == JoiningRule::ForwardState
+            {
+                // The answer to this update tells it.
+                publisher.joining_location = publisher.largest;
+            }
             ok.parameters.largest_object = publisher.largest;
             let sender = publisher.sender;
             if let Some(priority) = parameters.subscriber_priority {
@@ -84,6 +92,11 @@ impl MoqtConnection {
             self.update_timeouts(sender, &parameters);
         }
         let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
+        if let Body::FetchPublisher(fetch) = &mut request.body
+            && let Some(priority) = parameters.subscriber_priority
+        {
+            self.streams.schedule.set_priority(fetch.sender, priority);
+        }
         if is_pending && own_stream.is_some() {
             // The first answer on a request's stream is the one to the request itself.
             request.updates_to_answer += 1;
@@ -121,6 +134,9 @@ impl MoqtConnection {
             self.release(now, key);
         } else if let Some(publisher) = self.publisher(key) {
             publisher.done(PublishDoneCode::UpdateFailed, reason);
+        } else if self.is_fetch(key) {
+            // "the publisher MUST reset the FETCH data stream"
+            self.release(now, key);
         } else {
             return;
         }

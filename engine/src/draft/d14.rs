@@ -6,8 +6,8 @@ use crate::model::{
     StreamResetCode, property_type,
 };
 use crate::wire::{
-    Carrier, CarrierSet, CodeTables, Dialect, FetchLayout, Ints, ObjectRules, ParameterForm,
-    ParameterSpec, ParameterTarget, SetupLayout, Tolerance,
+    Carrier, CarrierSet, CodeTables, Dialect, FetchLayout, Ints, JoiningRule, ObjectRules,
+    ParameterForm, ParameterSpec, ParameterTarget, SetupLayout, Tolerance,
 };
 
 /// Draft 14: one control stream, a message per answer, fixed fields, absolute everything.
@@ -127,6 +127,8 @@ pub(super) const D14_CONST: Dialect = Dialect {
     duplicate_subscription_closes: true,
     reserved_namespaces: false,
     mandatory_properties: false,
+    joining: JoiningRule::LargestObjectFilter,
+    empty_fetch_is_refused: true,
     objects: ObjectRules {
         subgroup_type_bits: 0x0F,
         datagram_type_bits: 0x27,

@@ -133,6 +133,7 @@ pub(super) const D16_CONST: Dialect = Dialect {
     retry_interval: true,
     updates_narrow_only: false,
     duplicate_subscription_closes: false,
+    empty_fetch_is_refused: false,
     objects: ObjectRules {
         subgroup_type_bits: 0x2F,
         datagram_type_bits: 0x2F,

@@ -6,8 +6,8 @@ use crate::model::{
     Draft, Parameter, PublishDoneCode, RequestErrorCode, SessionError, StreamResetCode,
 };
 use crate::wire::{
-    Carrier, CarrierSet, CodeTables, Dialect, FetchLayout, Ints, ObjectRules, ParameterForm,
-    ParameterSpec, ParameterTarget, SetupLayout, Tolerance,
+    Carrier, CarrierSet, CodeTables, Dialect, FetchLayout, Ints, JoiningRule, ObjectRules,
+    ParameterForm, ParameterSpec, ParameterTarget, SetupLayout, Tolerance,
 };
 
 /// Draft 18: its own integers, a stream per request, parameters with an encoding each.
@@ -143,6 +143,7 @@ pub static D18: Dialect = Dialect {
     update_names_request: false,
     reserved_namespaces: true,
     mandatory_properties: true,
+    joining: JoiningRule::ForwardState,
     objects: ObjectRules {
         subgroup_type_bits: 0x6F,
         fetch: FetchLayout::FlagsAndDeltas,

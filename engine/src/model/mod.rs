@@ -19,7 +19,7 @@ mod token;
 pub use codes::{PublishDoneCode, RequestErrorCode, SessionError, StreamResetCode};
 pub use draft::{Draft, UnknownDraft};
 pub use filter::{GroupOrder, SubscriptionFilter};
-pub use location::Location;
+pub use location::{Location, LocationRange};
 pub use message::{
     Fetch, FetchCancel, FetchOk, FetchRange, Goaway, JoiningStart, MaxRequestId, Message,
     MessageKind, Namespace, NamespaceDone, NamespaceInterest, Publish, PublishBlocked, PublishDone,

@@ -1,6 +1,8 @@
 //! Requests and what is known of each.
 
 mod alias;
+mod fetch;
+mod fetch_order;
 mod namespaces;
 mod sent_tokens;
 mod subscription;
@@ -8,6 +10,12 @@ mod table;
 mod tokens;
 
 pub(crate) use alias::{Aliases, Placement};
+pub(crate) use fetch::{
+    FetchPublisher, FetchStart, FetchStream, FetchSubscriber, JoinPoint, NoJoin, ResponseStream,
+    ResponseWriter, WaitingJoins,
+};
+pub use fetch_order::FetchFault;
+pub(crate) use fetch_order::FetchOrder;
 pub(crate) use namespaces::{NamespaceSubscription, Space};
 pub(crate) use sent_tokens::{Lane, Outgoing, SentTokens, Staged};
 pub(crate) use subscription::{Ending, Publisher, Subscriber};

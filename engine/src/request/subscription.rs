@@ -1,6 +1,7 @@
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 
+use super::{JoinPoint, WaitingJoins};
 use crate::key::StreamKey;
 use crate::link::Violation;
 use crate::model::{
@@ -23,6 +24,9 @@ pub(crate) struct Subscriber {
     pub(crate) open: BTreeSet<StreamKey>,
     /// Streams bound to it so far.
     pub(crate) seen: u64,
+    /// The filter it began with.
+    pub(crate) first_filter: Option<SubscriptionFilter>,
+    pub(crate) forward: bool,
     /// Objects have come in datagrams. How many were sent, nobody says.
     pub(crate) has_datagrams: bool,
     /// For how long its publisher goes on sending what is late.
@@ -48,11 +52,19 @@ impl Subscriber {
             default_priority: 128,
             open: BTreeSet::new(),
             seen: 0,
+            first_filter: None,
+            forward: true,
             has_datagrams: false,
             timeouts: DeliveryTimeouts::default(),
             rules,
             ending: None,
         }
+    }
+
+    /// Notes what the subscription begins with.
+    pub(crate) fn begin_with(&mut self, parameters: &Parameters) {
+        self.first_filter = parameters.subscription_filter;
+        self.forward = parameters.forward.unwrap_or(true);
     }
 
     /// Streams that the publisher announced and that have not come.
@@ -89,6 +101,12 @@ pub(crate) struct Publisher {
     pub(crate) largest: Option<Location>,
     /// Objects have been given to be sent in datagrams.
     pub(crate) has_datagrams: bool,
+    /// The filter it began with.
+    pub(crate) first_filter: Option<SubscriptionFilter>,
+    /// The Joining Location (draft-18, "Subscriptions").
+    pub(crate) joining_location: Option<Location>,
+    /// FETCHes that wait for it to be established.
+    pub(crate) joins: WaitingJoins,
     /// Streams opened so far.
     pub(crate) opened: u64,
     /// Those of them that have neither finished nor been reset.
@@ -120,6 +138,9 @@ impl Publisher {
             end_group: None,
             largest: None,
             has_datagrams: false,
+            first_filter: parameters.subscription_filter,
+            joining_location: None,
+            joins: WaitingJoins::new(),
             opened: 0,
             open: BTreeSet::new(),
             timed_out: BTreeSet::new(),
@@ -128,6 +149,15 @@ impl Publisher {
         };
         publisher.set_filter(parameters.subscription_filter);
         publisher
+    }
+
+    /// What a FETCH that joins it goes by.
+    pub(crate) fn join_point(&self) -> JoinPoint {
+        JoinPoint {
+            filter: self.first_filter,
+            forward: self.forward,
+            location: self.joining_location,
+        }
     }
 
     /// Applies an update from the subscriber.

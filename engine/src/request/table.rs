@@ -1,5 +1,8 @@
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
 use super::namespaces::{Advertised, Prefixes};
-use super::{NamespaceSubscription, Publisher, Space, Subscriber};
+use super::{FetchPublisher, FetchSubscriber, NamespaceSubscription, Publisher, Space, Subscriber};
 use crate::config::Role;
 use crate::hash::{HashMap, KeyedState};
 use crate::key::{RequestKey, StreamKey, Table};
@@ -43,6 +46,12 @@ pub(crate) enum Body {
     Namespace(TrackNamespace),
     /// SUBSCRIBE_NAMESPACE or SUBSCRIBE_TRACKS, either way.
     NamespaceSubscription(NamespaceSubscription),
+    /// Our FETCH.
+    FetchSubscriber(FetchSubscriber),
+    /// The peer's FETCH.
+    FetchPublisher(FetchPublisher),
+    /// TRACK_STATUS, either way.
+    TrackStatus,
 }
 
 impl Request {
@@ -52,6 +61,8 @@ impl Request {
             (Body::Subscriber(_), false) | (Body::Publisher(_), true) => RequestKind::Publish,
             (Body::Namespace(_), _) => RequestKind::PublishNamespace,
             (Body::NamespaceSubscription(subscription), _) => subscription.kind,
+            (Body::FetchSubscriber(_) | Body::FetchPublisher(_), _) => RequestKind::Fetch,
+            (Body::TrackStatus, _) => RequestKind::TrackStatus,
         }
     }
 }
@@ -71,11 +82,15 @@ pub(crate) struct Requests {
     pub(crate) told: usize,
     /// How many namespace subscriptions are the peer's.
     pub(crate) namespace_subscriptions_by_peer: u32,
+    /// Per track, our FETCHes.
+    fetched: HashMap<FullTrackName, BTreeSet<RequestKey>>,
     /// Our next Request ID.
     pub(crate) next_id: u64,
     pub(crate) peer_ids: PeerIds,
     /// How many are the peer's.
     pub(crate) open_by_peer: u32,
+    /// How many of those are FETCHes.
+    pub(crate) fetches_by_peer: u32,
 }
 
 impl Requests {
@@ -86,6 +101,7 @@ impl Requests {
             by_id: HashMap::with_hasher(state),
             received: HashMap::with_hasher(state),
             sent: HashMap::with_hasher(state),
+            fetched: HashMap::with_hasher(state),
             advertised: Advertised::default(),
             prefixes: Prefixes::default(),
             told: 0,
@@ -93,6 +109,7 @@ impl Requests {
             next_id: role.first_request_id(),
             peer_ids,
             open_by_peer: 0,
+            fetches_by_peer: 0,
         }
     }
 
@@ -158,6 +175,10 @@ impl Requests {
                 self.prefixes.insert(space, subscription.prefix.clone(), key);
                 self.namespace_subscriptions_by_peer += u32::from(!ours);
             }
+            Some(Body::FetchSubscriber(fetch)) => {
+                self.fetched.entry(fetch.track.clone()).or_default().insert(key);
+            }
+            Some(Body::FetchPublisher(_)) => self.fetches_by_peer += 1,
             _ => {}
         }
         key
@@ -186,11 +207,32 @@ impl Requests {
                 }
                 return Some(request);
             }
+            Body::FetchPublisher(_) => {
+                self.fetches_by_peer = self.fetches_by_peer.saturating_sub(1);
+                return Some(request);
+            }
+            Body::FetchSubscriber(fetch) => {
+                if let Some(keys) = self.fetched.get_mut(&fetch.track) {
+                    keys.remove(&key);
+                    if keys.is_empty() {
+                        self.fetched.remove(&fetch.track);
+                    }
+                }
+                return Some(request);
+            }
+            Body::TrackStatus => {
+                return Some(request);
+            }
         };
         if map.get(track) == Some(&key) {
             map.remove(track);
         }
         Some(request)
+    }
+
+    /// Our FETCHes of this track.
+    pub(crate) fn fetches_of(&self, track: &FullTrackName) -> Vec<RequestKey> {
+        self.fetched.get(track).map(|keys| keys.iter().copied().collect()).unwrap_or_default()
     }
 
     /// A PUBLISH_NAMESPACE of ours or of the peer's.

@@ -8,7 +8,7 @@ mod send;
 mod streams;
 
 pub(crate) use delivery::{Aging, Deadlines, DeliveryTimeouts, Expired, StreamClock};
-pub(crate) use recv::{MessageStream, RecvHalf, RecvKind, SubgroupPlace, SubgroupRecv};
+pub(crate) use recv::{FetchRecv, MessageStream, RecvHalf, RecvKind, SubgroupPlace, SubgroupRecv};
 pub(crate) use schedule::{
     DataPosition, QueuedDatagram, Schedule, SendClass, Sender, SenderKey, Turn,
 };

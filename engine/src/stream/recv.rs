@@ -3,8 +3,9 @@ use alloc::collections::VecDeque;
 use bytes::{Buf, Bytes};
 
 use crate::key::RequestKey;
+use crate::request::FetchOrder;
 use crate::time::Timestamp;
-use crate::wire::{ControlReader, SubgroupHeader, SubgroupReader};
+use crate::wire::{ControlReader, FetchReader, SubgroupHeader, SubgroupReader};
 
 /// The receiving side of a stream.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) enum RecvKind {
     AwaitingAlias(SubgroupHeader),
     /// A subgroup of a subscription.
     Subgroup(SubgroupRecv),
+    /// The objects of a fetch.
+    Fetch(alloc::boxed::Box<FetchRecv>),
     /// Nothing that anybody will read.
     Discard,
 }
@@ -93,6 +96,16 @@ impl SubgroupRecv {
     }
 }
 
+/// A fetch's objects on their way in.
+#[derive(Debug)]
+pub(crate) struct FetchRecv {
+    pub(crate) request: RequestKey,
+    pub(crate) reader: FetchReader,
+    pub(crate) order: FetchOrder,
+    /// The application has read all there was and waits to be told.
+    pub(crate) waiting: bool,
+}
+
 impl RecvHalf {
     pub(crate) fn new(kind: RecvKind) -> Self {
         Self {
@@ -112,7 +125,7 @@ impl RecvHalf {
 
     /// Whether its unread bytes count against the session's data window.
     pub(crate) fn is_data(&self) -> bool {
-        matches!(self.kind, RecvKind::Subgroup(_) | RecvKind::AwaitingAlias(_))
+        matches!(self.kind, RecvKind::Subgroup(_) | RecvKind::AwaitingAlias(_) | RecvKind::Fetch(_))
     }
 }
 

@@ -82,6 +82,10 @@ pub struct Dialect {
     pub reserved_namespaces: bool,
     /// There are properties that must be understood to handle a track.
     pub mandatory_properties: bool,
+    /// Which subscriptions a FETCH may join.
+    pub joining: JoiningRule,
+    /// A FETCH of a range without objects is refused instead of answered with none.
+    pub empty_fetch_is_refused: bool,
     /// How objects look.
     pub objects: ObjectRules,
     /// Error codes.
@@ -97,6 +101,17 @@ pub enum SetupLayout {
     Count,
     /// Nothing: the message's length bounds the options (draft 18).
     Bounded,
+}
+
+/// Which subscriptions a FETCH may join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoiningRule {
+    /// Those that began with the filter Largest Object; others close the session (drafts 14
+    /// and 16).
+    LargestObjectFilter,
+    /// Those with Forward State 1, from when it was set on; for others the FETCH is refused
+    /// (draft 18).
+    ForwardState,
 }
 
 /// What to do with something that should not be there.

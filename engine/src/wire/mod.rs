@@ -47,7 +47,7 @@ mod writer;
 pub use control::{ControlReader, MAX_CONTROL_HEADER_LEN, RawMessage};
 pub use datagram::{Datagram, DatagramHeader, ObjectDatagram};
 pub use dialect::{
-    Carrier, CarrierSet, CodeTables, Dialect, FetchLayout, ObjectRules, ParameterForm,
+    Carrier, CarrierSet, CodeTables, Dialect, FetchLayout, JoiningRule, ObjectRules, ParameterForm,
     ParameterSpec, ParameterTarget, SetupLayout, Tolerance,
 };
 pub use error::{DecodeError, EncodeError, Fault};
