@@ -2,6 +2,7 @@
 //! says, and nothing beyond that scope is disturbed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod answers;
 mod control;
 mod data;
 mod deaths;
@@ -13,6 +14,7 @@ mod namespaces;
 mod noise;
 mod requests;
 mod setup;
+mod setup_options;
 mod tokens;
 mod track_status;
 

@@ -176,6 +176,22 @@ fn requests_under_reserved_namespaces_are_refused() {
     }
 }
 
+// "A request with a Track Namespace whose first field is `.session` and an empty Track Name MUST be
+// rejected with DOES_NOT_EXIST." (draft-18, "Session-Level Tracks and Namespaces")
+#[test]
+fn a_session_level_track_without_a_name_is_refused() {
+    for role in ROLES {
+        let mut end = session(Draft::D18, role);
+        let namespace = TrackNamespace::new([".session"]).unwrap();
+        let track = FullTrackName::new(namespace, "").unwrap();
+        let request_id = end.fresh_id();
+        let parameters = Parameters::default();
+        let on = end.request(&Message::Subscribe(Subscribe { request_id, track, parameters }));
+        assert_eq!(refusal(&mut end, on), RequestErrorCode::DoesNotExist);
+        assert!(end.take_events().is_empty());
+    }
+}
+
 // "Unless otherwise specified, an endpoint that receives a request for an unrecognized reserved
 // namespace MUST pass it to the Application, so that future extensions can define new reserved
 // namespaces without breaking older implementations." (draft-18, "Reserved Namespaces"). Other

@@ -2,6 +2,7 @@
 //! streams interleave, payload is never copied, and everything begun comes to an end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod answers;
 mod delivery;
 mod interleaving;
 mod invariance;

@@ -64,6 +64,9 @@ fn namespaces_and_names_have_limits() {
         refuse(dialect, "06", "00 21", too_many, "Track Namespace");
         let prefix_code = if draft == Draft::D18 { "50" } else { "11" };
         refuse(dialect, prefix_code, "00 21", too_many, "Track Namespace");
+        if draft == Draft::D18 {
+            refuse(dialect, "51", "00 21", too_many, "Track Namespace");
+        }
         // So is a length.
         let long = Fault::TooLong { max: 4096 };
         let length = over_4096(draft);
