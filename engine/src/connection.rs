@@ -15,7 +15,10 @@ mod output;
 mod publisher;
 mod read;
 mod requests;
+mod room;
 mod session;
+mod stats;
+mod subgroup;
 mod tokens;
 mod transport;
 mod updates;
@@ -26,9 +29,9 @@ pub use commands::{Accept, Refusal};
 pub use fetch::FetchTarget;
 pub use fetch_response::{AcceptFetch, FetchResponse};
 pub use output::{DatagramSend, Send, StreamSend};
-pub use publisher::{
-    DatagramOptions, DatagramOutcome, Publisher, Subgroup, SubgroupOptions, Written,
-};
+pub use publisher::{DatagramOptions, DatagramOutcome, Publisher};
+pub use room::SlowSubscriber;
+pub use subgroup::{Subgroup, SubgroupOptions, Written};
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -41,6 +44,7 @@ use crate::key::StreamKey;
 use crate::link::Link;
 use crate::model::Draft;
 use crate::request::{Aliases, Requests, SentTokens, TokenCache};
+use crate::stats::Stats;
 use crate::stream::Streams;
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
@@ -89,6 +93,7 @@ pub struct MoqtConnection {
     goaway_sent: bool,
     next_alias: u64,
     max_datagram_size: Option<usize>,
+    stats: Stats,
     scratch: Vec<u8>,
 }
 
@@ -153,6 +158,7 @@ impl MoqtConnection {
             goaway_sent: false,
             next_alias: 1,
             max_datagram_size: None,
+            stats: Stats::default(),
             scratch: Vec::new(),
             config,
         }

@@ -149,13 +149,15 @@ pub enum Event {
         /// Why.
         code: StreamResetCode,
     },
-    /// A subgroup was given up because its delivery timeout passed (draft-18, "Delivery
-    /// Timeouts and Data Reliability"). Its stream has been reset; no other can be opened for it.
-    SubgroupTimedOut {
+    /// This side gave a subgroup up that it was sending. Its stream has been reset; no other can
+    /// be opened for it.
+    SubgroupGivenUp {
         /// The subscription.
         request: RequestKey,
         /// The subgroup's stream.
         stream: StreamKey,
+        /// Why.
+        reason: GiveUpReason,
     },
     /// Writing to a subscription that was [`Blocked`](crate::CommandError::Blocked) is
     /// possible again.
@@ -317,6 +319,17 @@ pub struct SubgroupInfo {
     pub end_of_group: bool,
     /// The first object is known to be the subgroup's first.
     pub first_object: bool,
+}
+
+/// Why a subgroup was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GiveUpReason {
+    /// A delivery timeout passed (draft-18, "Delivery Timeouts and Data Reliability").
+    DeliveryTimeout,
+    /// The subscription's queue was full, and
+    /// [`SlowSubscriber::DropOldestGroup`](crate::SlowSubscriber::DropOldestGroup) says so.
+    QueueFull,
 }
 
 /// Why a datagram was dropped.

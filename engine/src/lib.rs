@@ -147,6 +147,7 @@ mod link;
 pub mod model;
 mod object;
 mod request;
+mod stats;
 mod stream;
 mod time;
 mod timers;
@@ -157,18 +158,19 @@ pub use action::Action;
 pub use config::{Config, Dir, Role, Transport};
 pub use connection::{
     Accept, AcceptFetch, DatagramOptions, DatagramOutcome, DatagramSend, FetchResponse,
-    FetchTarget, MoqtConnection, Publisher, Refusal, Send, StreamSend, Subgroup, SubgroupOptions,
-    TransportClosed, Usage, Written,
+    FetchTarget, MoqtConnection, Publisher, Refusal, Send, SlowSubscriber, StreamSend, Subgroup,
+    SubgroupOptions, TransportClosed, Usage, Written,
 };
 pub use error::{Blocked, CommandError, TokenMisuse};
 pub use event::{
-    Answer, CloseReason, DropReason, Event, FetchAnswer, FetchRead, IncomingRequest, Read,
-    RequestError, SubgroupInfo,
+    Answer, CloseReason, DropReason, Event, FetchAnswer, FetchRead, GiveUpReason, IncomingRequest,
+    Read, RequestError, SubgroupInfo,
 };
 pub use key::{RequestKey, StreamKey};
 pub use limits::Limits;
 pub use model::Draft;
 pub use object::MalformedRule;
 pub use request::FetchFault;
+pub use stats::{Drops, Stats, SubscriptionStats, Traffic};
 pub use time::Timestamp;
 pub use timers::Timer;

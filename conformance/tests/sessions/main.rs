@@ -9,6 +9,7 @@ mod invariance;
 mod lifecycle;
 mod priorities;
 mod script;
+mod sending;
 mod timeouts;
 mod tokens;
 mod tracks;

@@ -13,8 +13,8 @@ use moqt_engine::model::{
 };
 use moqt_engine::wire::{ObjectHeader, Properties};
 use moqt_engine::{
-    Accept, Config, DatagramOptions, DatagramOutcome, Draft, DropReason, Event, MoqtConnection,
-    RequestKey, Role, StreamKey, SubgroupOptions, Timer, Written,
+    Accept, Config, DatagramOptions, DatagramOutcome, Draft, DropReason, Event, GiveUpReason,
+    MoqtConnection, RequestKey, Role, StreamKey, SubgroupOptions, Timer, Written,
 };
 
 use crate::{published, published_with};
@@ -99,7 +99,8 @@ fn a_subgroup_with_an_object_too_old_is_reset_with_delivery_timeout() {
         finish(&mut end, stream);
         end.wait(101 * MS);
         assert!(was_reset(&end, stream), "{draft:?}");
-        let timed_out = Event::SubgroupTimedOut { request, stream };
+        let reason = GiveUpReason::DeliveryTimeout;
+        let timed_out = Event::SubgroupGivenUp { request, stream, reason };
         assert_eq!(end.take_events(), [timed_out], "{draft:?}");
         release(&mut end);
         assert!(!was_finished(&end, stream), "{draft:?}");
@@ -414,7 +415,8 @@ fn the_subgroup_timeout_starts_when_the_subgroup_is_finished() {
     assert!(!was_reset(&end, stream));
     end.wait(MS);
     assert!(was_reset(&end, stream));
-    assert_eq!(end.take_events(), [Event::SubgroupTimedOut { request, stream }]);
+    let reason = GiveUpReason::DeliveryTimeout;
+    assert_eq!(end.take_events(), [Event::SubgroupGivenUp { request, stream, reason }]);
 }
 
 // "If the timer expires before the underlying transport stream reaches "all data committed"

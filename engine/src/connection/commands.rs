@@ -75,7 +75,7 @@ impl MoqtConnection {
         subscriber.timeouts.split = self.dialect.split_delivery_timeouts;
         subscriber.timeouts.set_subscriber(parameters);
         subscriber.begin_with(parameters);
-        let body = Body::Subscriber(subscriber);
+        let body = Body::Subscriber(subscriber.into());
         self.begin_request(now, RequestKind::Subscribe, message, body)
     }
 
@@ -116,8 +116,12 @@ impl MoqtConnection {
         publisher.joining_location = parameters.largest_object;
         let sender = publisher.sender;
         self.publisher_timeouts(sender, track_properties);
-        let begun =
-            self.begin_request(now, RequestKind::Publish, message, Body::Publisher(publisher));
+        let begun = self.begin_request(
+            now,
+            RequestKind::Publish,
+            message,
+            Body::Publisher(publisher.into()),
+        );
         match begun {
             Ok(key) => {
                 self.next_alias += 1;
@@ -564,8 +568,8 @@ impl MoqtConnection {
             self.streams.ignore(stream);
         }
         match request.body {
-            Body::Subscriber(subscriber) => self.release_subscriber(key, subscriber),
-            Body::Publisher(publisher) => self.release_publisher(publisher),
+            Body::Subscriber(subscriber) => self.release_subscriber(key, *subscriber),
+            Body::Publisher(publisher) => self.release_publisher(*publisher),
             Body::FetchSubscriber(fetch) => self.release_fetch_subscriber(key, &fetch),
             Body::FetchPublisher(fetch) => self.release_fetch_publisher(key, &fetch),
             Body::Namespace(_) | Body::NamespaceSubscription(_) | Body::TrackStatus => {}

@@ -252,6 +252,10 @@ impl MoqtConnection {
         object: ObjectDatagram,
         reason: DropReason,
     ) {
+        match request {
+            Some(request) => self.count_sent(request, |sent| sent.datagrams_dropped.count(reason)),
+            None => self.stats.received.datagrams_dropped.count(reason),
+        }
         let header = object.header;
         self.events.push_back(Event::DatagramDropped { request, header, reason });
     }
@@ -321,7 +325,7 @@ impl MoqtConnection {
 
     pub(super) fn release_publisher(&mut self, publisher: Publisher) {
         let code = self.dialect.reset_code(StreamResetCode::Cancelled);
-        for stream in publisher.open {
+        for stream in publisher.open.into_keys() {
             self.streams.reset(stream, code);
         }
         self.streams.remove_sender(publisher.sender);
@@ -334,7 +338,7 @@ impl MoqtConnection {
         if let Some(Body::Publisher(publisher)) =
             self.requests.get_mut(request).map(|request| &mut request.body)
         {
-            publisher.open.remove(&stream);
+            publisher.stream_closed(stream);
             let sender = publisher.sender;
             self.wake_writers(sender);
         }

@@ -2,7 +2,7 @@
 //! Reliability").
 
 use super::MoqtConnection;
-use crate::event::{DropReason, Event};
+use crate::event::{DropReason, Event, GiveUpReason};
 use crate::key::StreamKey;
 use crate::model::{Parameters, StreamResetCode, TrackProperties};
 use crate::stream::{Expired, SendClass, SenderKey};
@@ -51,23 +51,33 @@ impl MoqtConnection {
     #[cold]
     pub(super) fn expire_deliveries(&mut self, now: Timestamp) {
         let code = self.dialect.reset_code(StreamResetCode::DeliveryTimeout);
+        let reason = GiveUpReason::DeliveryTimeout;
         while let Some(expired) = self.streams.next_expired(now) {
             match expired {
                 Expired::Stream(stream, sender) => {
                     let sender = self.streams.schedule.sender(sender);
                     let request = sender.and_then(|sender| sender.request);
-                    self.note_given_up(stream, GivenUp::TimedOut);
-                    self.streams.reset(stream, code);
-                    if let Some(request) = request {
-                        self.events.push_back(Event::SubgroupTimedOut { request, stream });
-                        self.data_stream_closed(request, stream);
+                    self.note_given_up(stream, GivenUp::BySender);
+                    match request {
+                        Some(request) => {
+                            self.count_sent(request, |sent| sent.subgroups_timed_out += 1);
+                            self.events.push_back(Event::SubgroupGivenUp {
+                                request,
+                                stream,
+                                reason,
+                            });
+                            let code = StreamResetCode::DeliveryTimeout;
+                            self.reset_subgroup(request, stream, code);
+                        }
+                        None => drop(self.streams.reset(stream, code)),
                     }
                 }
                 Expired::Watched(stream, request) => {
                     self.streams.deadlines.forget_watched(stream);
                     self.streams.push_action(crate::Action::ResetStream { stream, code });
+                    self.count_sent(request, |sent| sent.subgroups_timed_out += 1);
                     if self.requests.get(request).is_some() {
-                        self.events.push_back(Event::SubgroupTimedOut { request, stream });
+                        self.events.push_back(Event::SubgroupGivenUp { request, stream, reason });
                     }
                 }
             }
@@ -103,7 +113,7 @@ impl MoqtConnection {
             return;
         };
         let given_up = match why {
-            GivenUp::TimedOut => &mut publisher.timed_out,
+            GivenUp::BySender => &mut publisher.given_up,
             GivenUp::Stopped => &mut publisher.stopped,
         };
         given_up.insert((group, id));
@@ -116,8 +126,8 @@ impl MoqtConnection {
 /// Why a subgroup is sent no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GivenUp {
-    /// Its delivery timeout has passed.
-    TimedOut,
+    /// This side has given it up.
+    BySender,
     /// The subscriber wants no more of it.
     Stopped,
 }

@@ -178,7 +178,13 @@ impl DatagramSend<'_> {
     /// The transport took it.
     pub fn sent(self) {
         let Self { connection, sender } = self;
-        connection.take_datagram(sender);
+        if let Some(datagram) = connection.take_datagram(sender) {
+            let bytes = datagram.payload.len() as u64;
+            connection.count_sent(datagram.request, |sent| {
+                sent.datagrams += 1;
+                sent.datagram_bytes += bytes;
+            });
+        }
     }
 
     /// The transport does not take datagrams as large as this one.

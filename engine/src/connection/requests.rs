@@ -98,7 +98,7 @@ impl MoqtConnection {
         }
         let publisher = self.new_publisher(track.clone(), &TrackProperties::new(), &parameters);
         self.subscriber_timeouts(publisher.sender, &parameters);
-        let body = Body::Publisher(publisher);
+        let body = Body::Publisher(publisher.into());
         let request = self.register(answer_to, body);
         let what = IncomingRequest::Subscribe { track, parameters };
         self.events.push_back(Event::Request { request, what });
@@ -134,7 +134,7 @@ impl MoqtConnection {
         subscriber.default_priority = track_properties.default_publisher_priority();
         subscriber.timeouts.split = self.dialect.split_delivery_timeouts;
         subscriber.timeouts.set_publisher(&track_properties);
-        let request = self.register(answer_to, Body::Subscriber(subscriber));
+        let request = self.register(answer_to, Body::Subscriber(subscriber.into()));
         if self.aliases.is_taken(track_alias, request) {
             return Err(duplicate_alias(track_alias));
         }

@@ -181,11 +181,9 @@ impl MoqtConnection {
                 if let Some(request) = request.filter(|key| self.is_fetch(*key)) {
                     return self.cancelled_by_peer(now, request, reason);
                 }
-                let code = self.dialect.reset_code(StreamResetCode::Cancelled);
                 self.note_given_up(stream, GivenUp::Stopped);
-                self.streams.reset(stream, code);
                 if let Some(request) = request {
-                    self.data_stream_closed(request, stream);
+                    self.reset_subgroup(request, stream, StreamResetCode::Cancelled);
                     self.events.push_back(Event::SubgroupStopped { request, stream, code: reason });
                 }
             }

@@ -18,6 +18,6 @@ pub use fetch_order::FetchFault;
 pub(crate) use fetch_order::FetchOrder;
 pub(crate) use namespaces::{NamespaceSubscription, Space};
 pub(crate) use sent_tokens::{Lane, Outgoing, SentTokens, Staged};
-pub(crate) use subscription::{Ending, Publisher, Subscriber};
+pub(crate) use subscription::{AFTER_END, Ending, Publisher, Subscriber};
 pub(crate) use table::{Body, Phase, Request, Requests};
 pub(crate) use tokens::{Overflow, TokenCache, are_unique};

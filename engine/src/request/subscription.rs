@@ -1,16 +1,21 @@
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use super::{JoinPoint, WaitingJoins};
+use crate::connection::SlowSubscriber;
 use crate::key::StreamKey;
 use crate::link::Violation;
 use crate::model::{
-    FullTrackName, GroupOrder, Location, Parameters, PublishDone, PublishDoneCode,
+    FullTrackName, GroupOrder, Location, ObjectStatus, Parameters, PublishDone, PublishDoneCode,
     SubscriptionFilter,
 };
 use crate::object::TrackRules;
+use crate::stats::Traffic;
 use crate::stream::{DeliveryTimeouts, SenderKey};
 use crate::time::Timestamp;
+
+/// Why an object is refused that would make its track malformed.
+pub(crate) const AFTER_END: &str = "the object is beyond the end of its group or track";
 
 /// A subscription in which this side receives.
 #[derive(Debug)]
@@ -109,10 +114,23 @@ pub(crate) struct Publisher {
     pub(crate) joins: WaitingJoins,
     /// Streams opened so far.
     pub(crate) opened: u64,
-    /// Those of them that have neither finished nor been reset.
-    pub(crate) open: BTreeSet<StreamKey>,
-    /// Groups and subgroups that were given up because their time had passed.
-    pub(crate) timed_out: BTreeSet<(u64, u64)>,
+    /// Those of them that have neither finished nor been reset, with group and Subgroup ID once
+    /// that is known.
+    pub(crate) open: BTreeMap<StreamKey, Option<(u64, u64)>>,
+    /// The streams in `open` by group and Subgroup ID.
+    pub(crate) subgroups: BTreeMap<(u64, u64), StreamKey>,
+    /// The largest group of which objects that pass the filter were held back, because nothing
+    /// was to be forwarded.
+    pub(crate) withheld: Option<u64>,
+    /// Where the application said that a group ends: that of the last one it said it of.
+    end_of_group: Option<Location>,
+    /// Where it said that the track ends.
+    end_of_track: Option<Location>,
+    /// What becomes of it when its queue is full.
+    pub(crate) slow: SlowSubscriber,
+    pub(crate) stats: Traffic,
+    /// Groups and subgroups that this side gave up.
+    pub(crate) given_up: BTreeSet<(u64, u64)>,
     /// Groups and subgroups that the subscriber stopped.
     pub(crate) stopped: BTreeSet<(u64, u64)>,
     /// How it is to end, once all streams are closed.
@@ -142,8 +160,14 @@ impl Publisher {
             joining_location: None,
             joins: WaitingJoins::new(),
             opened: 0,
-            open: BTreeSet::new(),
-            timed_out: BTreeSet::new(),
+            open: BTreeMap::new(),
+            subgroups: BTreeMap::new(),
+            withheld: None,
+            end_of_group: None,
+            end_of_track: None,
+            slow: SlowSubscriber::default(),
+            stats: Traffic::default(),
+            given_up: BTreeSet::new(),
             stopped: BTreeSet::new(),
             ending: None,
         };
@@ -188,9 +212,8 @@ impl Publisher {
     }
 
     /// Whether the subgroup is sent no further (draft-18, "Closing Subgroup Streams").
-    pub(crate) fn has_given_up(&self, group: u64, subgroup: u64) -> bool {
-        let subgroup = (group, subgroup);
-        self.timed_out.contains(&subgroup) || self.stopped.contains(&subgroup)
+    pub(crate) fn has_given_up(&self, subgroup: (u64, u64)) -> bool {
+        self.given_up.contains(&subgroup) || self.stopped.contains(&subgroup)
     }
 
     /// Whether any object of the group can pass the filter.
@@ -201,6 +224,51 @@ impl Publisher {
     /// Whether an object passes the filter.
     pub(crate) fn passes(&self, location: Location) -> bool {
         location >= self.start && self.end_group.is_none_or(|end| location.group <= end)
+    }
+
+    /// A stream was opened for a subgroup.
+    pub(crate) fn stream_opened(&mut self, stream: StreamKey, name: Option<(u64, u64)>) {
+        self.opened += 1;
+        self.open.insert(stream, name);
+        if let Some(name) = name {
+            self.subgroups.insert(name, stream);
+        }
+    }
+
+    /// Whether the first object of a stream may say that it is for this subgroup.
+    pub(crate) fn may_name(&self, name: (u64, u64)) -> bool {
+        !self.subgroups.contains_key(&name) && !self.has_given_up(name)
+    }
+
+    /// The first object says which subgroup a stream is for.
+    pub(crate) fn name_stream(&mut self, stream: StreamKey, name: (u64, u64)) {
+        self.open.insert(stream, Some(name));
+        self.subgroups.insert(name, stream);
+    }
+
+    /// A stream has finished or been reset.
+    pub(crate) fn stream_closed(&mut self, stream: StreamKey) {
+        if let Some(name) = self.open.remove(&stream).flatten() {
+            self.subgroups.remove(&name);
+        }
+    }
+
+    /// What the application says with an object about those that follow.
+    pub(crate) fn note_end(&mut self, status: ObjectStatus, location: Location) {
+        match status {
+            ObjectStatus::EndOfGroup => self.end_of_group = Some(location),
+            ObjectStatus::EndOfTrack => self.end_of_track = Some(location),
+            _ => {}
+        }
+    }
+
+    /// Whether the application has said that there is no object here (draft-18, "Malformed
+    /// Tracks"). Of groups, it is known of the last one only.
+    pub(crate) fn is_after_end(&self, location: Location) -> bool {
+        self.end_of_track.is_some_and(|end| location > end)
+            || self
+                .end_of_group
+                .is_some_and(|end| location.group == end.group && location.object > end.object)
     }
 
     /// An object is published, whether this subscriber gets it or not.

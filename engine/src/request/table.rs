@@ -1,3 +1,4 @@
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
@@ -39,9 +40,9 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) enum Body {
     /// This side receives a track: our SUBSCRIBE, or the peer's PUBLISH.
-    Subscriber(Subscriber),
+    Subscriber(Box<Subscriber>),
     /// This side sends a track: the peer's SUBSCRIBE, or our PUBLISH.
-    Publisher(Publisher),
+    Publisher(Box<Publisher>),
     /// PUBLISH_NAMESPACE, either way.
     Namespace(TrackNamespace),
     /// SUBSCRIBE_NAMESPACE or SUBSCRIBE_TRACKS, either way.

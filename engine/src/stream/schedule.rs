@@ -28,6 +28,16 @@ pub(crate) enum SendClass {
     Data(SenderKey, DataPosition),
 }
 
+impl SendClass {
+    /// The same for another Subgroup ID.
+    pub(crate) fn within(self, within: u64) -> Self {
+        match self {
+            Self::Data(sender, position) => Self::Data(sender, DataPosition { within, ..position }),
+            other => other,
+        }
+    }
+}
+
 /// Where data stands among that of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DataPosition {

@@ -49,6 +49,8 @@ pub(crate) struct SubgroupSend {
     pub(crate) last_object: Option<u64>,
     /// An object after the subscription's start was left out: the stream cannot finish.
     pub(crate) omitted: bool,
+    /// The last object will be the last of its group.
+    pub(crate) end_of_group: bool,
     /// How old what is queued is, if that matters.
     pub(crate) clock: Option<Box<StreamClock>>,
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use moqt_engine::model::{Location, StreamResetCode};
-use moqt_engine::{CloseReason, CommandError, MalformedRule, RequestError};
+use moqt_engine::{CloseReason, CommandError, GiveUpReason, MalformedRule, RequestError};
 
 /// Why a request, or an operation on a session, failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +95,8 @@ impl std::error::Error for ReadError {}
 pub enum WriteError {
     /// The subscriber does not want the rest of this subgroup.
     Stopped(StreamResetCode),
-    /// The subgroup's delivery timeout passed; the rest of it is not sent.
-    TimedOut,
+    /// The subgroup was given up here; the rest of it is not sent.
+    GivenUp(GiveUpReason),
     /// The publication or the session is over; [`Publication::closed`](crate::Publication::closed)
     /// says why.
     Gone,
@@ -108,7 +108,10 @@ impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopped(code) => write!(f, "the subscriber stopped the subgroup: {code}"),
-            Self::TimedOut => f.write_str("the subgroup's delivery timeout passed"),
+            Self::GivenUp(GiveUpReason::DeliveryTimeout) => {
+                f.write_str("the subgroup's delivery timeout passed")
+            }
+            Self::GivenUp(_) => f.write_str("the subscriber is too slow for the subgroup"),
             Self::Gone => f.write_str("the publication or the session is over"),
             Self::Command(error) => error.fmt(f),
         }

@@ -245,8 +245,8 @@ impl Router {
             Event::SubgroupStopped { request, stream, code } => {
                 self.subgroup_given_up(request, stream, WriteError::Stopped(code));
             }
-            Event::SubgroupTimedOut { request, stream } => {
-                self.subgroup_given_up(request, stream, WriteError::TimedOut);
+            Event::SubgroupGivenUp { request, stream, reason } => {
+                self.subgroup_given_up(request, stream, WriteError::GivenUp(reason));
             }
             Event::Writable { request } => {
                 if let Some(slot) = self.publishers.get_mut(&request) {

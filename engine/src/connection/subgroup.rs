@@ -1,0 +1,300 @@
+//! Sending the objects of a subgroup.
+
+use bytes::Bytes;
+
+use super::MoqtConnection;
+use crate::error::CommandError;
+use crate::key::StreamKey;
+use crate::model::{Location, ObjectStatus, StreamResetCode, SubgroupId};
+use crate::request::{AFTER_END, Body, Request};
+use crate::stream::{SendClass, Sender, SenderKey, SubgroupSend};
+use crate::time::Timestamp;
+use crate::wire::{EncodeError, ObjectHeader};
+
+/// Room for an object header without its properties.
+const OBJECT_HEADER_LEN: usize = 48;
+
+/// What a subgroup's header is to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubgroupOptions {
+    /// The group.
+    pub group_id: u64,
+    /// The subgroup.
+    pub subgroup_id: SubgroupId,
+    /// The publisher's priority; `None` means the track's default.
+    pub publisher_priority: Option<u8>,
+    /// The last object given will be the last of its group.
+    pub end_of_group: bool,
+    /// The first object given will be the first ever published in the subgroup.
+    pub first_object: bool,
+    /// Objects may have properties.
+    pub has_properties: bool,
+}
+
+impl SubgroupOptions {
+    /// Subgroup 0 of a group, from its first object on.
+    pub fn new(group_id: u64) -> Self {
+        Self {
+            group_id,
+            subgroup_id: SubgroupId::Explicit(0),
+            publisher_priority: None,
+            end_of_group: false,
+            first_object: true,
+            has_properties: false,
+        }
+    }
+}
+
+/// What became of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It waits to be sent.
+    Queued,
+    /// The subscriber's filter or forward state leaves it out.
+    Skipped,
+}
+
+impl MoqtConnection {
+    /// A subgroup that is being sent.
+    #[inline]
+    pub fn subgroup(&mut self, stream: StreamKey) -> Option<Subgroup<'_>> {
+        let half = self.streams.get(stream)?.send.as_ref()?;
+        match half.class {
+            SendClass::Data(sender, _) if half.subgroup.is_some() => {
+                Some(Subgroup { connection: self, stream, sender, begun: None })
+            }
+            _ => None,
+        }
+    }
+
+    /// Queues payload on a data stream: as it is, or gathered with what is before it if it is
+    /// short.
+    #[inline]
+    pub(super) fn queue_payload(&mut self, stream: StreamKey, payload: Bytes) {
+        let coalesce_below = self.config.coalesce_below;
+        let len = payload.len();
+        let Some(half) = self.streams.send_mut(stream) else { return };
+        if len < coalesce_below {
+            let block = half.queue.block(len);
+            block.extend_from_slice(&payload);
+            half.queue.grew(len);
+        } else {
+            half.queue.push(payload);
+        }
+        self.streams.queued(stream, len);
+    }
+}
+
+/// A subgroup that is being sent, from [`MoqtConnection::subgroup`].
+#[derive(Debug)]
+pub struct Subgroup<'a> {
+    connection: &'a mut MoqtConnection,
+    stream: StreamKey,
+    sender: SenderKey,
+    begun: Option<Timestamp>,
+}
+
+impl Subgroup<'_> {
+    /// Says when the first byte of the objects came that are begun through this: their delivery
+    /// timeout counts from there, and otherwise from when the connection is told the time after
+    /// that.
+    #[must_use]
+    pub fn begun_at(self, begun: Timestamp) -> Self {
+        Self { begun: Some(begun), ..self }
+    }
+
+    /// Queues a whole object. Its payload leaves as it is, or is copied once if it is shorter
+    /// than [`Config::coalesce_below`](crate::Config::coalesce_below).
+    pub fn object(
+        &mut self,
+        header: &ObjectHeader,
+        payload: Bytes,
+    ) -> Result<Written, CommandError> {
+        if header.payload_len != payload.len() as u64 {
+            return Err(CommandError::WrongState("the payload is not as long as its header says"));
+        }
+        let written = self.begin_object(header)?;
+        if written == Written::Queued && !payload.is_empty() {
+            self.push_payload(payload);
+        }
+        if let Some(subgroup) = self.state() {
+            subgroup.payload_left = 0;
+        }
+        Ok(written)
+    }
+
+    /// Queues the header of an object whose payload follows in pieces, through
+    /// [`payload`](Self::payload).
+    #[inline]
+    pub fn begin_object(&mut self, header: &ObjectHeader) -> Result<Written, CommandError> {
+        let connection = &mut *self.connection;
+        connection.check_room(self.sender, Some(self.stream))?;
+        let sender = connection.streams.schedule.sender(self.sender);
+        let ages = sender.is_some_and(Sender::ages);
+        let request = sender.and_then(|sender| sender.request);
+        let Some(Request { body: Body::Publisher(publisher), .. }) =
+            request.and_then(|request| connection.requests.get_mut(request))
+        else {
+            return Err(CommandError::Gone);
+        };
+        let Some(half) = connection.streams.send_mut(self.stream) else {
+            return Err(CommandError::Gone);
+        };
+        let Some(subgroup) = &mut half.subgroup else { return Err(CommandError::Gone) };
+        if half.queue.fin {
+            return Err(CommandError::WrongState("the subgroup is finished"));
+        }
+        if subgroup.payload_left > 0 {
+            return Err(CommandError::WrongState("the object before lacks payload"));
+        }
+        if subgroup.last_object.is_some_and(|last| header.object_id <= last) {
+            return Err(CommandError::Encode(EncodeError::OutOfRange("Object ID")));
+        }
+        let location = Location::new(subgroup.group_id, header.object_id);
+        if publisher.is_after_end(location) {
+            return Err(CommandError::WrongState(AFTER_END));
+        }
+        let is_named = subgroup.subgroup_id.is_some();
+        if !is_named && !publisher.may_name((location.group, location.object)) {
+            return Err(CommandError::WrongState("the subgroup has a stream, or was given up"));
+        }
+        let passes = publisher.passes(location);
+        if !passes || !publisher.forward {
+            // Before its start an object is not missed, unless the start was moved; otherwise the
+            // subgroup has a hole.
+            let is_before = subgroup.header.is_some() && location < publisher.start;
+            subgroup.omitted |= !is_before;
+            subgroup.skip(header);
+            if !is_named {
+                publisher.name_stream(self.stream, (location.group, location.object));
+                half.class = half.class.within(location.object);
+            }
+            publisher.note(location);
+            publisher.note_end(header.status, location);
+            publisher.stats.objects_skipped += 1;
+            connection.stats.sent.objects_skipped += 1;
+            return Ok(Written::Skipped);
+        }
+        let block = half.queue.block(OBJECT_HEADER_LEN + header.properties.as_bytes().len());
+        let block_len = block.len();
+        let encoded = match subgroup.header {
+            Some(first) => first.encode(connection.dialect, block),
+            None => Ok(()),
+        };
+        if let Err(error) = encoded.and_then(|()| subgroup.writer.object(header, block)) {
+            block.truncate(block_len);
+            return Err(error.into());
+        }
+        let grown = block.len() - block_len;
+        subgroup.header = None;
+        if !is_named {
+            subgroup.subgroup_id = Some(location.object);
+            publisher.name_stream(self.stream, (location.group, location.object));
+            half.class = half.class.within(location.object);
+        }
+        subgroup.last_object = Some(header.object_id);
+        subgroup.skipping = false;
+        subgroup.payload_left = header.payload_len;
+        half.queue.grew(grown);
+        publisher.note(location);
+        if header.status != ObjectStatus::Normal {
+            publisher.note_end(header.status, location);
+        }
+        publisher.stats.objects += 1;
+        publisher.stats.payload_bytes += header.payload_len;
+        connection.stats.sent.objects += 1;
+        connection.stats.sent.payload_bytes += header.payload_len;
+        connection.streams.queued(self.stream, grown);
+        if ages {
+            connection.streams.object_begun(self.stream, header.payload_len, self.begun);
+        }
+        Ok(Written::Queued)
+    }
+
+    /// Queues payload of the object begun last, as much as is at hand.
+    pub fn payload(&mut self, payload: Bytes) -> Result<(), CommandError> {
+        self.connection.check_room(self.sender, Some(self.stream))?;
+        let Some(subgroup) = self.state() else { return Err(CommandError::Gone) };
+        let Some(left) = subgroup.payload_left.checked_sub(payload.len() as u64) else {
+            return Err(CommandError::WrongState("more payload than the object's header said"));
+        };
+        subgroup.payload_left = left;
+        if !subgroup.skipping && !payload.is_empty() {
+            self.push_payload(payload);
+        }
+        Ok(())
+    }
+
+    /// No object follows. The stream finishes, unless an object was left out: then it is
+    /// reset, since a finished stream says that it had them all.
+    pub fn finish(self) -> Result<(), CommandError> {
+        let Self { connection, stream, sender, begun } = self;
+        let Some(half) = connection.streams.send_mut(stream) else {
+            return Err(CommandError::Gone);
+        };
+        let Some(subgroup) = &mut half.subgroup else { return Err(CommandError::Gone) };
+        if subgroup.payload_left > 0 {
+            return Err(CommandError::WrongState("the last object lacks payload"));
+        }
+        if let Some(last) = subgroup.last_object.filter(|_| subgroup.end_of_group) {
+            let location = Location::new(subgroup.group_id, last);
+            let request =
+                connection.streams.schedule.sender(sender).and_then(|sender| sender.request);
+            if let Some(publisher) = request.and_then(|key| connection.publisher_state_mut(key)) {
+                publisher.note_end(ObjectStatus::EndOfGroup, location);
+            }
+        }
+        let Some(half) = connection.streams.send_mut(stream) else {
+            return Err(CommandError::Gone);
+        };
+        let Some(subgroup) = &mut half.subgroup else { return Err(CommandError::Gone) };
+        if subgroup.omitted {
+            Subgroup { connection, stream, sender, begun }.reset(StreamResetCode::Cancelled);
+            return Ok(());
+        }
+        if let Some(header) = subgroup.header.take() {
+            let block = half.queue.block(OBJECT_HEADER_LEN);
+            let before = block.len();
+            header.encode(connection.dialect, block)?;
+            let grown = block.len() - before;
+            half.queue.grew(grown);
+            connection.streams.queued(stream, grown);
+        }
+        connection.streams.finish(stream);
+        connection.streams.subgroup_finished(stream);
+        Ok(())
+    }
+
+    /// Gives the subgroup up: what has not been sent never will be.
+    pub fn reset(self, code: StreamResetCode) {
+        let Self { connection, stream, sender, .. } = self;
+        let sender_state = connection.streams.schedule.sender(sender);
+        if let Some(request) = sender_state.and_then(|sender| sender.request) {
+            connection.reset_subgroup(request, stream, code);
+        }
+    }
+
+    fn state(&mut self) -> Option<&mut SubgroupSend> {
+        self.connection.streams.send_mut(self.stream)?.subgroup.as_mut()
+    }
+
+    fn push_payload(&mut self, payload: Bytes) {
+        self.connection.queue_payload(self.stream, payload);
+    }
+}
+
+impl SubgroupSend {
+    /// An object is left out.
+    fn skip(&mut self, header: &ObjectHeader) {
+        self.last_object = Some(header.object_id);
+        self.skipping = true;
+        self.payload_left = header.payload_len;
+        self.subgroup_id = self.subgroup_id.or(Some(header.object_id));
+        if let Some(first) = &mut self.header {
+            if first.subgroup_id == SubgroupId::FirstObjectId {
+                first.subgroup_id = SubgroupId::Explicit(header.object_id);
+            }
+            first.first_object = false;
+        }
+    }
+}
