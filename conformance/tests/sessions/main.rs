@@ -7,6 +7,7 @@ mod delivery;
 mod interleaving;
 mod invariance;
 mod lifecycle;
+mod namespaces;
 mod priorities;
 mod script;
 mod sending;
