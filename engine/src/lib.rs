@@ -29,9 +29,9 @@
 //! [`Action::ResumeReading`] says when to go on. The application reads objects with
 //! [`read`](MoqtConnection::read) when it wants them.
 //!
-//! No payload byte is copied: it leaves as parts of the [`Bytes`](bytes::Bytes) that came in,
-//! and enters the transport as the `Bytes` the application gave (unless
-//! [`Config::coalesce_below`] asks for small ones to be gathered). Everything a peer can make
+//! No payload byte is copied: it leaves as parts of the [`Bytes`](bytes::Bytes) that came in
+//! (but small ones that wait to be read are gathered), and enters the transport as the `Bytes`
+//! the application gave (unless [`Config::coalesce_below`] asks for small ones to be gathered). Everything a peer can make
 //! the connection hold is bounded by [`Limits`].
 //!
 //! # Example

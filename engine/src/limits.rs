@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::model::RequestKind;
+
 /// Bounds on everything that a peer can make a connection keep.
 ///
 /// The drafts' own limits (namespace fields, name and phrase lengths) are not here: they are
@@ -9,10 +11,17 @@ use core::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Requests of the peer that may be open at a time, of all kinds: 1,024. On drafts 14 and
+    /// Requests of the peer that may be open at a time, of all kinds: 4,096. On drafts 14 and
     /// 16 the peer is told (MAX_REQUEST_ID) and one more closes the session; on draft 18 one
     /// more is refused.
     pub open_requests: u32,
+    /// SUBSCRIBEs of the peer that may be open at a time: 1,024. One more is refused with
+    /// EXCESSIVE_LOAD, which drafts 14 and 16 call INTERNAL_ERROR.
+    pub open_subscriptions: u32,
+    /// The same for PUBLISH: 1,024.
+    pub open_publishes: u32,
+    /// The same for PUBLISH_NAMESPACE: 1,024.
+    pub open_namespaces: u32,
     /// Bytes of authorization tokens that the peer may register, as the drafts count them (16
     /// and the value's length each). The peer is told (MAX_AUTH_TOKEN_CACHE_SIZE), and more
     /// close the session; of what comes in a setup message sent without knowing, more is used
@@ -74,7 +83,7 @@ pub struct Limits {
     /// The same times are as long as the delivery timeouts of the subscription if those are
     /// longer, but no longer than this: 30 s.
     pub late_timeout_max: Duration,
-    /// Queued payload of one subscription: 4 MiB. Then writing to it is blocked, except on a
+    /// Queued payload of one subscription, a datagram counting as 64 bytes at least: 4 MiB. Then writing to it is blocked, except on a
     /// stream that the transport takes from while all that is queued is on others, which the
     /// peer does not read. One object or piece may overshoot the limit.
     pub subscription_send: usize,
@@ -100,6 +109,9 @@ pub struct Limits {
     /// Closed track aliases remembered, so that late objects are dropped quietly: 1,024. The
     /// oldest are forgotten.
     pub alias_tombstones: usize,
+    /// How long they are remembered: 30 s. After that what comes for one waits like any for an
+    /// alias that was not announced.
+    pub alias_tombstone_age: Duration,
     /// Streams that the peer may reset before saying what they are, and requests it may
     /// cancel, at once: 1,000. One more closes the session.
     pub churn_burst: u32,
@@ -107,10 +119,26 @@ pub struct Limits {
     pub churn_per_second: u32,
 }
 
+impl Limits {
+    /// How many requests of a kind the peer may have open, where that has a limit of its own.
+    pub(crate) fn open_of(&self, kind: RequestKind) -> u32 {
+        match kind {
+            RequestKind::Subscribe => self.open_subscriptions,
+            RequestKind::Publish => self.open_publishes,
+            RequestKind::PublishNamespace => self.open_namespaces,
+            RequestKind::Fetch => self.open_fetches,
+            _ => u32::MAX,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            open_requests: 1024,
+            open_requests: 4096,
+            open_subscriptions: 1024,
+            open_publishes: 1024,
+            open_namespaces: 1024,
             auth_token_cache: None,
             namespace_subscriptions: 256,
             namespaces_told: 4096,
@@ -140,6 +168,7 @@ impl Default for Limits {
             open_subgroups: 1024,
             remembered_objects: 64,
             alias_tombstones: 1024,
+            alias_tombstone_age: Duration::from_secs(30),
             churn_burst: 1000,
             churn_per_second: 100,
         }

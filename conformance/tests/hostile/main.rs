@@ -7,6 +7,7 @@ mod control;
 mod data;
 mod deaths;
 mod fetch;
+mod floods;
 mod limits;
 mod malformed;
 mod namespace_subscriptions;

@@ -65,11 +65,6 @@ impl MoqtConnection {
         fetch: Fetch,
     ) -> Result<(), Violation> {
         let Fetch { request_id: _, range, parameters } = fetch;
-        if self.requests.fetches_by_peer >= self.config.limits.open_fetches {
-            let code = RequestErrorCode::ExcessiveLoad;
-            self.refuse(answer_to, code, "too many open fetches");
-            return Ok(());
-        }
         match range {
             FetchRange::Standalone { track, start, end } => {
                 let range = LocationRange::new(start, end);

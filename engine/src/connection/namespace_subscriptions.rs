@@ -256,7 +256,9 @@ impl MoqtConnection {
             return;
         }
         let limit = self.config.limits.namespace_subscriptions;
-        if self.requests.namespace_subscriptions_by_peer >= limit {
+        let open = [RequestKind::SubscribeNamespace, RequestKind::SubscribeTracks]
+            .map(|kind| self.requests.open_by_peer_of(kind));
+        if open.into_iter().sum::<u32>() >= limit {
             let code = RequestErrorCode::ExcessiveLoad;
             self.refuse(answer_to, code, "too many namespace subscriptions");
             return;

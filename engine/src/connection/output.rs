@@ -53,7 +53,7 @@ impl MoqtConnection {
     /// Takes the datagram whose turn it is.
     pub(super) fn take_datagram(&mut self, sender: SenderKey) -> Option<QueuedDatagram> {
         let datagram = self.streams.schedule.pop_datagram(sender)?;
-        self.streams.data_queued = self.streams.data_queued.saturating_sub(datagram.len());
+        self.streams.data_queued = self.streams.data_queued.saturating_sub(datagram.charge());
         self.wake_writers(sender);
         self.end_publishing_if_done(datagram.request);
         Some(datagram)

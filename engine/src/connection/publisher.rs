@@ -237,7 +237,7 @@ impl Publisher<'_> {
             payload,
             begun: self.begun,
         };
-        connection.streams.data_queued += len;
+        connection.streams.data_queued += datagram.charge();
         let ages = connection.streams.schedule.sender(sender).is_some_and(Sender::ages);
         if ages {
             connection.streams.fresh_datagram(sender, position, datagram);

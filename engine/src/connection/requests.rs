@@ -37,7 +37,9 @@ impl MoqtConnection {
         self.requests.peer_ids.take(id)?;
         let tokens_are_valid = self.resolve_tokens(request_parameters(&mut message))?;
         let answer_to = PendingAnswer { id, kind, stream };
-        if self.requests.open_by_peer >= self.config.limits.open_requests {
+        if self.requests.open_by_peer >= self.config.limits.open_requests
+            || self.requests.open_by_peer_of(kind) >= self.config.limits.open_of(kind)
+        {
             let code = RequestErrorCode::ExcessiveLoad;
             self.refuse(answer_to, code, "too many open requests");
             return Ok(());

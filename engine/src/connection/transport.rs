@@ -113,6 +113,11 @@ impl MoqtConnection {
     }
 
     /// Bytes came in on a stream, in order; with `fin` they are its last.
+    ///
+    /// Unread bytes keep all of the buffer alive that they were cut from, and count with their
+    /// own length alone. So pieces of fewer than 256 bytes are copied if they have to wait
+    /// behind others; a transport that cuts longer ones from buffers that are very much larger
+    /// should copy those itself.
     pub fn handle_stream_data(
         &mut self,
         now: Timestamp,

@@ -20,7 +20,9 @@ pub(crate) struct Aliases {
     /// Datagrams held for aliases not in use, oldest first.
     held_datagrams: VecDeque<ObjectDatagram>,
     /// Closed aliases, oldest first. One that is in use again may still be here.
-    tombstones: VecDeque<u64>,
+    tombstones: VecDeque<Tombstone>,
+    /// How many of them, the newest, have no time yet.
+    undated: usize,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,14 @@ enum State {
     Unknown(Vec<StreamKey>, Timestamp),
     /// Objects are late, and dropped.
     Closed,
+}
+
+/// A closed alias.
+#[derive(Debug)]
+struct Tombstone {
+    alias: u64,
+    /// When it was closed, or first thought of after that: time is not known everywhere.
+    closed: Timestamp,
 }
 
 /// What is to be done with a stream or datagram.
@@ -54,6 +64,7 @@ impl Aliases {
             held_bytes: 0,
             held_datagrams: VecDeque::new(),
             tombstones: VecDeque::new(),
+            undated: 0,
         }
     }
 
@@ -67,6 +78,7 @@ impl Aliases {
         limits: &Limits,
         timers: &mut Timers,
     ) -> Placement {
+        self.forget_old(now, limits);
         match self.map.get(&alias) {
             Some(State::Active(request)) => return Placement::Active(*request),
             Some(State::Closed) => return Placement::Dropped,
@@ -95,6 +107,7 @@ impl Aliases {
         timers: &mut Timers,
     ) -> (Placement, Option<ObjectDatagram>) {
         let alias = datagram.header.track_alias;
+        self.forget_old(now, limits);
         match self.map.get(&alias) {
             Some(State::Active(request)) => return (Placement::Active(*request), None),
             Some(State::Closed) => return (Placement::Dropped, None),
@@ -189,15 +202,34 @@ impl Aliases {
         let streams = self.take_waiting(alias, timers);
         self.take_datagrams(alias);
         self.map.insert(alias, State::Closed);
-        self.tombstones.push_back(alias);
+        self.tombstones.push_back(Tombstone { alias, closed: Timestamp::ZERO });
+        self.undated += 1;
         while self.tombstones.len() > limits.alias_tombstones {
-            if let Some(oldest) = self.tombstones.pop_front()
-                && matches!(self.map.get(&oldest), Some(State::Closed))
-            {
-                self.map.remove(&oldest);
-            }
+            self.forget_oldest();
         }
         streams
+    }
+
+    /// Forgets aliases that were closed long ago, and dates those closed since the last time.
+    fn forget_old(&mut self, now: Timestamp, limits: &Limits) {
+        let undated = core::mem::take(&mut self.undated);
+        for tombstone in self.tombstones.iter_mut().rev().take(undated) {
+            tombstone.closed = now;
+        }
+        let is_old = |tombstone: &Tombstone| {
+            now.saturating_since(tombstone.closed) >= limits.alias_tombstone_age
+        };
+        while self.tombstones.front().is_some_and(is_old) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(Tombstone { alias, .. }) = self.tombstones.pop_front() else { return };
+        self.undated = self.undated.min(self.tombstones.len());
+        if matches!(self.map.get(&alias), Some(State::Closed)) {
+            self.map.remove(&alias);
+        }
     }
 
     /// The time for an unknown alias has passed. Returns what waited for it.

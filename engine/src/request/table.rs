@@ -81,8 +81,6 @@ pub(crate) struct Requests {
     pub(crate) prefixes: Prefixes,
     /// Namespaces told of in all namespace subscriptions.
     pub(crate) told: usize,
-    /// How many namespace subscriptions are the peer's.
-    pub(crate) namespace_subscriptions_by_peer: u32,
     /// Per track, our FETCHes.
     fetched: HashMap<FullTrackName, BTreeSet<RequestKey>>,
     /// Our next Request ID.
@@ -90,9 +88,12 @@ pub(crate) struct Requests {
     pub(crate) peer_ids: PeerIds,
     /// How many are the peer's.
     pub(crate) open_by_peer: u32,
-    /// How many of those are FETCHes.
-    pub(crate) fetches_by_peer: u32,
+    /// The same for each kind.
+    open_by_kind: [u32; KINDS],
 }
+
+/// How many kinds of request there are.
+const KINDS: usize = RequestKind::Update as usize + 1;
 
 impl Requests {
     pub(crate) fn new(role: Role, peer_ids: PeerIds, hash_seed: u64) -> Self {
@@ -106,11 +107,10 @@ impl Requests {
             advertised: Advertised::default(),
             prefixes: Prefixes::default(),
             told: 0,
-            namespace_subscriptions_by_peer: 0,
             next_id: role.first_request_id(),
             peer_ids,
             open_by_peer: 0,
-            fetches_by_peer: 0,
+            open_by_kind: [0; KINDS],
         }
     }
 
@@ -124,6 +124,18 @@ impl Requests {
 
     pub(crate) fn by_id(&self, id: u64) -> Option<RequestKey> {
         self.by_id.get(&id).copied()
+    }
+
+    /// How many requests of this kind the peer has open.
+    pub(crate) fn open_by_peer_of(&self, kind: RequestKind) -> u32 {
+        self.open_by_kind.get(kind as usize).copied().unwrap_or(0)
+    }
+
+    fn count_of_peer(&mut self, kind: RequestKind, change: i32) {
+        self.open_by_peer = self.open_by_peer.saturating_add_signed(change);
+        if let Some(count) = self.open_by_kind.get_mut(kind as usize) {
+            *count = count.saturating_add_signed(change);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -156,7 +168,7 @@ impl Requests {
     pub(crate) fn insert(&mut self, request: Request) -> RequestKey {
         let (id, ours) = (request.id, request.ours);
         if !ours {
-            self.open_by_peer += 1;
+            self.count_of_peer(request.kind(), 1);
         }
         let key = self.table.insert(request);
         self.by_id.insert(id, key);
@@ -174,12 +186,10 @@ impl Requests {
             Some(Body::NamespaceSubscription(subscription)) => {
                 let space = Space::new(ours, subscription.kind);
                 self.prefixes.insert(space, subscription.prefix.clone(), key);
-                self.namespace_subscriptions_by_peer += u32::from(!ours);
             }
             Some(Body::FetchSubscriber(fetch)) => {
                 self.fetched.entry(fetch.track.clone()).or_default().insert(key);
             }
-            Some(Body::FetchPublisher(_)) => self.fetches_by_peer += 1,
             _ => {}
         }
         key
@@ -189,7 +199,7 @@ impl Requests {
         let request = self.table.remove(key)?;
         self.by_id.remove(&request.id);
         if !request.ours {
-            self.open_by_peer = self.open_by_peer.saturating_sub(1);
+            self.count_of_peer(request.kind(), -1);
         }
         let (map, track) = match &request.body {
             Body::Subscriber(subscriber) => (&mut self.received, &subscriber.track),
@@ -202,14 +212,6 @@ impl Requests {
                 let space = Space::new(request.ours, subscription.kind);
                 self.prefixes.remove(space, &subscription.prefix);
                 self.told = self.told.saturating_sub(subscription.told.len());
-                if !request.ours {
-                    let count = &mut self.namespace_subscriptions_by_peer;
-                    *count = count.saturating_sub(1);
-                }
-                return Some(request);
-            }
-            Body::FetchPublisher(_) => {
-                self.fetches_by_peer = self.fetches_by_peer.saturating_sub(1);
                 return Some(request);
             }
             Body::FetchSubscriber(fetch) => {
@@ -221,9 +223,7 @@ impl Requests {
                 }
                 return Some(request);
             }
-            Body::TrackStatus => {
-                return Some(request);
-            }
+            Body::FetchPublisher(_) | Body::TrackStatus => return Some(request),
         };
         if map.get(track) == Some(&key) {
             map.remove(track);

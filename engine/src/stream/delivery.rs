@@ -308,7 +308,7 @@ impl Streams {
         datagram: QueuedDatagram,
     ) {
         let Some(sender) = self.schedule.sender_mut(key) else { return };
-        sender.queued += datagram.len();
+        sender.queued += datagram.charge();
         if let Some(aging) = sender.aging.as_deref_mut() {
             aging.fresh_datagrams.push((position, datagram));
         }

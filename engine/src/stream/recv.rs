@@ -1,4 +1,5 @@
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes};
 
@@ -129,13 +130,23 @@ impl RecvHalf {
     }
 }
 
-/// Bytes that have come in, in the pieces they came in.
+/// Bytes that have come in, in the pieces they came in. A piece keeps all of the buffer alive
+/// that it was cut from, so small ones that have to wait behind others are copied: many of
+/// them would keep much more alive than they count for.
 #[derive(Debug, Default)]
 pub(crate) struct RecvBuffer {
     front: Bytes,
     rest: VecDeque<Bytes>,
+    /// Small pieces that follow the rest, copied together.
+    gathered: Vec<u8>,
     len: usize,
 }
+
+/// Pieces shorter than this are gathered if they have to wait.
+const GATHER_BELOW: usize = 256;
+
+/// How much is gathered before a new piece begins.
+const GATHERED_PIECE: usize = 4096;
 
 impl RecvBuffer {
     pub(crate) fn len(&self) -> usize {
@@ -148,7 +159,25 @@ impl RecvBuffer {
         if self.front.is_empty() {
             self.front = bytes;
         } else if !bytes.is_empty() {
+            self.push_behind(bytes);
+        }
+    }
+
+    fn push_behind(&mut self, bytes: Bytes) {
+        if bytes.len() >= GATHER_BELOW {
+            self.end_gathering();
             self.rest.push_back(bytes);
+            return;
+        }
+        self.gathered.extend_from_slice(&bytes);
+        if self.gathered.len() >= GATHERED_PIECE {
+            self.end_gathering();
+        }
+    }
+
+    fn end_gathering(&mut self) {
+        if !self.gathered.is_empty() {
+            self.rest.push_back(core::mem::take(&mut self.gathered).into());
         }
     }
 
@@ -191,9 +220,10 @@ impl RecvBuffer {
     /// Joins pieces until the first has `len` bytes or there is only one. For headers, which
     /// are short.
     pub(crate) fn make_contiguous(&mut self, len: usize) {
-        if self.front.len() >= len || self.rest.is_empty() {
+        if self.front.len() >= len || self.len == self.front.len() {
             return;
         }
+        self.end_gathering();
         let mut joined = alloc::vec::Vec::from(&self.front[..]);
         while joined.len() < len {
             let Some(next) = self.rest.front_mut() else { break };
@@ -208,10 +238,15 @@ impl RecvBuffer {
 
     #[inline]
     fn refill(&mut self) {
-        if self.front.is_empty()
-            && let Some(next) = self.rest.pop_front()
-        {
-            self.front = next;
+        if self.front.is_empty() && self.len > 0 {
+            self.next_piece();
         }
+    }
+
+    fn next_piece(&mut self) {
+        self.front = match self.rest.pop_front() {
+            Some(next) => next,
+            None => core::mem::take(&mut self.gathered).into(),
+        };
     }
 }

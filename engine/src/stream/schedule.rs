@@ -74,8 +74,9 @@ pub(crate) struct QueuedDatagram {
 }
 
 impl QueuedDatagram {
-    pub(crate) fn len(&self) -> usize {
-        self.encoded_header.len() + self.payload.len()
+    /// What it counts for in a queue, even if it holds next to nothing.
+    pub(crate) fn charge(&self) -> usize {
+        (self.encoded_header.len() + self.payload.len()).max(64)
     }
 }
 
@@ -284,7 +285,7 @@ impl Schedule {
         datagram: QueuedDatagram,
     ) {
         if let Some(sender) = self.senders.get_mut(key) {
-            sender.queued += datagram.len();
+            sender.queued += datagram.charge();
         }
         self.push_counted_datagram(key, position, datagram);
     }
@@ -436,7 +437,7 @@ impl Schedule {
         let sender = self.senders.get_mut(key)?;
         let Reverse(ready) = sender.ready.pop()?;
         let Item::Datagram(datagram) = ready.item else { return None };
-        sender.queued = sender.queued.saturating_sub(datagram.len());
+        sender.queued = sender.queued.saturating_sub(datagram.charge());
         self.rotate(key);
         self.list(key);
         Some(*datagram)
