@@ -182,7 +182,7 @@ mod tests {
         for (ids, rest, expected) in [
             ("'18:#r.1'", "", "18:#r.1: no state: give tests, exception or open"),
             ("'18:#r.1'", "tests = ['a::c']", "18:#r.1: there is no test a::c"),
-            ("'18:#r.1'", "exception = 'x'\nopen = 'y'", "18:#r.1: an exception stands alone"),
+            ("'18:#r.1'", "exception = 'x'\nopen = 'y'", "18:#r.1: an exception is not open"),
             ("'18:#s.1'", "open = 'y'", "18:#s.1: 18:#s.1 is there twice"),
             ("'15:#r.1'", "open = 'y'", "15:#r.1: 15:#r.1 is of no draft we speak"),
             ("'18:#s.3'", "open = 'y'", "18:#s.3 follows nothing: ordinals count from 1"),

@@ -20,7 +20,8 @@ pub struct Rule {
     /// The tests that show it: `target::module::name` (see [`super::sources`]).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<String>,
-    /// Why no test can or need show it, or why we do otherwise.
+    /// Why no test can or need show it, or why we do otherwise. Tests beside it show a part of
+    /// the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exception: Option<String>,
     /// What is missing. Tests beside it show a part of the rule.
@@ -45,10 +46,10 @@ impl Rule {
     pub fn state(&self) -> Result<State, &'static str> {
         match (self.tests.is_empty(), &self.exception, &self.open) {
             (false, None, None) => Ok(State::Covered),
-            (true, Some(_), None) => Ok(State::Exception),
+            (_, Some(_), None) => Ok(State::Exception),
             (_, None, Some(_)) => Ok(State::Open),
             (true, None, None) => Err("no state: give tests, exception or open"),
-            (_, Some(_), _) => Err("an exception stands alone"),
+            (_, Some(_), Some(_)) => Err("an exception is not open"),
         }
     }
 

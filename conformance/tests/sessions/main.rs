@@ -4,6 +4,7 @@
 
 mod answers;
 mod delivery;
+mod endings;
 mod interleaving;
 mod invariance;
 mod lifecycle;
