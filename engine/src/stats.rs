@@ -13,7 +13,8 @@ pub struct Stats {
     pub received: Traffic,
 }
 
-/// One direction of a session or of a subscription.
+/// Objects in one direction of a session or of a subscription; those that were fetched are not
+/// counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Traffic {
@@ -23,7 +24,7 @@ pub struct Traffic {
     pub payload_bytes: u64,
     /// Streams opened for subgroups.
     pub subgroups: u64,
-    /// Those of them that were reset: by the sender, or because the receiver stopped them.
+    /// Those of them that were reset by their sender or stopped by their receiver.
     pub subgroups_reset: u64,
     /// Subgroups that the sender gave up because a delivery timeout passed; they are among those
     /// reset unless they had been sent whole. Not known of what is received.

@@ -160,6 +160,8 @@ impl MoqtConnection {
             end_of_group: header.end_of_group,
             first_object: header.first_object,
         };
+        subscriber.stats.subgroups += 1;
+        self.stats.received.subgroups += 1;
         let max_properties = self.config.limits.object_properties;
         let reader = SubgroupReader::new(self.dialect, header.has_properties, max_properties);
         let Some(half) = self.streams.recv_mut(stream) else { return };
@@ -174,8 +176,15 @@ impl MoqtConnection {
             has_begun: false,
             marked: None,
         };
-        let subgroup_recv = SubgroupRecv { request, reader, bound: 0, place, waiting: false };
-        half.kind = RecvKind::Subgroup(subgroup_recv);
+        half.kind = RecvKind::Subgroup(SubgroupRecv {
+            request,
+            reader,
+            bound: 0,
+            place,
+            waiting: false,
+            objects: 0,
+            payload_bytes: 0,
+        });
         if core::mem::take(&mut half.window_closed) {
             self.streams.push_action(crate::Action::ResumeReading { stream });
         }
@@ -206,6 +215,11 @@ impl MoqtConnection {
             return self.datagram_dropped(None, object, DropReason::UnknownTrack);
         }
         if self.admits_datagram(request, &object) {
+            let bytes = object.payload.len() as u64;
+            self.count_received(request, |received| {
+                received.datagrams += 1;
+                received.datagram_bytes += bytes;
+            });
             self.events.push_back(Event::Datagram { request, object });
         }
     }

@@ -33,6 +33,10 @@ impl MoqtConnection {
         }
         if let Some(Quick { object_id, payload_len, len }) = subgroup.reader.quick_object(front) {
             let is_ordinary = object_id < subgroup.bound;
+            subgroup.objects += 1;
+            subgroup.payload_bytes += payload_len;
+            self.stats.received.objects += 1;
+            self.stats.received.payload_bytes += payload_len;
             *received = received.saturating_sub(len);
             half.buffer.advance(len);
             let window_closed = half.window_closed;
@@ -60,6 +64,10 @@ impl MoqtConnection {
         match event {
             Ok(SubgroupEvent::Object { object_id, payload_len, status, properties }) => {
                 let raw = share(front, properties);
+                subgroup.objects += 1;
+                subgroup.payload_bytes += payload_len;
+                self.stats.received.objects += 1;
+                self.stats.received.payload_bytes += payload_len;
                 *received = received.saturating_sub(used);
                 half.buffer.advance(used);
                 let window_closed = half.window_closed;
@@ -107,6 +115,7 @@ impl MoqtConnection {
         if !self.closes_well(stream, false) {
             return;
         }
+        self.count_ended(stream, true);
         let code = self.dialect.reset_code(code);
         self.streams.stop(stream, code);
         self.subgroup_read(request, stream);
@@ -127,6 +136,7 @@ impl MoqtConnection {
             if !self.closes_well(stream, false) {
                 return Read::Gone;
             }
+            self.count_ended(stream, true);
             self.streams.drop_recv(stream);
             self.subgroup_read(request, stream);
             return Read::Reset(code);
@@ -142,6 +152,7 @@ impl MoqtConnection {
         if !self.closes_well(stream, true) {
             return Read::Gone;
         }
+        self.count_ended(stream, false);
         self.streams.drop_recv(stream);
         self.subgroup_read(request, stream);
         Read::Finished

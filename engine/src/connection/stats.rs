@@ -5,6 +5,7 @@ use crate::key::{RequestKey, StreamKey};
 use crate::model::StreamResetCode;
 use crate::request::Body;
 use crate::stats::{Stats, SubscriptionStats, Traffic};
+use crate::stream::{RecvHalf, RecvKind};
 
 impl MoqtConnection {
     /// What has been sent and received since the connection began.
@@ -13,7 +14,7 @@ impl MoqtConnection {
     }
 
     /// What a subscription has carried so far, in whichever direction. `None` if it is over, or
-    /// the request is of another kind.
+    /// the request is of another kind. For a subscriber this looks at every open subgroup.
     pub fn subscription_stats(&self, request: RequestKey) -> Option<SubscriptionStats> {
         match &self.requests.get(request)?.body {
             Body::Publisher(publisher) => {
@@ -24,7 +25,49 @@ impl MoqtConnection {
                     open_subgroups: publisher.open.len(),
                 })
             }
+            Body::Subscriber(subscriber) => {
+                let mut traffic = subscriber.stats;
+                let mut waiting_bytes = 0;
+                for stream in &subscriber.open {
+                    let half = self.streams.get(*stream).and_then(|stream| stream.recv.as_ref());
+                    if let Some(RecvHalf { kind: RecvKind::Subgroup(subgroup), buffer, .. }) = half
+                    {
+                        traffic.objects += subgroup.objects;
+                        traffic.payload_bytes += subgroup.payload_bytes;
+                        waiting_bytes += buffer.len();
+                    }
+                }
+                let open_subgroups = subscriber.open.len();
+                Some(SubscriptionStats { traffic, waiting_bytes, open_subgroups })
+            }
             _ => None,
+        }
+    }
+
+    /// A subgroup is not read any further.
+    pub(super) fn count_ended(&mut self, stream: StreamKey, was_reset: bool) {
+        let Some(half) = self.streams.recv_mut(stream) else { return };
+        let RecvKind::Subgroup(subgroup) = &mut half.kind else { return };
+        let request = subgroup.request;
+        let objects = core::mem::take(&mut subgroup.objects);
+        let payload_bytes = core::mem::take(&mut subgroup.payload_bytes);
+        self.stats.received.subgroups_reset += u64::from(was_reset);
+        if let Some(Body::Subscriber(subscriber)) =
+            self.requests.get_mut(request).map(|request| &mut request.body)
+        {
+            subscriber.stats.subgroups_reset += u64::from(was_reset);
+            subscriber.stats.objects += objects;
+            subscriber.stats.payload_bytes += payload_bytes;
+        }
+    }
+
+    /// Counts something that came. Not for what happens with each object on a stream.
+    pub(super) fn count_received(&mut self, request: RequestKey, count: impl Fn(&mut Traffic)) {
+        count(&mut self.stats.received);
+        if let Some(Body::Subscriber(subscriber)) =
+            self.requests.get_mut(request).map(|request| &mut request.body)
+        {
+            count(&mut subscriber.stats);
         }
     }
 

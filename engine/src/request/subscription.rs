@@ -34,6 +34,7 @@ pub(crate) struct Subscriber {
     pub(crate) forward: bool,
     /// Objects have come in datagrams. How many were sent, nobody says.
     pub(crate) has_datagrams: bool,
+    pub(crate) stats: Traffic,
     /// For how long its publisher goes on sending what is late.
     pub(crate) timeouts: DeliveryTimeouts,
     /// What its objects have said about the track.
@@ -60,6 +61,7 @@ impl Subscriber {
             first_filter: None,
             forward: true,
             has_datagrams: false,
+            stats: Traffic::default(),
             timeouts: DeliveryTimeouts::default(),
             rules,
             ending: None,

@@ -70,6 +70,9 @@ pub(crate) struct SubgroupRecv {
     pub(crate) place: SubgroupPlace,
     /// The application has read all there was and waits to be told.
     pub(crate) waiting: bool,
+    /// Objects begun to be read, and the bytes of their payload.
+    pub(crate) objects: u64,
+    pub(crate) payload_bytes: u64,
 }
 
 /// Where a subgroup stream is in its track, and what it has said.

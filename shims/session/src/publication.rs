@@ -5,7 +5,7 @@ use bytes::Bytes;
 use moqt_engine::model::{FullTrackName, Location, Parameters, PublishDoneCode, StreamResetCode};
 use moqt_engine::{
     Answer, Blocked, CloseReason, CommandError, DatagramOptions, DatagramOutcome, RequestError,
-    RequestKey, SubgroupOptions,
+    RequestKey, SlowSubscriber, SubgroupOptions, SubscriptionStats,
 };
 
 use crate::error::{Error, WriteError};
@@ -155,6 +155,24 @@ impl Publication {
         self.session
             .shared
             .run(|access| access.connection.publisher(self.request).map_or(0, |p| p.queued()))
+            .unwrap_or_default()
+    }
+
+    /// Says what becomes of the publication if its subscriber takes less than is published.
+    pub fn when_slow(&self, slow: SlowSubscriber) {
+        self.session.shared.run(|access| {
+            if let Some(mut publisher) = access.connection.publisher(self.request) {
+                publisher.when_slow(slow);
+            }
+        });
+    }
+
+    /// What has been carried so far, and what of it waits. All zeros once it is over.
+    pub fn stats(&self) -> SubscriptionStats {
+        self.session
+            .shared
+            .run(|access| access.connection.subscription_stats(self.request))
+            .flatten()
             .unwrap_or_default()
     }
 

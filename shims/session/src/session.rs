@@ -9,7 +9,7 @@ use moqt_engine::model::{
     FullTrackName, NamespaceInterest, Parameters, SessionError, Setup, TrackNamespace,
     TrackProperties,
 };
-use moqt_engine::{Blocked, CloseReason, CommandError, Draft, Role, Transport, Usage};
+use moqt_engine::{Blocked, CloseReason, CommandError, Draft, Role, Stats, Transport, Usage};
 
 use crate::driver::{Access, Driver, Shared};
 use crate::error::Error;
@@ -262,6 +262,11 @@ impl Session {
     /// What the session holds in memory right now.
     pub fn usage(&self) -> Usage {
         self.shared.run(|access| access.connection.usage()).unwrap_or_default()
+    }
+
+    /// What the session has carried so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.run(|access| access.connection.stats()).unwrap_or_default()
     }
 
     /// Datagrams that were not sent or not delivered, because something was full, they were too

@@ -3,7 +3,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use moqt_engine::model::{FullTrackName, Location, PublishDoneCode, StreamResetCode};
-use moqt_engine::{Answer, MalformedRule, RequestError, RequestKey, StreamKey};
+use moqt_engine::{Answer, MalformedRule, RequestError, RequestKey, StreamKey, SubscriptionStats};
 
 use crate::driver::Access;
 use crate::error::{Error, ReadError};
@@ -114,6 +114,15 @@ impl Subscription {
     /// 16 MiB unless it is set. Each subgroup may have one in the making.
     pub fn set_object_limit(&mut self, bytes: usize) {
         self.object_limit = bytes;
+    }
+
+    /// What has been carried so far, and what of it waits. All zeros once it is over.
+    pub fn stats(&self) -> SubscriptionStats {
+        self.session
+            .shared
+            .run(|access| access.connection.subscription_stats(self.request))
+            .flatten()
+            .unwrap_or_default()
     }
 
     /// Datagrams that were dropped because they were not fetched.
