@@ -287,26 +287,40 @@ impl End {
     fn own_requests(&self) -> usize {
         let dialect = self.draft.dialect();
         if dialect.answers_by_stream {
-            return self.own_streams();
+            let updates = |name: &Name| {
+                let is_update = |kind: &&MessageKind| **kind == MessageKind::RequestUpdate;
+                self.kinds_sent(*name).iter().filter(is_update).count()
+            };
+            return self.own_streams() + self.keys.keys().map(updates).sum::<usize>();
         }
-        let mut reader = ControlReader::new(dialect);
-        reader.push(self.sent(self.control).into());
-        // A namespace subscription may have a stream of its own here, too.
-        let control = usize::from(self.engine.role() == Role::Client);
-        let mut count = self.own_streams() - control;
-        while let Ok(Some(raw)) = reader.next_raw() {
-            let is_request = matches!(
-                raw.kind,
+        let is_request = |kind: &&MessageKind| {
+            matches!(
+                kind,
                 MessageKind::Subscribe
                     | MessageKind::Publish
                     | MessageKind::PublishNamespace
                     | MessageKind::SubscribeNamespace
                     | MessageKind::Fetch
                     | MessageKind::TrackStatus
-            );
-            count += usize::from(is_request);
+                    | MessageKind::RequestUpdate
+            )
+        };
+        // A namespace subscription may have a stream of its own here, too.
+        let control = usize::from(self.engine.role() == Role::Client);
+        self.own_streams() - control
+            + self.kinds_sent(self.control).iter().filter(is_request).count()
+    }
+
+    /// The kinds of message that the connection has sent on a stream, as far as they are
+    /// messages.
+    fn kinds_sent(&self, on: Name) -> Vec<MessageKind> {
+        let mut reader = ControlReader::new(self.draft.dialect());
+        reader.push(self.sent(on).into());
+        let mut kinds = Vec::new();
+        while let Ok(Some(raw)) = reader.next_raw() {
+            kinds.push(raw.kind);
         }
-        count
+        kinds
     }
 
     /// How many bidirectional streams the connection has opened.

@@ -23,6 +23,12 @@ pub struct Config {
     pub authorization_tokens: Vec<AuthToken>,
     /// Name and version to send; `None` sends none.
     pub implementation: Option<Bytes>,
+    /// Whether the application decides on updates of requests, by
+    /// [`accept_update`](crate::MoqtConnection::accept_update) and
+    /// [`reject_update`](crate::MoqtConnection::reject_update). If not, which is the default,
+    /// they are accepted if they can be carried out. Draft 14 has no answer to an update, so
+    /// there it makes no difference.
+    pub decide_updates: bool,
     /// Payloads shorter than this many bytes are copied next to their header on their way
     /// out; longer ones are handed on as they are. 0, the default, never copies. Transports
     /// that pay per buffer want some thousand.
@@ -42,6 +48,7 @@ impl Default for Config {
             implementation: Some(Bytes::from_static(
                 concat!("moqt-engine/", env!("CARGO_PKG_VERSION")).as_bytes(),
             )),
+            decide_updates: false,
             coalesce_below: 0,
             hash_seed: 0,
         }

@@ -3,6 +3,7 @@
 mod commands;
 mod data;
 mod delivery;
+mod expiry;
 mod fetch;
 mod fetch_read;
 mod fetch_response;
@@ -12,6 +13,7 @@ mod messages;
 mod namespace_subscriptions;
 mod namespaces;
 mod output;
+mod own_updates;
 mod publisher;
 mod read;
 mod requests;

@@ -58,6 +58,9 @@ pub enum Blocked {
     Requests,
     /// The transport allows no more streams; [`Event::Unblocked`](crate::Event::Unblocked).
     Streams,
+    /// Too many updates of the request have not been answered;
+    /// [`Event::UpdateAccepted`](crate::Event::UpdateAccepted).
+    Updates,
     /// Too much waits to be sent; [`Event::Writable`](crate::Event::Writable).
     Queue,
 }
@@ -68,6 +71,9 @@ impl fmt::Display for CommandError {
             Self::Blocked(Blocked::Setup) => f.write_str("the session is not set up yet"),
             Self::Blocked(Blocked::Requests) => f.write_str("the peer allows no more requests now"),
             Self::Blocked(Blocked::Streams) => f.write_str("the peer allows no more streams now"),
+            Self::Blocked(Blocked::Updates) => {
+                f.write_str("too many updates of the request wait for an answer")
+            }
             Self::Blocked(Blocked::Queue) => f.write_str("too much is waiting to be sent"),
             Self::Closed => f.write_str("the session is closed"),
             Self::Gone => f.write_str("the request or stream is over"),

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::time::Duration;
 
-use crate::key::{RequestKey, StreamKey};
+use crate::key::{RequestKey, StreamKey, UpdateId};
 use crate::model::{
     EndOfRange, FullTrackName, GroupOrder, Location, LocationRange, NamespaceInterest, Parameters,
     PublishDoneCode, Redirect, RequestErrorCode, SessionError, Setup, StreamResetCode, SubgroupId,
@@ -53,6 +53,51 @@ pub enum Event {
         request: RequestKey,
         /// What changed; what is absent is as it was.
         parameters: Parameters,
+    },
+    /// The peer asks to change a request of its, or a subscription to something published
+    /// here: [`accept_update`](crate::MoqtConnection::accept_update) or
+    /// [`reject_update`](crate::MoqtConnection::reject_update) it. Only if
+    /// [`Config::decide_updates`](crate::Config::decide_updates) says so.
+    UpdateRequested {
+        /// The request.
+        request: RequestKey,
+        /// What is to change; what is absent stays as it is.
+        parameters: Parameters,
+    },
+    /// The peer accepted an update of ours. No answer follows if the request ends first.
+    UpdateAccepted {
+        /// The request.
+        request: RequestKey,
+        /// The update.
+        update: UpdateId,
+        /// The largest location, if the peer publishes, and the new expiry if the update
+        /// extends a subscription.
+        parameters: Parameters,
+    },
+    /// An update of ours failed, and did or did not take effect. The request goes on if no
+    /// answer came in time; if the peer refused it, the end of the request follows.
+    UpdateRejected {
+        /// The request.
+        request: RequestKey,
+        /// The update. On draft 18, where several may be answered together, it need not be
+        /// this one that failed.
+        update: UpdateId,
+        /// Why.
+        error: RequestError,
+    },
+    /// The subscriber asks for a new group, and the track allows it: begin one as soon as
+    /// practical (draft-18, "NEW GROUP REQUEST Parameter").
+    NewGroupRequested {
+        /// The subscription.
+        request: RequestKey,
+        /// The largest group that the subscriber knows, plus one; 0 if it knows none.
+        value: u64,
+    },
+    /// The time has passed after which this side said it would end a subscription (EXPIRES).
+    /// It has ended it.
+    Expired {
+        /// The subscription.
+        request: RequestKey,
     },
     /// The peer withdrew a request of its, or its acceptance of one of ours. It is over.
     Cancelled {

@@ -40,6 +40,21 @@ key! {
     RequestKey
 }
 
+/// An update of ours to a request, among all of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpdateId(u64);
+
+impl UpdateId {
+    pub(crate) fn new(request_id: u64) -> Self {
+        Self(request_id)
+    }
+
+    /// Its Request ID.
+    pub(crate) fn id(self) -> u64 {
+        self.0
+    }
+}
+
 /// A table under keys of its own.
 #[derive(Debug)]
 pub(crate) struct Table<K, V> {

@@ -166,7 +166,7 @@ pub use event::{
     Answer, CloseReason, DropReason, Event, FetchAnswer, FetchRead, GiveUpReason, IncomingRequest,
     Read, RequestError, SubgroupInfo,
 };
-pub use key::{RequestKey, StreamKey};
+pub use key::{RequestKey, StreamKey, UpdateId};
 pub use limits::Limits;
 pub use model::Draft;
 pub use object::MalformedRule;

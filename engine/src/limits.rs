@@ -37,6 +37,10 @@ pub struct Limits {
     /// FETCHes of the peer that may be open at a time: 128. One more is refused with
     /// EXCESSIVE_LOAD, INTERNAL_ERROR before draft 18.
     pub open_fetches: u32,
+    /// Updates of one request that may be without an answer: 64, of each side. If the peer
+    /// sends one more it is refused, and its request ends with that; a command to send one
+    /// more is blocked.
+    pub unanswered_updates: usize,
     /// Bytes of properties on one object: 16 KiB. More close the session.
     pub object_properties: usize,
     /// Unread bytes in one data stream: 256 KiB. Beyond that
@@ -143,6 +147,7 @@ impl Default for Limits {
             namespace_subscriptions: 256,
             namespaces_told: 4096,
             open_fetches: 128,
+            unanswered_updates: 64,
             object_properties: 16 * 1024,
             stream_receive: 256 * 1024,
             session_receive: 16 * 1024 * 1024,

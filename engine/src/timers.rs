@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeSet;
 
-use crate::key::{RequestKey, StreamKey};
+use crate::key::{RequestKey, StreamKey, UpdateId};
 use crate::time::Timestamp;
 
 /// What a connection waits for.
@@ -17,6 +17,10 @@ pub enum Timer {
     Answer(RequestKey),
     /// The stream of a fetch that was accepted.
     FetchStream(RequestKey),
+    /// The answer to an update of ours.
+    UpdateAnswer(UpdateId),
+    /// The end of a subscription that this side lets expire.
+    Expiry(RequestKey),
     /// Streams that a finished subscription still lacks.
     LateStreams(RequestKey),
     /// The announcement of this track alias.

@@ -13,11 +13,13 @@ mod malformed;
 mod namespace_subscriptions;
 mod namespaces;
 mod noise;
+mod own_updates;
 mod requests;
 mod setup;
 mod setup_options;
 mod tokens;
 mod track_status;
+mod updates;
 
 use std::time::Duration;
 
@@ -109,6 +111,16 @@ fn subscribing(end: &mut End, name: &str) -> (RequestKey, u64, Name) {
         .with(|engine, now| engine.subscribe(now, &track, &Parameters::default()))
         .expect("nothing in the way");
     (request, id, end.own_request())
+}
+
+/// The request that the peer has made last.
+#[track_caller]
+fn requested(end: &mut End) -> RequestKey {
+    let events = end.take_events();
+    match events.last() {
+        Some(Event::Request { request, .. }) => *request,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Lets the time for everything that is waited for pass.

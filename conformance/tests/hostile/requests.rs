@@ -8,17 +8,9 @@ use moqt_engine::model::{
 use moqt_engine::{Accept, Config, Dir, Draft, Event, IncomingRequest, Refusal, RequestKey};
 
 use crate::{
-    Bystander, DUPLICATE_TRACK_ALIAS, PROTOCOL_VIOLATION, assert_closed, session, subscribed,
-    subscribing,
+    Bystander, DUPLICATE_TRACK_ALIAS, PROTOCOL_VIOLATION, assert_closed, requested, session,
+    subscribed, subscribing,
 };
-
-fn requested(end: &mut moqt_conformance::end::End) -> RequestKey {
-    let events = end.take_events();
-    match events.last() {
-        Some(Event::Request { request, .. }) => *request,
-        other => panic!("{other:?}"),
-    }
-}
 
 // "A publisher MUST send exactly one SUBSCRIBE_OK or REQUEST_ERROR in response to a SUBSCRIBE.
 // [...] The peer SHOULD close the session with a protocol error if it receives more than one."

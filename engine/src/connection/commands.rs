@@ -4,19 +4,20 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::own_updates::check_new_group;
 use super::tokens::{beginning, request_parameters};
 use super::{MoqtConnection, SessionState};
-use crate::config::Dir;
+use crate::config::{Dir, Role};
 use crate::error::{Blocked, CommandError};
 use crate::event::{Event, RequestError};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Cancelled;
 use crate::model::{
-    FullTrackName, GroupOrder, Location, Message, Parameters, Publish, Redirect,
+    FullTrackName, GroupOrder, Message, Parameters, Publish, Redirect,
     RequestError as RequestErrorMessage, RequestErrorCode, RequestKind, RequestOk, RequestsBlocked,
     StreamResetCode, Subscribe, SubscribeOk, TrackProperties, TrackStatus,
 };
-use crate::request::{Body, Phase, Request, Subscriber};
+use crate::request::{Body, Expiry, Phase, Request, Subscriber, Updates};
 use crate::stream::{MessageStream, RecvKind, SendClass};
 use crate::time::Timestamp;
 use crate::timers::Timer;
@@ -114,6 +115,7 @@ impl MoqtConnection {
         publisher.alias = track_alias;
         publisher.largest = parameters.largest_object;
         publisher.joining_location = parameters.largest_object;
+        publisher.dynamic_groups = track_properties.dynamic_groups();
         let sender = publisher.sender;
         self.publisher_timeouts(sender, track_properties);
         let begun = self.begin_request(
@@ -128,6 +130,7 @@ impl MoqtConnection {
                 if let Some(sender) = self.streams.schedule.sender_mut(sender) {
                     sender.request = Some(key);
                 }
+                self.set_expiry(now, key, self.expires_in(RequestKind::Publish, &parameters));
             }
             Err(_) => self.streams.remove_sender(sender),
         }
@@ -162,6 +165,7 @@ impl MoqtConnection {
     ) -> Result<(), CommandError> {
         let Accept { mut parameters, track_properties } = accept;
         let (id, kind, own_stream) = self.answerable(request)?;
+        self.check_accept(request, &parameters)?;
         let order = self.order_for(request, parameters.group_order, &track_properties);
         if self.dialect.fixed_fields && kind == RequestKind::Subscribe {
             parameters.group_order = order;
@@ -196,7 +200,7 @@ impl MoqtConnection {
         }
         let Some(accepted) = self.requests.get_mut(request) else { return Ok(()) };
         accepted.phase = Phase::Established;
-        let updates = core::mem::take(&mut accepted.updates_to_answer);
+        let mut new_group = None;
         match &mut accepted.body {
             Body::Publisher(publisher) => {
                 self.next_alias += 1;
@@ -206,6 +210,10 @@ impl MoqtConnection {
                 publisher.joining_location = parameters.largest_object;
                 publisher.set_filter(publisher.filter);
                 let sender = publisher.sender;
+                publisher.dynamic_groups = track_properties.dynamic_groups();
+                let new_group_request = publisher.new_group_request.take();
+                new_group = publisher
+                    .asks_for_new_group(&Parameters { new_group_request, ..Parameters::default() });
                 if let Some(order) = order {
                     self.streams.schedule.set_order(sender, order);
                 }
@@ -225,23 +233,32 @@ impl MoqtConnection {
             | Body::FetchSubscriber(_)
             | Body::FetchPublisher(_) => {}
         }
-        self.answer_updates(own_stream, updates, parameters.largest_object);
+        self.set_expiry(now, request, self.expires_in(kind, &parameters));
+        if let Some(value) = new_group {
+            self.events.push_back(Event::NewGroupRequested { request, value });
+        }
+        self.answer_held_updates(now, request);
         self.resolve_joins(request);
         Ok(())
     }
 
-    /// Answers updates that came before the request they change was accepted.
-    pub(super) fn answer_updates(
-        &mut self,
-        own_stream: Option<StreamKey>,
-        updates: u32,
-        largest_object: Option<Location>,
-    ) {
-        for _ in 0..updates {
-            let answers = Some(RequestKind::Update);
-            let parameters = Parameters { largest_object, ..Parameters::default() };
-            let ok = RequestOk { answers, parameters, ..RequestOk::default() };
-            self.send_message(own_stream, &Message::RequestOk(ok));
+    /// What `expires` of a PUBLISH, or of the answer to such a request, says. The draft may have
+    /// no way to say it.
+    fn expires_in(&self, kind: RequestKind, parameters: &Parameters) -> Option<u64> {
+        parameters.expires.filter(|_| kind == RequestKind::Subscribe || !self.dialect.fixed_fields)
+    }
+
+    /// What must not be said when accepting.
+    fn check_accept(
+        &self,
+        request: RequestKey,
+        parameters: &Parameters,
+    ) -> Result<(), CommandError> {
+        match self.requests.get(request).map(|request| &request.body) {
+            Some(Body::Subscriber(subscriber)) => {
+                check_new_group(parameters, subscriber.dynamic_groups)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -290,8 +307,27 @@ impl MoqtConnection {
         refusal: Refusal,
     ) -> Result<(), CommandError> {
         let (id, kind, own_stream) = self.answerable(request)?;
+        self.check_refusal(request, &refusal)?;
         self.send_refusal(id, kind, own_stream, refusal);
         self.release(now, request);
+        Ok(())
+    }
+
+    /// What a refusal must not say: a client cannot send a server elsewhere, and a namespace
+    /// has no track (draft-18, "Redirect Structure").
+    pub(super) fn check_refusal(
+        &self,
+        request: RequestKey,
+        refusal: &Refusal,
+    ) -> Result<(), CommandError> {
+        let Some(redirect) = &refusal.redirect else { return Ok(()) };
+        if self.role == Role::Client && !redirect.connect_uri.is_empty() {
+            return Err(CommandError::WrongState("a client cannot send a server elsewhere"));
+        }
+        let kind = self.requests.get(request).map(Request::kind);
+        if kind.is_some_and(is_of_namespace) && !redirect.track.name().is_empty() {
+            return Err(CommandError::WrongState("a namespace is redirected without a track name"));
+        }
         Ok(())
     }
 
@@ -341,6 +377,16 @@ impl MoqtConnection {
         if self.goaway_received {
             return Err(CommandError::GoingAway);
         }
+        self.check_credit()?;
+        if self.link.has_own_stream(self.dialect, kind) && !self.streams.can_open(Dir::Bi) {
+            self.was_blocked = true;
+            return Err(CommandError::Blocked(Blocked::Streams));
+        }
+        Ok(())
+    }
+
+    /// Whether the peer allows one more Request ID.
+    pub(super) fn check_credit(&mut self) -> Result<(), CommandError> {
         let id = self.requests.next_id;
         if self.link.has_request_credit() && id >= self.our_max_request_id {
             self.was_blocked = true;
@@ -351,10 +397,6 @@ impl MoqtConnection {
                 }));
             }
             return Err(CommandError::Blocked(Blocked::Requests));
-        }
-        if self.link.has_own_stream(self.dialect, kind) && !self.streams.can_open(Dir::Bi) {
-            self.was_blocked = true;
-            return Err(CommandError::Blocked(Blocked::Streams));
         }
         Ok(())
     }
@@ -395,7 +437,8 @@ impl MoqtConnection {
             stream,
             phase: Phase::Pending,
             answer_deadline,
-            updates_to_answer: 0,
+            updates: Updates::default(),
+            expiry: None,
             body,
         };
         let key = self.requests.insert(request);
@@ -567,6 +610,10 @@ impl MoqtConnection {
             self.streams.finish(stream);
             self.streams.ignore(stream);
         }
+        if let Some(Expiry { deadline, .. }) = request.expiry {
+            self.timers.clear(deadline, Timer::Expiry(key));
+        }
+        self.release_updates(request.updates);
         match request.body {
             Body::Subscriber(subscriber) => self.release_subscriber(key, *subscriber),
             Body::Publisher(publisher) => self.release_publisher(*publisher),
@@ -576,4 +623,14 @@ impl MoqtConnection {
         }
         self.replenish_request_credit();
     }
+}
+
+/// Whether a request is about a namespace as a whole.
+pub(super) fn is_of_namespace(kind: RequestKind) -> bool {
+    matches!(
+        kind,
+        RequestKind::PublishNamespace
+            | RequestKind::SubscribeNamespace
+            | RequestKind::SubscribeTracks
+    )
 }

@@ -222,7 +222,7 @@ impl MoqtConnection {
     /// first object, or for the response to finish without one.
     pub fn accept_fetch(
         &mut self,
-        _now: Timestamp,
+        now: Timestamp,
         request: RequestKey,
         accept: AcceptFetch,
     ) -> Result<(), CommandError> {
@@ -259,7 +259,6 @@ impl MoqtConnection {
         encode_message(self.dialect, &message, &mut encoded)?;
         let Some(found) = self.requests.get_mut(request) else { return Err(CommandError::Gone) };
         found.phase = Phase::Established;
-        let updates = core::mem::take(&mut found.updates_to_answer);
         let Body::FetchPublisher(fetch) = &mut found.body else { return Err(CommandError::Gone) };
         fetch.range = range;
         if let ResponseStream::Unopened(settled) = &mut fetch.stream {
@@ -271,7 +270,7 @@ impl MoqtConnection {
         } else if let Some(stream) = own_stream.or(self.control_out) {
             self.streams.send_control(stream, &encoded);
         }
-        self.answer_updates(own_stream, updates, None);
+        self.answer_held_updates(now, request);
         if is_over {
             self.release(Timestamp::ZERO, request);
         }

@@ -235,10 +235,15 @@ impl MoqtConnection {
             Inbound::Goaway(goaway) => self.on_request_goaway(stream, goaway.request_id),
             Inbound::MaxRequestId(max) => self.on_max_request_id(max),
             Inbound::Open(message) => self.on_open(now, (!is_control).then_some(stream), message),
-            Inbound::Answer(target, message) => match self.resolve(&target, stream)? {
-                Some(key) => self.on_answer(now, key, message),
-                None => Ok(()),
-            },
+            Inbound::Answer(target, message) => {
+                if let Some(update) = self.answered_update(&target, stream) {
+                    return self.on_update_answer(update, message);
+                }
+                match self.resolve(&target, stream)? {
+                    Some(key) => self.on_answer(now, key, message),
+                    None => Ok(()),
+                }
+            }
             Inbound::Update(target, update) => self.on_update(now, &target, stream, update),
             Inbound::Done(target, done) => match self.resolve(&target, stream)? {
                 Some(key) => self.on_done(now, key, done),

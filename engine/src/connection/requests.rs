@@ -14,7 +14,7 @@ use crate::model::{
     RequestErrorCode, RequestKind, RequestOk, SessionError, StreamResetCode, Subscribe,
     SubscribeOk, TrackProperties, TrackStatus,
 };
-use crate::request::{Body, Ending, Phase, Publisher, Request, Subscriber};
+use crate::request::{Body, Ending, Phase, Publisher, Request, Subscriber, Updates};
 use crate::time::Timestamp;
 use crate::timers::Timer;
 use crate::wire::{Carrier, Tolerance};
@@ -133,6 +133,8 @@ impl MoqtConnection {
         }
         self.free_alias_of_ended(track_alias);
         let mut subscriber = Subscriber::new(track.clone(), Some(track_alias), self.track_rules());
+        subscriber.largest = parameters.largest_object;
+        subscriber.dynamic_groups = track_properties.dynamic_groups();
         subscriber.default_priority = track_properties.default_publisher_priority();
         subscriber.timeouts.split = self.dialect.split_delivery_timeouts;
         subscriber.timeouts.set_publisher(&track_properties);
@@ -188,7 +190,8 @@ impl MoqtConnection {
             stream,
             phase: Phase::Pending,
             answer_deadline: None,
-            updates_to_answer: 0,
+            updates: Updates::default(),
+            expiry: None,
             body,
         };
         let key = self.requests.insert(request);
@@ -283,6 +286,9 @@ impl MoqtConnection {
         request.phase = Phase::Established;
         if let Body::Subscriber(subscriber) = &mut request.body {
             subscriber.alias = Some(track_alias);
+            subscriber.largest = parameters.largest_object;
+            subscriber.wants.resolve(parameters.largest_object);
+            subscriber.dynamic_groups = track_properties.dynamic_groups();
             subscriber.default_priority = track_properties.default_publisher_priority();
             subscriber.timeouts.set_publisher(&track_properties);
         }
@@ -319,6 +325,7 @@ impl MoqtConnection {
         self.check_parameters(&mut parameters, Carrier::answer_to(kind))?;
         let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
         request.phase = Phase::Established;
+        let mut new_group = None;
         if let Body::Publisher(publisher) = &mut request.body {
             publisher.set_filter(parameters.subscription_filter);
             publisher.first_filter = parameters.subscription_filter;
@@ -329,6 +336,7 @@ impl MoqtConnection {
             if let Some(order) = parameters.group_order {
                 self.streams.schedule.set_order(sender, order);
             }
+            new_group = publisher.asks_for_new_group(&parameters);
             self.subscriber_timeouts(sender, &parameters);
         }
         let answer = Answer { parameters, track_properties, fetch: None };
@@ -337,6 +345,9 @@ impl MoqtConnection {
             self.release(now, key);
         }
         self.events.push_back(Event::Accepted { request: key, answer });
+        if let Some(value) = new_group {
+            self.events.push_back(Event::NewGroupRequested { request: key, value });
+        }
         Ok(())
     }
 
@@ -358,7 +369,7 @@ impl MoqtConnection {
     }
 
     /// Applies the draft's rule for parameters that the decoder could not place by itself.
-    fn check_parameters(
+    pub(super) fn check_parameters(
         &self,
         parameters: &mut Parameters,
         carrier: Carrier,

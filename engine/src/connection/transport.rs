@@ -241,6 +241,8 @@ impl MoqtConnection {
                     self.fail_request(request, RequestErrorCode::Timeout, "no answer in time");
                 }
                 Timer::FetchStream(request) => self.fetch_stream_expired(request),
+                Timer::UpdateAnswer(update) => self.update_unanswered(update),
+                Timer::Expiry(request) => self.subscription_expired(now, request),
                 Timer::LateStreams(request) => self.late_streams_expired(request),
                 Timer::UnknownAlias(alias) => self.alias_expired(alias),
                 Timer::Delivery => {}

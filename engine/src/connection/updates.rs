@@ -1,146 +1,360 @@
-//! Changing requests that are not over (draft-18, "REQUEST_UPDATE").
+//! Changing requests of the peer's (draft-18, "REQUEST_UPDATE").
 
 use alloc::format;
 use alloc::string::ToString;
 
-use super::MoqtConnection;
 use super::requests::PendingAnswer;
 use super::tokens::DUPLICATE_TOKEN;
+use super::{MoqtConnection, Refusal};
+use crate::error::CommandError;
 use crate::event::Event;
 use crate::key::{RequestKey, StreamKey};
 use crate::link::{RequestRef, Violation};
 use crate::model::{
-    Message, PublishDoneCode, RequestErrorCode, RequestKind, RequestOk, RequestUpdate,
+    Message, Parameters, PublishDoneCode, RequestErrorCode, RequestKind, RequestOk, RequestUpdate,
     SessionError, StreamResetCode,
 };
-use crate::request::{Body, Phase};
+use crate::request::{Body, ReceivedUpdate, Request, Unfit, Updates};
 use crate::time::Timestamp;
 use crate::wire::{Carrier, JoiningRule};
 
-/// How many updates may wait for the answer to the request they change.
-const MAX_PENDING_UPDATES: u32 = 1024;
-
 impl MoqtConnection {
+    /// Accepts the oldest update of a request that waits for a decision, and puts it in force
+    /// (draft-18, "REQUEST_UPDATE"). Of `parameters`, `expires` grants an extension; the
+    /// largest location is added where this side publishes.
+    ///
+    /// If what the update asks for turns out to be impossible, it is refused instead, and
+    /// [`Event::Cancelled`] follows.
+    pub fn accept_update(
+        &mut self,
+        now: Timestamp,
+        request: RequestKey,
+        parameters: &Parameters,
+    ) -> Result<(), CommandError> {
+        let ReceivedUpdate { id, undecided } = self.take_undecided(request)?;
+        let changes = undecided.unwrap_or_default();
+        match self.apply_update(request, &changes) {
+            Ok(()) => self.answer_update(now, request, id, parameters),
+            Err(unfit) => self.fail_update(now, request, id, invalid_range(unfit)),
+        }
+        Ok(())
+    }
+
+    /// Refuses the oldest update of a request that waits for a decision. That ends the
+    /// request, except a subscription that the peer publishes, which the peer has to end, and
+    /// a namespace on drafts 14 and 16 (draft-18, "Updating Subscriptions").
+    pub fn reject_update(
+        &mut self,
+        now: Timestamp,
+        request: RequestKey,
+        refusal: Refusal,
+    ) -> Result<(), CommandError> {
+        self.check_refusal(request, &refusal)?;
+        let update = self.take_undecided(request)?;
+        self.refuse_update(now, request, update.id, refusal);
+        Ok(())
+    }
+
+    fn take_undecided(&mut self, request: RequestKey) -> Result<ReceivedUpdate, CommandError> {
+        if self.is_closed() {
+            return Err(CommandError::Closed);
+        }
+        let by_stream = self.dialect.answers_by_stream;
+        let found = self.requests.get_mut(request).ok_or(CommandError::Gone)?;
+        if found.is_unanswered() && by_stream {
+            return Err(CommandError::WrongState("answer the request before its updates"));
+        }
+        match found.updates.received.pop_front() {
+            Some(update) if update.undecided.is_some() => Ok(update),
+            Some(update) => {
+                found.updates.received.push_front(update);
+                Err(CommandError::WrongState("the request has to be answered first"))
+            }
+            None => Err(CommandError::WrongState("no update waits for a decision")),
+        }
+    }
+
     pub(super) fn on_update(
         &mut self,
         now: Timestamp,
         target: &RequestRef,
         stream: StreamKey,
-        mut update: RequestUpdate,
+        update: RequestUpdate,
     ) -> Result<(), Violation> {
-        let id = update.request_id;
+        let RequestUpdate { request_id: id, mut parameters, .. } = update;
         if self.link.has_request_credit() && id >= self.peer_max_request_id {
             let reason = format!("Request ID {id} of at most {}", self.peer_max_request_id);
             return Err(Violation::new(SessionError::TooManyRequests, reason));
         }
         self.requests.peer_ids.take(id)?;
-        let tokens_are_valid = self.resolve_tokens(Some(&mut update.parameters))?;
+        let tokens_are_valid = self.resolve_tokens(Some(&mut parameters))?;
         self.replenish_request_credit();
-        let Some(key) = self.resolve(target, stream)? else { return Ok(()) };
+        let Some(key) = self.resolve(target, stream)? else {
+            // The request is over; on its own stream nothing could be answered any more.
+            self.answer_late_update(id);
+            return Ok(());
+        };
         let Some(request) = self.requests.get(key) else { return Ok(()) };
-        let carrier = match &request.body {
-            Body::Publisher(_) => Carrier::UpdateSubscription,
-            Body::FetchPublisher(_) if !self.dialect.fixed_fields => Carrier::UpdateFetch,
-            Body::Subscriber(_) if !request.ours => Carrier::UpdateSubscription,
-            Body::Namespace(_) if !request.ours => Carrier::UpdatePublishNamespace,
-            _ => return Err(Violation::protocol("an update of a request of the receiver's")),
-        };
-        let parameters = update.parameters;
-        if !self.misplaced(&parameters, carrier).is_empty() {
+        let Some(carrier) = self.updated_by_peer(request) else {
             return Err(Violation::protocol(
-                "an update with a parameter not valid for the request",
+                "an update of a request that its sender cannot change",
             ));
-        }
-        if !tokens_are_valid {
-            self.refuse_update(now, key, id, RequestErrorCode::MalformedAuthToken, DUPLICATE_TOKEN);
-            return Ok(());
-        }
-        if parameters.subscription_filter.is_some_and(|filter| filter.is_backwards()) {
-            if self.dialect.updates_narrow_only {
-                return Err(Violation::protocol("an update to a range that ends before it begins"));
-            }
-            let code = RequestErrorCode::InvalidRange;
-            self.refuse_update(now, key, id, code, "the range ends before it begins");
-            return Ok(());
-        }
-        let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
-        let own_stream = request.stream;
-        let is_pending = !request.ours && request.phase == Phase::Pending;
-        let mut ok = RequestOk {
-            request_id: Some(id),
-            answers: Some(RequestKind::Update),
-            ..RequestOk::default()
         };
-        if let Body::Publisher(publisher) = &mut request.body {
-            let was_forwarding = publisher.forward;
-            publisher.update(&parameters, self.dialect.updates_narrow_only)?;
-            if publisher.forward && !was_forwarding && self.dialect.forward_renews_interest {
-                publisher.stopped.clear();
-            }
-            if publisher.forward
-                && !was_forwarding
-                && self.dialect.joining == JoiningRule::ForwardState
-            {
-                // The answer to this update tells it.
-                publisher.joining_location = publisher.largest;
-            }
-            ok.parameters.largest_object = publisher.largest;
-            let sender = publisher.sender;
-            if let Some(priority) = parameters.subscriber_priority {
-                self.streams.schedule.set_priority(sender, priority);
-            }
-            self.update_timeouts(sender, &parameters);
+        if !self.misplaced(&parameters, carrier).is_empty() {
+            let reason = "an update with a parameter not valid for the request";
+            return Err(Violation::protocol(reason));
         }
+        self.check_narrowing(request, &parameters)?;
+        if !tokens_are_valid {
+            let refusal = Refusal {
+                reason: DUPLICATE_TOKEN.to_string(),
+                ..Refusal::new(RequestErrorCode::MalformedAuthToken)
+            };
+            self.fail_update(now, key, id, refusal);
+            return Ok(());
+        }
+        let waits = request.is_unanswered() && self.dialect.answers_by_stream;
+        let asks = self.config.decide_updates && !self.dialect.fixed_fields;
+        if (waits || asks)
+            && request.updates.received.len() >= self.config.limits.unanswered_updates
+        {
+            let refusal = Refusal {
+                reason: "too many updates that have not been answered".to_string(),
+                ..Refusal::new(RequestErrorCode::ExcessiveLoad)
+            };
+            self.fail_update(now, key, id, refusal);
+            return Ok(());
+        }
+        if asks {
+            self.hold_update(key, id, Some(parameters.clone()));
+            self.events.push_back(Event::UpdateRequested { request: key, parameters });
+            return Ok(());
+        }
+        if let Err(unfit) = self.apply_update(key, &parameters) {
+            self.fail_update(now, key, id, invalid_range(unfit));
+            return Ok(());
+        }
+        self.events.push_back(Event::Updated { request: key, parameters });
+        if waits {
+            // The first answer on a request's stream is the one to the request itself.
+            self.hold_update(key, id, None);
+        } else {
+            let extension = Parameters { expires: self.extension(key), ..Parameters::default() };
+            self.answer_update(now, key, id, &extension);
+        }
+        Ok(())
+    }
+
+    /// What an update of a request is, if the peer may send one (draft-18, "REQUEST_UPDATE").
+    fn updated_by_peer(&self, request: &Request) -> Option<Carrier> {
+        let by_its_sender = !request.ours && !self.dialect.only_subscribers_update;
+        match &request.body {
+            Body::Publisher(_) => Some(Carrier::UpdateSubscription),
+            Body::FetchPublisher(_) if by_its_sender => Some(Carrier::UpdateFetch),
+            Body::Subscriber(_) if by_its_sender => Some(Carrier::UpdateSubscription),
+            Body::Namespace(_) if by_its_sender => Some(Carrier::UpdatePublishNamespace),
+            Body::NamespaceSubscription(subscription) if by_its_sender => {
+                Some(update_of_namespaces(subscription.kind))
+            }
+            _ => None,
+        }
+    }
+
+    /// Where subscriptions may only be narrowed, anything else ends the session (draft-14,
+    /// "SUBSCRIBE_UPDATE").
+    fn check_narrowing(&self, request: &Request, parameters: &Parameters) -> Result<(), Violation> {
+        let (Body::Publisher(publisher), Some(filter), true) =
+            (&request.body, parameters.subscription_filter, self.dialect.updates_narrow_only)
+        else {
+            return Ok(());
+        };
+        match publisher.unfit(filter, true) {
+            None => Ok(()),
+            Some(Unfit::Backwards) => {
+                Err(Violation::protocol("an update to a range that ends before it begins"))
+            }
+            Some(_) => Err(Violation::protocol("an update widens its subscription")),
+        }
+    }
+
+    fn hold_update(&mut self, key: RequestKey, id: u64, undecided: Option<Parameters>) {
+        if let Some(request) = self.requests.get_mut(key) {
+            request.updates.received.push_back(ReceivedUpdate { id, undecided });
+        }
+    }
+
+    /// Puts an update in force.
+    fn apply_update(&mut self, key: RequestKey, parameters: &Parameters) -> Result<(), Unfit> {
+        let narrow_only = self.dialect.updates_narrow_only;
         let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
-        if let Body::FetchPublisher(fetch) = &mut request.body
+        let is_unanswered = request.is_unanswered();
+        if let Body::FetchPublisher(fetch) = &request.body
             && let Some(priority) = parameters.subscriber_priority
         {
             self.streams.schedule.set_priority(fetch.sender, priority);
         }
-        if is_pending && own_stream.is_some() {
-            // The first answer on a request's stream is the one to the request itself.
-            request.updates_to_answer += 1;
-            if request.updates_to_answer > MAX_PENDING_UPDATES {
-                let reason = "too many updates of a request that was not answered";
-                return Err(Violation::new(SessionError::InternalError, reason));
-            }
-        } else if !self.dialect.fixed_fields {
-            self.send_message(own_stream, &Message::RequestOk(ok));
+        let Body::Publisher(publisher) = &mut request.body else { return Ok(()) };
+        let filter = parameters.subscription_filter;
+        if let Some(unfit) = filter.and_then(|filter| publisher.unfit(filter, narrow_only)) {
+            return Err(unfit);
         }
-        self.events.push_back(Event::Updated { request: key, parameters });
+        let was_forwarding = publisher.forward;
+        publisher.update(parameters);
+        if publisher.forward && !was_forwarding && self.dialect.forward_renews_interest {
+            publisher.stopped.clear();
+        }
+        if publisher.forward && !was_forwarding && self.dialect.joining == JoiningRule::ForwardState
+        {
+            // The answer to this update tells it.
+            publisher.joining_location = publisher.largest;
+        }
+        let sender = publisher.sender;
+        let new_group = publisher.asks_for_new_group(parameters);
+        if is_unanswered && parameters.new_group_request.is_some() {
+            publisher.new_group_request = parameters.new_group_request;
+        }
+        if let Some(priority) = parameters.subscriber_priority {
+            self.streams.schedule.set_priority(sender, priority);
+        }
+        self.update_timeouts(sender, parameters);
+        if let Some(value) = new_group {
+            self.events.push_back(Event::NewGroupRequested { request: key, value });
+        }
         Ok(())
     }
 
-    /// An update cannot be carried out; the request ends with that (draft-18, "Updating
-    /// Subscriptions").
+    /// Says that an update is in force, on drafts that say so.
+    fn answer_update(&mut self, now: Timestamp, key: RequestKey, id: u64, say: &Parameters) {
+        if self.dialect.fixed_fields {
+            return;
+        }
+        self.set_expiry(now, key, say.expires);
+        let Some(request) = self.requests.get(key) else { return };
+        let stream = self.answers_updates_on(request);
+        let mut parameters = Parameters { expires: say.expires, ..Parameters::default() };
+        if let Body::Publisher(publisher) = &request.body {
+            parameters.largest_object = publisher.largest.max(say.largest_object);
+        }
+        self.send_message(
+            stream,
+            &Message::RequestOk(RequestOk {
+                request_id: Some(id),
+                answers: Some(RequestKind::Update),
+                parameters,
+                ..RequestOk::default()
+            }),
+        );
+    }
+
+    /// The request has been accepted: so are the updates of it that are in force.
+    pub(super) fn answer_held_updates(&mut self, now: Timestamp, key: RequestKey) {
+        loop {
+            let Some(request) = self.requests.get_mut(key) else { return };
+            match request.updates.received.front() {
+                Some(ReceivedUpdate { id, undecided: None }) => {
+                    let id = *id;
+                    request.updates.received.pop_front();
+                    self.answer_update(now, key, id, &Parameters::default());
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn answers_updates_on(&self, request: &Request) -> Option<StreamKey> {
+        request.stream.filter(|_| self.dialect.answers_by_stream)
+    }
+
+    /// An update cannot be carried out, and the application is to hear of it.
+    fn fail_update(&mut self, now: Timestamp, key: RequestKey, id: u64, refusal: Refusal) {
+        if self.refuse_update(now, key, id, refusal) {
+            let code = StreamResetCode::Cancelled;
+            self.events.push_back(Event::Cancelled { request: key, code, error: None });
+        }
+    }
+
+    /// Refuses an update. The request ends with that if it is for this side to end it
+    /// (draft-18, "Updating Subscriptions"); whether it does.
     fn refuse_update(
         &mut self,
         now: Timestamp,
         key: RequestKey,
         id: u64,
-        code: RequestErrorCode,
-        reason: &str,
-    ) {
-        let Some(request) = self.requests.get(key) else { return };
-        let (stream, is_new) = (request.stream, !request.ours && request.phase == Phase::Pending);
-        let answer_to = if is_new {
-            PendingAnswer { id: request.id, kind: request.kind(), stream }
-        } else {
-            PendingAnswer { id, kind: RequestKind::Update, stream }
-        };
-        let refusal = super::Refusal { reason: reason.to_string(), ..super::Refusal::new(code) };
-        self.send_refusal(answer_to.id, answer_to.kind, answer_to.stream, refusal);
-        if is_new {
+        refusal: Refusal,
+    ) -> bool {
+        let Some(request) = self.requests.get(key) else { return false };
+        let request_stream = request.stream;
+        let reason = refusal.reason.clone();
+        if request.is_unanswered() {
+            // One error answers both where answers do not say what they answer.
+            let first =
+                PendingAnswer { id: request.id, kind: request.kind(), stream: request_stream };
+            if !self.dialect.answers_by_stream {
+                self.send_refusal(id, RequestKind::Update, None, refusal.clone());
+            }
+            self.send_refusal(first.id, first.kind, first.stream, refusal);
             self.release(now, key);
-        } else if let Some(publisher) = self.publisher(key) {
-            publisher.done(PublishDoneCode::UpdateFailed, reason);
-        } else if self.is_fetch(key) {
-            // "the publisher MUST reset the FETCH data stream"
+            return true;
+        }
+        let is_publisher = matches!(request.body, Body::Publisher(_));
+        let is_fetch = matches!(request.body, Body::FetchPublisher(_));
+        let is_subscriber = matches!(request.body, Body::Subscriber(_));
+        let on = self.answers_updates_on(request);
+        self.send_refusal(id, RequestKind::Update, on, refusal);
+        if on.is_some()
+            && let Some(request) = self.requests.get_mut(key)
+        {
+            // That one answers all.
+            request.updates.received.clear();
+        }
+        if is_publisher {
+            let Some(publisher) = self.publisher(key) else { return false };
+            publisher.done(PublishDoneCode::UpdateFailed, &reason);
+            return true;
+        }
+        // "the publisher MUST reset the FETCH data stream"
+        let ends_here = is_fetch || on.is_some() && !is_subscriber;
+        if ends_here {
             self.release(now, key);
-        } else {
+        }
+        ends_here
+    }
+
+    /// Every update is answered, even that of a request that is over, unless its stream is
+    /// gone (draft-16, "REQUEST_UPDATE").
+    fn answer_late_update(&mut self, id: u64) {
+        if self.dialect.answers_by_stream || self.dialect.fixed_fields {
             return;
         }
-        let code = StreamResetCode::Cancelled;
-        self.events.push_back(Event::Cancelled { request: key, code, error: None });
+        let refusal = Refusal {
+            reason: "the request is over".to_string(),
+            ..Refusal::new(RequestErrorCode::DoesNotExist)
+        };
+        self.send_refusal(id, RequestKind::Update, None, refusal);
     }
+
+    /// A request is over: what was not answered of its updates never will be otherwise.
+    pub(super) fn release_updates(&mut self, updates: Updates) {
+        for update in updates.received {
+            self.answer_late_update(update.id);
+        }
+        self.release_sent_updates(updates.sent);
+    }
+}
+
+/// What an update of such a request is.
+pub(super) fn update_of_namespaces(kind: RequestKind) -> Carrier {
+    match kind {
+        RequestKind::SubscribeTracks => Carrier::UpdateSubscribeTracks,
+        _ => Carrier::UpdateSubscribeNamespace,
+    }
+}
+
+pub(super) fn invalid_range(unfit: Unfit) -> Refusal {
+    let reason = match unfit {
+        Unfit::Backwards => "the range ends before it begins",
+        Unfit::Past => "all of the range has been published already",
+        Unfit::Wider => "the range is wider than the one before",
+    };
+    Refusal { reason: reason.to_string(), ..Refusal::new(RequestErrorCode::InvalidRange) }
 }

@@ -131,6 +131,7 @@ pub(super) const D16_CONST: Dialect = Dialect {
     namespace_options: true,
     namespace_done_by_name: false,
     retry_interval: true,
+    only_subscribers_update: false,
     updates_narrow_only: false,
     duplicate_subscription_closes: false,
     empty_fetch_is_refused: false,

@@ -1,10 +1,10 @@
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use super::{JoinPoint, WaitingJoins};
 use crate::connection::SlowSubscriber;
 use crate::key::StreamKey;
-use crate::link::Violation;
 use crate::model::{
     FullTrackName, GroupOrder, Location, ObjectStatus, Parameters, PublishDone, PublishDoneCode,
     SubscriptionFilter,
@@ -40,6 +40,71 @@ pub(crate) struct Subscriber {
     /// What its objects have said about the track.
     pub(crate) rules: TrackRules,
     pub(crate) ending: Option<Ending>,
+    /// What this side has asked for, as it is in force.
+    pub(crate) wants: Box<Wants>,
+    /// The largest location that the publisher has told of.
+    pub(crate) largest: Option<Location>,
+    /// The track lets subscribers ask for a new group.
+    pub(crate) dynamic_groups: bool,
+}
+
+/// What a subscriber has asked for. Drafts whose updates repeat everything need to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wants {
+    pub(crate) filter: Option<SubscriptionFilter>,
+    pub(crate) start: Location,
+    pub(crate) end_group: Option<u64>,
+    pub(crate) priority: u8,
+    pub(crate) forward: bool,
+}
+
+impl Wants {
+    /// What a SUBSCRIBE or PUBLISH_OK with these parameters asks for.
+    pub(crate) fn new(parameters: &Parameters) -> Self {
+        let mut wants = Self {
+            filter: parameters.subscription_filter,
+            start: Location::ZERO,
+            end_group: None,
+            priority: parameters.subscriber_priority.unwrap_or(128),
+            forward: parameters.forward.unwrap_or(true),
+        };
+        wants.resolve(None);
+        wants
+    }
+
+    /// The filter takes effect when this is the largest location.
+    pub(crate) fn resolve(&mut self, largest: Option<Location>) {
+        self.start = self.filter.map_or(Location::ZERO, |filter| filter.start(largest));
+        self.end_group = self.filter.and_then(|filter| filter.end_group());
+    }
+
+    /// What it is after an update.
+    pub(crate) fn updated(mut self, parameters: &Parameters) -> Self {
+        if parameters.subscription_filter.is_some() {
+            self.filter = parameters.subscription_filter;
+            self.resolve(None);
+        }
+        self.priority = parameters.subscriber_priority.unwrap_or(self.priority);
+        self.forward = parameters.forward.unwrap_or(self.forward);
+        self
+    }
+
+    /// Whether this lets pass something that `before` did not.
+    pub(crate) fn is_wider_than(&self, before: &Self) -> bool {
+        widens((before.start, before.end_group), (self.start, self.end_group))
+    }
+
+    /// The same range as a filter that depends on nothing.
+    pub(crate) fn absolute(&self) -> SubscriptionFilter {
+        match self.end_group {
+            Some(end_group) => SubscriptionFilter::AbsoluteRange { start: self.start, end_group },
+            None => SubscriptionFilter::AbsoluteStart { start: self.start },
+        }
+    }
+}
+
+fn widens(before: (Location, Option<u64>), after: (Location, Option<u64>)) -> bool {
+    after.0 < before.0 || after.1.unwrap_or(u64::MAX) > before.1.unwrap_or(u64::MAX)
 }
 
 /// The publisher has said that it is done.
@@ -65,6 +130,9 @@ impl Subscriber {
             timeouts: DeliveryTimeouts::default(),
             rules,
             ending: None,
+            wants: Box::new(Wants::new(&Parameters::default())),
+            largest: None,
+            dynamic_groups: false,
         }
     }
 
@@ -72,6 +140,8 @@ impl Subscriber {
     pub(crate) fn begin_with(&mut self, parameters: &Parameters) {
         self.first_filter = parameters.subscription_filter;
         self.forward = parameters.forward.unwrap_or(true);
+        *self.wants = Wants::new(parameters);
+        self.wants.resolve(self.largest);
     }
 
     /// Streams that the publisher announced and that have not come.
@@ -86,6 +156,17 @@ impl Subscriber {
         };
         self.open.is_empty() && self.ending.as_ref().is_some_and(waits_no_more)
     }
+}
+
+/// Why a filter is no good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// It ends before it begins.
+    Backwards,
+    /// All of it has been published already.
+    Past,
+    /// It lets pass what the one before did not.
+    Wider,
 }
 
 /// A subscription in which this side sends.
@@ -135,6 +216,10 @@ pub(crate) struct Publisher {
     pub(crate) given_up: BTreeSet<(u64, u64)>,
     /// Groups and subgroups that the subscriber stopped.
     pub(crate) stopped: BTreeSet<(u64, u64)>,
+    /// The track lets subscribers ask for a new group.
+    pub(crate) dynamic_groups: bool,
+    /// What a SUBSCRIBE asked for with NEW_GROUP_REQUEST, until it is accepted.
+    pub(crate) new_group_request: Option<u64>,
     /// How it is to end, once all streams are closed.
     pub(crate) ending: Option<(PublishDoneCode, String)>,
 }
@@ -171,6 +256,8 @@ impl Publisher {
             stats: Traffic::default(),
             given_up: BTreeSet::new(),
             stopped: BTreeSet::new(),
+            dynamic_groups: false,
+            new_group_request: parameters.new_group_request,
             ending: None,
         };
         publisher.set_filter(parameters.subscription_filter);
@@ -186,24 +273,43 @@ impl Publisher {
         }
     }
 
+    /// Why a filter cannot take the place of the present one, if it cannot.
+    pub(crate) fn unfit(&self, filter: SubscriptionFilter, narrow_only: bool) -> Option<Unfit> {
+        let range = (filter.start(self.largest), filter.end_group());
+        if filter.is_backwards() {
+            Some(Unfit::Backwards)
+        } else if narrow_only {
+            widens((self.start, self.end_group), range).then_some(Unfit::Wider)
+        } else {
+            self.is_past(filter).then_some(Unfit::Past)
+        }
+    }
+
+    /// Whether all that the filter lets pass has been published already.
+    pub(crate) fn is_past(&self, filter: SubscriptionFilter) -> bool {
+        match (filter.end_group(), self.largest) {
+            (Some(end_group), Some(largest)) => end_group < largest.group,
+            _ => false,
+        }
+    }
+
     /// Applies an update from the subscriber.
-    pub(crate) fn update(
-        &mut self,
-        parameters: &Parameters,
-        narrow_only: bool,
-    ) -> Result<(), Violation> {
-        if let Some(filter) = parameters.subscription_filter {
-            let before = (self.start, self.end_group.unwrap_or(u64::MAX));
-            self.set_filter(Some(filter));
-            let widened = self.start < before.0 || self.end_group.unwrap_or(u64::MAX) > before.1;
-            if narrow_only && widened {
-                return Err(Violation::protocol("an update widens its subscription"));
-            }
+    pub(crate) fn update(&mut self, parameters: &Parameters) {
+        if parameters.subscription_filter.is_some() {
+            self.set_filter(parameters.subscription_filter);
         }
         if let Some(forward) = parameters.forward {
             self.forward = forward;
         }
-        Ok(())
+    }
+
+    /// Whether the subscriber's NEW_GROUP_REQUEST asks for something that the publisher is to
+    /// do: the track has to allow it, and the group not to have begun (draft-18, "NEW GROUP
+    /// REQUEST Parameter").
+    pub(crate) fn asks_for_new_group(&self, parameters: &Parameters) -> Option<u64> {
+        let is_new =
+            |value: &u64| *value == 0 || self.largest.is_none_or(|largest| *value > largest.group);
+        parameters.new_group_request.filter(is_new).filter(|_| self.dynamic_groups)
     }
 
     /// Applies a filter from here on. Without one, what comes next passes.

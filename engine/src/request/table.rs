@@ -1,9 +1,12 @@
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::namespaces::{Advertised, Prefixes};
-use super::{FetchPublisher, FetchSubscriber, NamespaceSubscription, Publisher, Space, Subscriber};
+use super::{
+    Expiry, FetchPublisher, FetchSubscriber, NamespaceSubscription, Publisher, SentUpdate, Space,
+    Subscriber, Updates,
+};
 use crate::config::Role;
 use crate::hash::{HashMap, KeyedState};
 use crate::key::{RequestKey, StreamKey, Table};
@@ -22,8 +25,8 @@ pub(crate) struct Request {
     pub(crate) phase: Phase,
     /// When the peer must have answered.
     pub(crate) answer_deadline: Option<Timestamp>,
-    /// Updates that came on its stream before it was answered.
-    pub(crate) updates_to_answer: u32,
+    pub(crate) updates: Updates,
+    pub(crate) expiry: Option<Expiry>,
     pub(crate) body: Body,
 }
 
@@ -56,6 +59,11 @@ pub(crate) enum Body {
 }
 
 impl Request {
+    /// Whether it is the peer's and has not been answered.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        !self.ours && self.phase == Phase::Pending
+    }
+
     pub(crate) fn kind(&self) -> RequestKind {
         match (&self.body, self.ours) {
             (Body::Subscriber(_), true) | (Body::Publisher(_), false) => RequestKind::Subscribe,
@@ -83,6 +91,8 @@ pub(crate) struct Requests {
     pub(crate) told: usize,
     /// Per track, our FETCHes.
     fetched: HashMap<FullTrackName, BTreeSet<RequestKey>>,
+    /// Updates of ours that have not been answered, and what they change.
+    updates: BTreeMap<u64, RequestKey>,
     /// Our next Request ID.
     pub(crate) next_id: u64,
     pub(crate) peer_ids: PeerIds,
@@ -107,6 +117,7 @@ impl Requests {
             advertised: Advertised::default(),
             prefixes: Prefixes::default(),
             told: 0,
+            updates: BTreeMap::new(),
             next_id: role.first_request_id(),
             peer_ids,
             open_by_peer: 0,
@@ -136,6 +147,27 @@ impl Requests {
         if let Some(count) = self.open_by_kind.get_mut(kind as usize) {
             *count = count.saturating_add_signed(change);
         }
+    }
+
+    /// The request that an update of ours changes, if it has not been answered.
+    pub(crate) fn by_update(&self, id: u64) -> Option<RequestKey> {
+        self.updates.get(&id).copied()
+    }
+
+    /// An update of ours is sent.
+    pub(crate) fn add_update(&mut self, key: RequestKey, update: SentUpdate) {
+        if let Some(request) = self.table.get_mut(key) {
+            request.updates.sent.push_back(update);
+            self.updates.insert(update.id, key);
+        }
+    }
+
+    /// An update of ours is answered.
+    pub(crate) fn take_update(&mut self, id: u64) -> Option<SentUpdate> {
+        let key = self.updates.remove(&id)?;
+        let sent = &mut self.table.get_mut(key)?.updates.sent;
+        let position = sent.iter().position(|update| update.id == id)?;
+        sent.remove(position)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -198,6 +230,9 @@ impl Requests {
     pub(crate) fn remove(&mut self, key: RequestKey) -> Option<Request> {
         let request = self.table.remove(key)?;
         self.by_id.remove(&request.id);
+        for update in &request.updates.sent {
+            self.updates.remove(&update.id);
+        }
         if !request.ours {
             self.count_of_peer(request.kind(), -1);
         }

@@ -74,6 +74,8 @@ pub struct Dialect {
     pub redirect: bool,
     /// REQUEST_UPDATE names the request it changes.
     pub update_names_request: bool,
+    /// Only subscriptions can be updated, and only by their subscribers.
+    pub only_subscribers_update: bool,
     /// An update may not widen the filter of a subscription.
     pub updates_narrow_only: bool,
     /// A second subscription to a track closes the session instead of being refused.
