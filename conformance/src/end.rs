@@ -11,8 +11,8 @@ use moqt_engine::model::{
 };
 use moqt_engine::wire::{ControlReader, FetchObject, ObjectHeader};
 use moqt_engine::{
-    Action, Config, Dir, Draft, Event, FetchFault, FetchRead, MoqtConnection, Read, Role, Send,
-    StreamKey, Timestamp, Transport,
+    Action, Config, Dir, Draft, Event, FetchRead, MoqtConnection, Read, Role, Send, StreamKey,
+    Timestamp, Transport,
 };
 
 use crate::say;
@@ -66,7 +66,6 @@ pub enum Fetched {
     EndOfRange(Location, EndOfRange),
     Finished,
     Reset(StreamResetCode),
-    Malformed(Location, FetchFault),
     Gone,
 }
 
@@ -467,9 +466,6 @@ impl End {
                 }
                 FetchRead::Finished => got.push(Fetched::Finished),
                 FetchRead::Reset(code) => got.push(Fetched::Reset(code)),
-                FetchRead::Malformed { location, fault } => {
-                    got.push(Fetched::Malformed(location, fault));
-                }
                 FetchRead::Gone => {
                     if matches!(got.last(), None | Some(Fetched::Object(..))) {
                         got.push(Fetched::Gone);

@@ -10,7 +10,6 @@ use crate::model::{
     TrackNamespace, TrackProperties,
 };
 use crate::object::MalformedRule;
-use crate::request::FetchFault;
 use crate::wire::{DatagramHeader, FetchObject, ObjectDatagram, ObjectHeader};
 
 use bytes::Bytes;
@@ -143,8 +142,8 @@ pub enum Event {
         /// Streams that the publisher said it opened and that never came.
         missing_streams: u64,
     },
-    /// The track of a subscription is malformed: one of its objects broke a rule
-    /// (draft-18, "Malformed Tracks"). The subscription has been cancelled and is over. The
+    /// The track of a subscription or fetch is malformed: one of its objects broke a rule
+    /// (draft-18, "Malformed Tracks"). The request has been cancelled and is over. The
     /// object has not been given out; those before it may be wrong, too, and none of them should
     /// be cached.
     TrackMalformed {
@@ -431,14 +430,8 @@ pub enum FetchRead {
     Finished,
     /// The publisher gave the fetch up; what was not given is unknown. The stream is gone.
     Reset(StreamResetCode),
-    /// The track is malformed (draft-18, "Malformed Tracks"). The fetch has been cancelled.
-    Malformed {
-        /// Where.
-        location: Location,
-        /// What is wrong.
-        fault: FetchFault,
-    },
-    /// There is no such stream: it is over, or never was.
+    /// There is no such stream: it is over, or never was, or its track is malformed, which
+    /// [`Event::TrackMalformed`] tells.
     Gone,
 }
 

@@ -9,7 +9,7 @@ use moqt_engine::model::{
 };
 use moqt_engine::wire::FetchWriter;
 use moqt_engine::{
-    Dir, Draft, Event, FetchFault, FetchTarget, RequestError, RequestKey, Role, Usage,
+    Dir, Draft, Event, FetchTarget, MalformedRule, RequestError, RequestKey, Role, Usage,
 };
 
 use crate::{Bystander, PROTOCOL_VIOLATION, assert_closed, session, subscribed, wait_long};
@@ -312,10 +312,10 @@ fn object(draft: Draft, group: u8, object: u8, priority: u8) -> Vec<u8> {
 // (18).
 #[test]
 fn a_malformed_fetch_ends_all_that_there_is_of_its_track() {
-    use FetchFault::{GroupOrder as Groups, ObjectOrder, OutOfRange, Priority};
+    use MalformedRule::{GroupOrder as Groups, ObjectOrder, OutOfRange, SubgroupPriority};
     for (draft, role) in cases() {
         let first = object(draft, 3, 3, 7);
-        let mut bad: Vec<(Vec<u8>, FetchFault)> =
+        let mut bad: Vec<(Vec<u8>, MalformedRule)> =
             vec![(object(draft, 1, 9, 7), OutOfRange), (object(draft, 6, 0, 7), OutOfRange)];
         let again = if draft == Draft::D18 {
             // No group, and an Object ID Delta of 0.
@@ -328,12 +328,12 @@ fn a_malformed_fetch_ends_all_that_there_is_of_its_track() {
         bad.push(([first.clone(), again].concat(), ObjectOrder));
         match draft {
             Draft::D14 => {}
-            Draft::D16 => bad.push(([first, object(draft, 3, 4, 8)].concat(), Priority)),
+            Draft::D16 => bad.push(([first, object(draft, 3, 4, 8)].concat(), SubgroupPriority)),
             // The same group, the next object, another priority.
-            _ => bad.push(([first, vec![0x10, 8, 1, b'x']].concat(), Priority)),
+            _ => bad.push(([first, vec![0x10, 8, 1, b'x']].concat(), SubgroupPriority)),
         }
-        for (bytes, fault) in bad {
-            let what = format!("{draft:?} {role:?} {fault:?}");
+        for (bytes, rule) in bad {
+            let what = format!("{draft:?} {role:?} {rule:?}");
             let mut end = session(draft, role);
             let mut bystander = Bystander::new(&mut end);
             let before = end.engine.usage();
@@ -345,10 +345,7 @@ fn a_malformed_fetch_ends_all_that_there_is_of_its_track() {
             let header = say::fetch_stream(draft, fetching.id, &[]);
             let stream = end.open_with(Dir::Uni, [header, bytes].concat());
             let fetched = end.take_fetched(stream);
-            assert!(
-                matches!(fetched[..], [.., Fetched::Malformed(_, found), Fetched::Gone] | [.., Fetched::Malformed(_, found)] if found == fault),
-                "{what}: {fetched:?}"
-            );
+            assert_eq!(fetched.last(), Some(&Fetched::Gone), "{what}: {fetched:?}");
             assert!(end.did(&Output::Stop(stream, 1)), "{what}: {:?}", end.outputs);
             let code = if draft == Draft::D18 { 0x12 } else { 1 };
             assert_cancelled(&mut end, &fetching, code);
@@ -356,14 +353,14 @@ fn a_malformed_fetch_ends_all_that_there_is_of_its_track() {
                 .take_events()
                 .into_iter()
                 .filter_map(|event| match event {
-                    Event::Rejected { request, error } => {
-                        assert_eq!(error.code, RequestErrorCode::MalformedTrack, "{what}");
+                    Event::TrackMalformed { request, rule: found, .. } => {
+                        assert_eq!(found, rule, "{what}");
                         Some(request)
                     }
                     _ => None,
                 })
                 .collect();
-            assert_eq!(over, [subscription, other.request], "{what}");
+            assert_eq!(over, [fetching.request, subscription, other.request], "{what}");
             if draft == Draft::D18 {
                 assert!(end.did(&Output::Reset(on, 0x12)), "{what}");
             }
@@ -384,8 +381,9 @@ fn objects_past_the_end_that_fetch_ok_gives_are_malformed() {
         let bytes = say::fetch_stream(draft, fetching.id, &[(at(3, 3), b"x")]);
         let stream = end.open_with(Dir::Uni, bytes);
         end.say(fetching.on, &say::fetch_ok(fetching.id, at(3, 3)));
-        let error = rejected(&mut end, fetching.request).expect("malformed");
-        assert_eq!(error.code, RequestErrorCode::MalformedTrack, "{draft:?}");
+        let (rule, location) = (MalformedRule::OutOfRange, at(3, 3));
+        let malformed = Event::TrackMalformed { request: fetching.request, rule, location };
+        assert_eq!(end.take_events().last(), Some(&malformed), "{draft:?}");
         assert!(end.did(&Output::Stop(stream, 1)));
         assert_eq!(end.engine.usage(), before, "{draft:?} {role:?}");
         bystander.assert_well(&mut end);

@@ -175,8 +175,8 @@ impl MoqtConnection {
     ) {
         let Some(half) = self.streams.recv_mut(stream) else { return };
         let RecvKind::Fetch(fetch) = &mut half.kind else { return };
-        if let Err(fault) = fetch.order.narrow(Some(order), range.start, range.last()) {
-            self.fetch_malformed(key, fault);
+        if let Err(broken) = fetch.order.narrow(Some(order), range.start, range.last()) {
+            self.track_is_malformed(key, broken);
         }
     }
 

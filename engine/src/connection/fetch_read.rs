@@ -4,13 +4,11 @@ use alloc::format;
 
 use super::MoqtConnection;
 use super::read::share;
-use crate::event::{Event, FetchRead, RequestError};
-use crate::key::{RequestKey, StreamKey};
+use crate::event::FetchRead;
+use crate::key::StreamKey;
 use crate::link::Violation;
-use crate::model::{Location, RequestErrorCode, StreamResetCode};
-use crate::request::{Body, FetchFault};
+use crate::object::Broken;
 use crate::stream::{FetchRecv, RecvKind};
-use crate::time::Timestamp;
 use crate::wire::{DecodeError, FetchEvent, FetchLayout, FetchObject, Properties};
 
 impl MoqtConnection {
@@ -43,8 +41,10 @@ impl MoqtConnection {
                 Ok(FetchEvent::Object { object, properties }) => {
                     let subgroup_id = object.subgroup_id.filter(|_| has_subgroups);
                     let priority = object.publisher_priority;
-                    if let Err(fault) = order.object(object.location, subgroup_id, priority) {
-                        return self.malformed_at(request, object.location, fault);
+                    if let Err(rule) = order.object(object.location, subgroup_id, priority) {
+                        let location = object.location;
+                        self.track_is_malformed(request, Broken { rule, location });
+                        return FetchRead::Gone;
                     }
                     let raw = share(front, properties);
                     *received = received.saturating_sub(used);
@@ -53,8 +53,9 @@ impl MoqtConnection {
                     FetchRead::Object(FetchObject { properties, ..object })
                 }
                 Ok(FetchEvent::EndOfRange { location, kind }) => {
-                    if let Err(fault) = order.end_of_range(location) {
-                        return self.malformed_at(request, location, fault);
+                    if let Err(rule) = order.end_of_range(location) {
+                        self.track_is_malformed(request, Broken { rule, location });
+                        return FetchRead::Gone;
                     }
                     *received = received.saturating_sub(used);
                     half.buffer.advance(used);
@@ -106,48 +107,5 @@ impl MoqtConnection {
     fn fetch_unreadable(&mut self, error: &DecodeError) -> FetchRead {
         self.close_for(Violation::new(error.session_error(), format!("fetch: {error}")));
         FetchRead::Gone
-    }
-
-    fn malformed_at(
-        &mut self,
-        request: RequestKey,
-        location: Location,
-        fault: FetchFault,
-    ) -> FetchRead {
-        self.end_malformed(request, fault);
-        FetchRead::Malformed { location, fault }
-    }
-
-    /// What was read of a fetch turns out not to have been in its range.
-    pub(super) fn fetch_malformed(&mut self, request: RequestKey, fault: FetchFault) {
-        self.end_malformed(request, fault);
-        self.events.push_back(Event::Rejected { request, error: malformed_error(fault) });
-    }
-
-    /// "When a subscriber detects a Malformed Track, it MUST cancel any corresponding
-    /// subscription or fetches for that Track from that publisher" (draft-18, "Malformed
-    /// Tracks"). The fetch in which it was found is for the caller to tell of.
-    fn end_malformed(&mut self, request: RequestKey, fault: FetchFault) {
-        let code = StreamResetCode::MalformedTrack;
-        let found = self.requests.get(request).map(|request| &request.body);
-        let Some(Body::FetchSubscriber(fetch)) = found else { return };
-        let track = fetch.track.clone();
-        self.withdraw(Timestamp::ZERO, request, code);
-        let fetches = self.requests.fetches_of(&track);
-        for other in self.requests.received(&track).into_iter().chain(fetches) {
-            self.withdraw(Timestamp::ZERO, other, code);
-            let error = malformed_error(fault);
-            self.events.push_back(Event::Rejected { request: other, error });
-        }
-    }
-}
-
-fn malformed_error(fault: FetchFault) -> RequestError {
-    RequestError {
-        code: RequestErrorCode::MalformedTrack,
-        raw_code: None,
-        reason: format!("{fault}"),
-        retry_after: None,
-        redirect: None,
     }
 }

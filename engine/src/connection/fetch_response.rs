@@ -17,9 +17,9 @@ use crate::model::{
     LocationRange, Message, Parameters, RequestErrorCode, RequestKind, StreamResetCode,
     TrackProperties,
 };
+use crate::object::MalformedRule;
 use crate::request::{
-    Body, FetchFault, FetchOrder, FetchPublisher, NoJoin, Phase, ResponseStream, ResponseWriter,
-    WaitingJoins,
+    Body, FetchOrder, FetchPublisher, NoJoin, Phase, ResponseStream, ResponseWriter, WaitingJoins,
 };
 use crate::stream::{DataPosition, SendClass, SenderKey};
 use crate::time::Timestamp;
@@ -98,8 +98,7 @@ impl MoqtConnection {
                 // A PUBLISH that was not answered is pending at the publisher, which cannot be
                 // joined.
                 Body::Publisher(publisher)
-                    if publisher.ending.is_none()
-                        && !(request.ours && request.phase == Phase::Pending) =>
+                    if !request.ours || request.phase == Phase::Established =>
                 {
                     Some((key, request.phase, publisher))
                 }
@@ -382,7 +381,7 @@ impl FetchResponse<'_> {
         self.check(|order| order.check_object(location, subgroup_id, priority))?;
         self.write(priority, location.group, room, |response, out| {
             response.writer.object(object, out)?;
-            Ok(response.order.object(location, subgroup_id, priority)?)
+            response.order.object(location, subgroup_id, priority).map_err(would_be_malformed)
         })?;
         if let Some(fetch) = self.state() {
             fetch.payload_left = object.payload_len;
@@ -423,7 +422,7 @@ impl FetchResponse<'_> {
         self.check(|order| order.check_end_of_range(location))?;
         self.write(128, location.group, OBJECT_HEADER_LEN, |response, out| {
             response.writer.end_of_range(location, kind, out)?;
-            Ok(response.order.end_of_range(location)?)
+            response.order.end_of_range(location).map_err(would_be_malformed)
         })
     }
 
@@ -500,17 +499,17 @@ impl FetchResponse<'_> {
     /// Whether something may come next.
     fn check(
         &mut self,
-        check: impl FnOnce(&FetchOrder) -> Result<(), FetchFault>,
+        check: impl FnOnce(&FetchOrder) -> Result<(), MalformedRule>,
     ) -> Result<(), CommandError> {
         let fetch = self.state().ok_or(CommandError::Gone)?;
         if fetch.payload_left > 0 {
             return Err(CommandError::WrongState("the object before lacks payload"));
         }
-        match &fetch.stream {
-            ResponseStream::Open(_, response) => check(&response.order)?,
-            _ => check(&FetchOrder::of_range(None, fetch.range))?,
-        }
-        Ok(())
+        let checked = match &fetch.stream {
+            ResponseStream::Open(_, response) => check(&response.order),
+            _ => check(&FetchOrder::of_range(None, fetch.range)),
+        };
+        checked.map_err(would_be_malformed)
     }
 
     /// Writes an object's header or an end of range.
@@ -589,4 +588,8 @@ impl FetchResponse<'_> {
         let Some(stream) = self.stream() else { return };
         self.connection.queue_payload(stream, payload);
     }
+}
+
+fn would_be_malformed(rule: MalformedRule) -> CommandError {
+    CommandError::WrongState(rule.text())
 }

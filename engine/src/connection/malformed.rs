@@ -185,10 +185,11 @@ impl MoqtConnection {
     /// "When a subscriber detects a Malformed Track, it MUST cancel any corresponding
     /// subscription or fetches for that Track from that publisher" (draft-18, "Malformed
     /// Tracks").
-    fn track_is_malformed(&mut self, request: RequestKey, broken: Broken) {
+    pub(super) fn track_is_malformed(&mut self, request: RequestKey, broken: Broken) {
         let Broken { rule, location } = broken;
         let track = match self.requests.get(request).map(|request| &request.body) {
             Some(Body::Subscriber(subscriber)) => subscriber.track.clone(),
+            Some(Body::FetchSubscriber(fetch)) => fetch.track.clone(),
             _ => return,
         };
         let mut next = Some(request);
@@ -198,6 +199,10 @@ impl MoqtConnection {
             next = self.requests.received(&track).filter(|key| {
                 self.requests.get(*key).is_some_and(|request| request.phase == Phase::Established)
             });
+        }
+        for request in self.requests.fetches_of(&track) {
+            self.withdraw(Timestamp::ZERO, request, StreamResetCode::MalformedTrack);
+            self.events.push_back(Event::TrackMalformed { request, rule, location });
         }
     }
 

@@ -14,8 +14,14 @@ use crate::wire::{Dialect, ObjectRules};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MalformedRule {
-    /// The objects of a subgroup have one priority (draft 18).
+    /// The objects of a subgroup have one priority (draft 18; in a fetch draft 16, too).
     SubgroupPriority,
+    /// A fetch has no objects that were not asked for.
+    OutOfRange,
+    /// In a fetch, the objects of a group ascend.
+    ObjectOrder,
+    /// In a fetch, groups come in the order asked for.
+    GroupOrder,
     /// Nothing is larger than the last object of a subgroup.
     AfterSubgroupEnd,
     /// A subgroup ends in one place only.
@@ -47,9 +53,12 @@ pub enum MalformedRule {
     InGap,
 }
 
-impl fmt::Display for MalformedRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl MalformedRule {
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::OutOfRange => "an object outside the range fetched",
+            Self::ObjectOrder => "objects out of order",
+            Self::GroupOrder => "groups out of order",
             Self::SubgroupPriority => "two priorities in one subgroup",
             Self::AfterSubgroupEnd => "an object after the last of its subgroup",
             Self::SubgroupEndsDiffer => "a subgroup with two last objects",
@@ -65,7 +74,13 @@ impl fmt::Display for MalformedRule {
             Self::GroupGapsDiffer => "two gaps before one group",
             Self::GapCoversObject => "a gap where an object was received",
             Self::InGap => "an object in a gap",
-        })
+        }
+    }
+}
+
+impl fmt::Display for MalformedRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }
 

@@ -1,8 +1,7 @@
 use alloc::collections::BTreeMap;
-use core::fmt;
 
-use crate::error::CommandError;
 use crate::model::{GroupOrder, Location, LocationRange};
+use crate::object::{Broken, MalformedRule};
 
 /// How many subgroups of a group are remembered with their priority.
 const MAX_SUBGROUPS: usize = 64;
@@ -28,44 +27,6 @@ struct Prior {
     is_end_of_range: bool,
 }
 
-/// What is wrong with a fetch stream, so that its track is malformed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FetchFault {
-    /// An object outside the range that the FETCH asked for, or past the end that FETCH_OK gave.
-    OutOfRange,
-    /// An object whose ID is not larger than that of the object before, in the same group.
-    ObjectOrder,
-    /// A group against the order of groups.
-    GroupOrder,
-    /// An object with another priority than one before in the same subgroup.
-    Priority,
-}
-
-impl FetchFault {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::OutOfRange => "an object outside the range fetched",
-            Self::ObjectOrder => "objects out of order",
-            Self::GroupOrder => "groups out of order",
-            Self::Priority => "two priorities in a subgroup",
-        }
-    }
-}
-
-impl fmt::Display for FetchFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-/// Whoever sends is not to make a track malformed.
-impl From<FetchFault> for CommandError {
-    fn from(fault: FetchFault) -> Self {
-        Self::WrongState(fault.text())
-    }
-}
-
 impl FetchOrder {
     /// Nothing has come. What is `None` is not known yet, and not checked.
     pub(crate) fn new(
@@ -87,12 +48,12 @@ impl FetchOrder {
         order: Option<GroupOrder>,
         start: Location,
         last: Location,
-    ) -> Result<(), FetchFault> {
+    ) -> Result<(), Broken> {
         self.order = self.order.or(order);
         self.start = Some(start);
         self.last = Some(self.last.map_or(last, |known| known.min(last)));
         match self.largest {
-            Some(largest) => self.in_range(largest),
+            Some(location) => self.in_range(location).map_err(|rule| Broken { rule, location }),
             None => Ok(()),
         }
     }
@@ -108,7 +69,7 @@ impl FetchOrder {
         location: Location,
         subgroup_id: Option<u64>,
         priority: u8,
-    ) -> Result<(), FetchFault> {
+    ) -> Result<(), MalformedRule> {
         self.in_range(location)?;
         let Some(prior) = self.prior else { return Ok(()) };
         self.follows(prior.location, location)?;
@@ -116,11 +77,11 @@ impl FetchOrder {
             return Ok(());
         }
         if location.object <= prior.location.object {
-            return Err(FetchFault::ObjectOrder);
+            return Err(MalformedRule::ObjectOrder);
         }
         let known = subgroup_id.and_then(|id| self.priorities.get(&id));
         if known.is_some_and(|known| *known != priority) {
-            return Err(FetchFault::Priority);
+            return Err(MalformedRule::SubgroupPriority);
         }
         Ok(())
     }
@@ -131,7 +92,7 @@ impl FetchOrder {
         location: Location,
         subgroup_id: Option<u64>,
         priority: u8,
-    ) -> Result<(), FetchFault> {
+    ) -> Result<(), MalformedRule> {
         self.check_object(location, subgroup_id, priority)?;
         self.came(location, false);
         if let Some(id) = subgroup_id {
@@ -144,20 +105,20 @@ impl FetchOrder {
     }
 
     /// Whether this end of a range may come next.
-    pub(crate) fn check_end_of_range(&self, location: Location) -> Result<(), FetchFault> {
+    pub(crate) fn check_end_of_range(&self, location: Location) -> Result<(), MalformedRule> {
         self.in_range(location)?;
         let Some(prior) = self.prior else { return Ok(()) };
         self.follows(prior.location, location)?;
         let is_behind = location.object < prior.location.object
             || (prior.is_end_of_range && location.object == prior.location.object);
         if location.group == prior.location.group && is_behind {
-            return Err(FetchFault::ObjectOrder);
+            return Err(MalformedRule::ObjectOrder);
         }
         Ok(())
     }
 
     /// An end of range comes.
-    pub(crate) fn end_of_range(&mut self, location: Location) -> Result<(), FetchFault> {
+    pub(crate) fn end_of_range(&mut self, location: Location) -> Result<(), MalformedRule> {
         self.check_end_of_range(location)?;
         self.came(location, true);
         Ok(())
@@ -171,20 +132,20 @@ impl FetchOrder {
         self.largest = self.largest.max(Some(location));
     }
 
-    fn in_range(&self, location: Location) -> Result<(), FetchFault> {
+    fn in_range(&self, location: Location) -> Result<(), MalformedRule> {
         let early = self.start.is_some_and(|start| location < start);
         let late = self.last.is_some_and(|last| location > last);
-        if early || late { Err(FetchFault::OutOfRange) } else { Ok(()) }
+        if early || late { Err(MalformedRule::OutOfRange) } else { Ok(()) }
     }
 
     /// Whether the group of `next` may come after that of `prior`.
-    fn follows(&self, prior: Location, next: Location) -> Result<(), FetchFault> {
+    fn follows(&self, prior: Location, next: Location) -> Result<(), MalformedRule> {
         let in_order = match self.order {
             None => true,
             Some(GroupOrder::Ascending) => next.group >= prior.group,
             Some(GroupOrder::Descending) => next.group <= prior.group,
         };
-        if in_order { Ok(()) } else { Err(FetchFault::GroupOrder) }
+        if in_order { Ok(()) } else { Err(MalformedRule::GroupOrder) }
     }
 }
 
@@ -200,7 +161,7 @@ mod tests {
         FetchOrder::new(Some(order), Some(at(2, 3)), Some(at(5, 1)))
     }
 
-    fn come(order: &mut FetchOrder, locations: &[(u64, u64)]) -> Result<(), FetchFault> {
+    fn come(order: &mut FetchOrder, locations: &[(u64, u64)]) -> Result<(), MalformedRule> {
         locations
             .iter()
             .try_for_each(|(group, object)| order.object(at(*group, *object), Some(0), 7))
@@ -211,12 +172,12 @@ mod tests {
     fn groups_and_objects_come_in_order() {
         let mut up = order(GroupOrder::Ascending);
         assert_eq!(come(&mut up, &[(2, 3), (2, 9), (4, 0), (5, 1)]), Ok(()));
-        assert_eq!(come(&mut up, &[(4, 9)]), Err(FetchFault::GroupOrder));
-        assert_eq!(come(&mut up, &[(5, 1)]), Err(FetchFault::ObjectOrder));
-        assert_eq!(come(&mut up, &[(5, 0)]), Err(FetchFault::ObjectOrder));
+        assert_eq!(come(&mut up, &[(4, 9)]), Err(MalformedRule::GroupOrder));
+        assert_eq!(come(&mut up, &[(5, 1)]), Err(MalformedRule::ObjectOrder));
+        assert_eq!(come(&mut up, &[(5, 0)]), Err(MalformedRule::ObjectOrder));
         let mut down = order(GroupOrder::Descending);
         assert_eq!(come(&mut down, &[(5, 0), (5, 1), (4, 0), (4, 9), (2, 3)]), Ok(()));
-        assert_eq!(come(&mut down, &[(3, 0)]), Err(FetchFault::GroupOrder));
+        assert_eq!(come(&mut down, &[(3, 0)]), Err(MalformedRule::GroupOrder));
         let mut any = FetchOrder::new(None, None, None);
         assert_eq!(come(&mut any, &[(5, 0), (2, 0), (9, 1)]), Ok(()));
     }
@@ -225,10 +186,10 @@ mod tests {
     fn objects_are_in_range() {
         for outside in [(2, 2), (1, 9), (5, 2), (6, 0)] {
             let mut up = order(GroupOrder::Ascending);
-            assert_eq!(come(&mut up, &[outside]), Err(FetchFault::OutOfRange), "{outside:?}");
+            assert_eq!(come(&mut up, &[outside]), Err(MalformedRule::OutOfRange), "{outside:?}");
             assert_eq!(
                 up.end_of_range(at(outside.0, outside.1)),
-                Err(FetchFault::OutOfRange),
+                Err(MalformedRule::OutOfRange),
                 "{outside:?}"
             );
         }
@@ -243,11 +204,11 @@ mod tests {
         assert_eq!(early.clone().narrow(ascending, at(0, 0), at(3, 1)), Ok(()));
         assert_eq!(
             early.clone().narrow(ascending, at(0, 0), at(3, 0)),
-            Err(FetchFault::OutOfRange)
+            Err(Broken { rule: MalformedRule::OutOfRange, location: at(3, 1) })
         );
         assert_eq!(early.narrow(ascending, at(0, 0), at(3, 1)), Ok(()));
-        assert_eq!(come(&mut early, &[(2, 0)]), Err(FetchFault::GroupOrder));
-        assert_eq!(come(&mut early, &[(3, 2)]), Err(FetchFault::OutOfRange));
+        assert_eq!(come(&mut early, &[(2, 0)]), Err(MalformedRule::GroupOrder));
+        assert_eq!(come(&mut early, &[(3, 2)]), Err(MalformedRule::OutOfRange));
     }
 
     // "All Objects with Locations between the last serialized Object, if any, and this
@@ -256,12 +217,12 @@ mod tests {
     fn an_end_of_range_is_where_the_next_object_follows() {
         let mut up = order(GroupOrder::Ascending);
         assert_eq!(up.end_of_range(at(2, 4)), Ok(()));
-        assert_eq!(come(&mut up, &[(2, 4)]), Err(FetchFault::ObjectOrder));
+        assert_eq!(come(&mut up, &[(2, 4)]), Err(MalformedRule::ObjectOrder));
         assert_eq!(come(&mut up, &[(2, 5)]), Ok(()));
-        assert_eq!(up.end_of_range(at(2, 4)), Err(FetchFault::ObjectOrder));
+        assert_eq!(up.end_of_range(at(2, 4)), Err(MalformedRule::ObjectOrder));
         assert_eq!(up.end_of_range(at(4, 0)), Ok(()));
-        assert_eq!(up.end_of_range(at(4, 0)), Err(FetchFault::ObjectOrder));
-        assert_eq!(up.end_of_range(at(3, 0)), Err(FetchFault::GroupOrder));
+        assert_eq!(up.end_of_range(at(4, 0)), Err(MalformedRule::ObjectOrder));
+        assert_eq!(up.end_of_range(at(3, 0)), Err(MalformedRule::GroupOrder));
     }
 
     // Draft-16, "Malformed Tracks" 2: "an Object with a particular Subgroup ID is received, but
@@ -272,7 +233,7 @@ mod tests {
         assert_eq!(up.object(at(3, 0), Some(1), 7), Ok(()));
         assert_eq!(up.object(at(3, 1), Some(2), 9), Ok(()));
         assert_eq!(up.object(at(3, 2), None, 9), Ok(()));
-        assert_eq!(up.object(at(3, 3), Some(1), 8), Err(FetchFault::Priority));
+        assert_eq!(up.object(at(3, 3), Some(1), 8), Err(MalformedRule::SubgroupPriority));
         // Another group's subgroups are others.
         assert_eq!(up.object(at(4, 0), Some(1), 8), Ok(()));
     }

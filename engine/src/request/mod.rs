@@ -15,7 +15,6 @@ pub(crate) use fetch::{
     FetchPublisher, FetchStart, FetchStream, FetchSubscriber, JoinPoint, NoJoin, ResponseStream,
     ResponseWriter, WaitingJoins,
 };
-pub use fetch_order::FetchFault;
 pub(crate) use fetch_order::FetchOrder;
 pub(crate) use namespaces::{NamespaceSubscription, Space};
 pub(crate) use sent_tokens::{Lane, Outgoing, SentTokens, Staged};

@@ -2,6 +2,7 @@
 //! put into groups and subgroups on the way out, and back into order on the way in. As pure as
 //! the rest: no clock, no waiting.
 
+mod history;
 mod published;
 mod subscribed;
 

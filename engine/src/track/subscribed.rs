@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::history::{History, Past};
 use crate::MoqtConnection;
 use crate::event::{Event, Read, SubgroupInfo};
 use crate::key::{RequestKey, StreamKey};
@@ -46,6 +47,8 @@ pub struct SubscribedTrack {
     gap_deadline: Option<Timestamp>,
     ended: Option<(PublishDoneCode, String)>,
     late_objects: u64,
+    /// What came before the subscription, while it is being read.
+    history: Option<History>,
 }
 
 /// What is known of a group.
@@ -159,7 +162,26 @@ impl SubscribedTrack {
             gap_deadline: None,
             ended: None,
             late_objects: 0,
+            history: None,
         }
+    }
+
+    /// A track that is joined: `fetch` is a FETCH that joins the subscription `request`, and
+    /// what it gives comes before what the subscription gives, without a gap or anything twice.
+    /// Objects of the subscription wait in the transport meanwhile.
+    ///
+    /// `largest` is what the publisher said when it accepted the subscription: the last object
+    /// of the fetch.
+    pub fn joining(
+        request: RequestKey,
+        largest: Location,
+        fetch: RequestKey,
+        gap_timeout: Duration,
+    ) -> Self {
+        let mut track = Self::new(request, gap_timeout);
+        track.begin_after(largest);
+        track.history = Some(History::new(fetch, largest));
+        track
     }
 
     /// The first object that the subscription can give. Without this the track begins with
@@ -167,6 +189,14 @@ impl SubscribedTrack {
     pub fn begin_at(&mut self, start: Location) {
         self.expected = start;
         self.anchored = true;
+    }
+
+    /// The last object published before the subscription began. Its group may be complete with
+    /// it: the track then goes on with the next one, once that has come and the time for a gap
+    /// has passed.
+    pub fn begin_after(&mut self, largest: Location) {
+        self.begin_at(Location::new(largest.group, largest.object.saturating_add(1)));
+        self.groups.entry(largest.group).or_default();
     }
 
     /// Objects dropped because they came after their gap had been given up.
@@ -181,11 +211,20 @@ impl SubscribedTrack {
 
     /// Whether a stream is a subgroup of its that is not over.
     pub fn is_open(&self, stream: StreamKey) -> bool {
-        self.lanes.contains_key(&stream)
+        let is_past = self.history.as_ref().is_some_and(|history| history.reads(stream));
+        is_past || self.lanes.contains_key(&stream)
+    }
+
+    /// Whether what came before the subscription is still being read.
+    pub fn is_in_past(&self) -> bool {
+        self.history.is_some()
     }
 
     /// Takes in an event of this subscription; `false` if it is none.
     pub fn handle_event(&mut self, event: &Event) -> bool {
+        if self.history.as_mut().is_some_and(|history| history.handle_event(event)) {
+            return true;
+        }
         match event {
             Event::SubgroupOpened { request, stream, subgroup } if *request == self.request => {
                 self.open(*stream, subgroup);
@@ -225,6 +264,12 @@ impl SubscribedTrack {
     pub fn read(&mut self, connection: &mut MoqtConnection, now: Timestamp) -> TrackRead {
         if let Some((stream, left)) = self.current {
             return self.read_payload(connection, stream, left);
+        }
+        if let Some(history) = &mut self.history {
+            match history.read(connection) {
+                Past::Read(read) => return read,
+                Past::Over => self.history = None,
+            }
         }
         if let Some(datagram) = self.datagrams.pop_front() {
             return TrackRead::Datagram(datagram);

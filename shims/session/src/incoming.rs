@@ -1,9 +1,11 @@
 use moqt_engine::model::{
     FullTrackName, Parameters, RequestErrorCode, TrackNamespace, TrackProperties,
 };
-use moqt_engine::{Accept, Answer, IncomingRequest, Refusal, RequestKey};
+use moqt_engine::{Accept, Answer, CommandError, IncomingRequest, Refusal, RequestKey};
 
+use crate::driver::Access;
 use crate::error::Error;
+use crate::fetch_writer::{IncomingFetch, IncomingTrackStatus};
 use crate::namespace_subscriber::IncomingNamespaceSubscription;
 use crate::pending::NamespacePublication;
 use crate::publication::Publication;
@@ -19,6 +21,10 @@ pub enum Incoming {
     Subscribe(IncomingSubscribe),
     /// To be allowed to send a track. Refused with UNINTERESTED when dropped.
     Publish(IncomingPublish),
+    /// Objects of the past. Refused with DOES_NOT_EXIST when dropped.
+    Fetch(IncomingFetch),
+    /// To be told how far a track has come. Refused with DOES_NOT_EXIST when dropped.
+    TrackStatus(IncomingTrackStatus),
     /// To be asked for tracks in a namespace. Refused with UNINTERESTED when dropped.
     PublishNamespace(IncomingNamespace),
     /// To be told of namespaces or offered tracks under a prefix. Refused with NOT_SUPPORTED when
@@ -43,6 +49,14 @@ impl Incoming {
                 let inner = unanswered(RequestErrorCode::Uninterested);
                 Self::Publish(IncomingPublish { inner, track, parameters, track_properties })
             }
+            IncomingRequest::Fetch { track, range, parameters, .. } => {
+                let inner = unanswered(RequestErrorCode::DoesNotExist);
+                Self::Fetch(IncomingFetch::new(inner, track, range, parameters))
+            }
+            IncomingRequest::TrackStatus { track, parameters } => {
+                let inner = unanswered(RequestErrorCode::DoesNotExist);
+                Self::TrackStatus(IncomingTrackStatus::new(inner, track, parameters))
+            }
             IncomingRequest::PublishNamespace { namespace, parameters } => {
                 let inner = unanswered(RequestErrorCode::Uninterested);
                 Self::PublishNamespace(IncomingNamespace { inner, namespace, parameters })
@@ -66,6 +80,8 @@ impl Incoming {
         match self {
             Self::Subscribe(request) => request.parameters(),
             Self::Publish(request) => request.parameters(),
+            Self::Fetch(request) => request.parameters(),
+            Self::TrackStatus(request) => request.parameters(),
             Self::PublishNamespace(request) => request.parameters(),
             Self::SubscribeNamespace(request) => request.parameters(),
         }
@@ -76,6 +92,8 @@ impl Incoming {
         match self {
             Self::Subscribe(request) => request.reject(refusal),
             Self::Publish(request) => request.reject(refusal),
+            Self::Fetch(request) => request.reject(refusal),
+            Self::TrackStatus(request) => request.reject(refusal),
             Self::PublishNamespace(request) => request.reject(refusal),
             Self::SubscribeNamespace(request) => request.reject(refusal),
         }
@@ -97,6 +115,18 @@ impl Unanswered {
         accept: Accept,
         register: impl FnOnce(&mut crate::Router, RequestKey),
     ) -> Result<(), Error> {
+        self.answer(
+            |access, request| access.connection.accept(access.now, request, accept),
+            register,
+        )
+    }
+
+    /// Answers with this command.
+    pub(crate) fn answer(
+        &mut self,
+        command: impl FnOnce(&mut Access<'_>, RequestKey) -> Result<(), CommandError>,
+        register: impl FnOnce(&mut crate::Router, RequestKey),
+    ) -> Result<(), Error> {
         self.answered = true;
         let request = self.request;
         let accepted = self.session.shared.run(|access| {
@@ -106,7 +136,7 @@ impl Unanswered {
             access.wrote = true;
             // Objects that waited for the answer come in with it.
             register(access.router, request);
-            access.connection.accept(access.now, request, accept).map_err(|error| {
+            command(access, request).map_err(|error| {
                 access.router.subscribers.remove(&request);
                 access.router.publishers.remove(&request);
                 access.router.namespaces.remove(&request);

@@ -28,6 +28,8 @@
 
 mod driver;
 mod error;
+mod fetch_reader;
+mod fetch_writer;
 mod incoming;
 mod namespace_subscriber;
 mod namespace_subscription;
@@ -44,6 +46,8 @@ mod wakers;
 
 pub use driver::{Access, Driver};
 pub use error::{Error, ReadError, WriteError};
+pub use fetch_reader::{FetchItem, FetchReader};
+pub use fetch_writer::{FetchWriter, IncomingFetch, IncomingTrackStatus};
 pub use incoming::{Incoming, IncomingNamespace, IncomingPublish, IncomingSubscribe};
 pub use namespace_subscriber::{IncomingNamespaceSubscription, NamespaceSubscriber};
 pub use namespace_subscription::{

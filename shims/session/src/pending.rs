@@ -5,9 +5,10 @@ use std::task::{Context, Poll, Waker};
 use moqt_engine::model::{
     FullTrackName, Parameters, RequestErrorCode, StreamResetCode, TrackNamespace,
 };
-use moqt_engine::{Answer, RequestKey};
+use moqt_engine::{Answer, FetchTarget, RequestKey};
 
 use crate::error::Error;
+use crate::fetch_reader::{FetchReader, FetchSlot};
 use crate::router::{NamespaceSlot, SubscriberSlot};
 use crate::session::{Session, driver_gone};
 use crate::subscription::Subscription;
@@ -29,6 +30,8 @@ pub struct Pending<T> {
 enum Command {
     Subscribe(FullTrackName, Parameters),
     PublishNamespace(TrackNamespace, Parameters),
+    Fetch(FetchTarget, Parameters),
+    TrackStatus(FullTrackName, Parameters),
 }
 
 impl Pending<Subscription> {
@@ -48,6 +51,22 @@ impl Pending<NamespacePublication> {
         parameters: Parameters,
     ) -> Self {
         Self::new(session, Command::PublishNamespace(namespace, parameters))
+    }
+}
+
+impl Pending<FetchReader> {
+    pub(crate) fn fetch(session: Session, target: FetchTarget, parameters: Parameters) -> Self {
+        Self::new(session, Command::Fetch(target, parameters))
+    }
+}
+
+impl Pending<Answer> {
+    pub(crate) fn track_status(
+        session: Session,
+        track: FullTrackName,
+        parameters: Parameters,
+    ) -> Self {
+        Self::new(session, Command::TrackStatus(track, parameters))
     }
 }
 
@@ -81,6 +100,16 @@ impl<T> Pending<T> {
                 access.router.namespaces.insert(request, NamespaceSlot::default());
                 Ok(request)
             }
+            Command::Fetch(target, parameters) => {
+                let request = access.connection.fetch(access.now, target, parameters)?;
+                access.router.fetches.insert(request, FetchSlot::default());
+                Ok(request)
+            }
+            Command::TrackStatus(track, parameters) => {
+                let request = access.connection.track_status(access.now, track, parameters)?;
+                access.router.fetches.insert(request, FetchSlot::default());
+                Ok(request)
+            }
         });
         if let Poll::Ready(Ok(request)) = sent {
             self.request = Some(request);
@@ -94,26 +123,34 @@ impl<T> Pending<T> {
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => return Poll::Pending,
         };
-        let is_subscription = matches!(self.command, Command::Subscribe(..));
         let answer = self.session.shared.run(|access| {
             let router = &mut *access.router;
-            let answer = if is_subscription {
-                let slot = router.subscribers.get_mut(&request)?;
-                if slot.answer.is_none() {
-                    slot.waker.register(cx);
+            // A subscription's slot and a fetch's go on: that they were answered stays known.
+            let answer = match &self.command {
+                Command::Subscribe(..) => {
+                    let slot = router.subscribers.get_mut(&request)?;
+                    if slot.answer.is_none() {
+                        slot.waker.register(cx);
+                    }
+                    slot.answer.clone()
                 }
-                // The slot goes on to be the subscription's: that it was answered stays known.
-                match &slot.answer {
-                    Some(Ok(answer)) => Some(Ok(answer.clone())),
-                    Some(Err(error)) => Some(Err(error.clone())),
-                    None => None,
+                Command::PublishNamespace(..) => {
+                    let slot = router.namespaces.get_mut(&request)?;
+                    if slot.answer.is_none() {
+                        slot.wakers.register(cx);
+                    }
+                    slot.answer.take()
                 }
-            } else {
-                let slot = router.namespaces.get_mut(&request)?;
-                if slot.answer.is_none() {
-                    slot.wakers.register(cx);
+                Command::Fetch(..) | Command::TrackStatus(..) => {
+                    let slot = router.fetches.get_mut(&request)?;
+                    if let (None, Some(end)) = (&slot.answer, &slot.end) {
+                        return Some(Poll::Ready(Err(end.clone())));
+                    }
+                    if slot.answer.is_none() {
+                        slot.waker.register(cx);
+                    }
+                    slot.answer.clone()
                 }
-                slot.answer.take()
             };
             match (answer, &router.closed) {
                 (Some(Ok(answer)), _) => Some(Poll::Ready(Ok(answer))),
@@ -164,6 +201,28 @@ impl Future for Pending<NamespacePublication> {
     }
 }
 
+impl Future for Pending<FetchReader> {
+    type Output = Result<FetchReader, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_answer(cx).map(|answer| {
+            let (request, answer) = answer?;
+            let reader = FetchReader::new(self.session.clone(), request, answer);
+            let reader = reader.ok_or_else(|| Error::Closed(driver_gone()))?;
+            self.request = None;
+            Ok(reader)
+        })
+    }
+}
+
+impl Future for Pending<Answer> {
+    type Output = Result<Answer, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_answer(cx).map(|answer| answer.map(|(_, answer)| answer))
+    }
+}
+
 impl<T> Drop for Pending<T> {
     fn drop(&mut self) {
         if let Some(request) = self.request.take() {
@@ -176,6 +235,11 @@ impl<T> Drop for Pending<T> {
 pub(crate) fn withdraw(session: &Session, request: RequestKey) {
     session.shared.run(|access| {
         access.router.namespaces.remove(&request);
+        if let Some(slot) = access.router.fetches.remove(&request)
+            && let Some(stream) = slot.stream
+        {
+            access.router.streams.remove(&stream);
+        }
         if let Some(slot) = access.router.subscribers.remove(&request) {
             for (stream, _) in slot.subgroups {
                 access.router.streams.remove(&stream);

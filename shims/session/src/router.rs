@@ -13,6 +13,7 @@ use moqt_engine::{
 
 use crate::error::Error;
 use crate::error::WriteError;
+use crate::fetch_reader::FetchSlot;
 use crate::namespace_subscription::NamespaceSubscriptionSlot;
 use crate::publication::PublicationEnd;
 use crate::session::Goaway;
@@ -66,6 +67,7 @@ pub struct Router {
     pub(crate) subscribers: HashMap<RequestKey, SubscriberSlot>,
     pub(crate) publishers: HashMap<RequestKey, PublisherSlot>,
     pub(crate) namespaces: HashMap<RequestKey, NamespaceSlot>,
+    pub(crate) fetches: HashMap<RequestKey, FetchSlot>,
     pub(crate) namespace_subscriptions: HashMap<RequestKey, NamespaceSubscriptionSlot>,
     /// PUBLISH_NAMESPACE requests of the peer's that are told of in a namespace subscription.
     pub(crate) publications: HashMap<RequestKey, (RequestKey, TrackNamespace)>,
@@ -128,6 +130,8 @@ pub(crate) struct NamespaceSlot {
 #[derive(Debug)]
 pub(crate) enum StreamSlot {
     Reader(WakerSlot),
+    /// A fetch's.
+    Fetch(RequestKey),
     /// Read through the subscription.
     Merged(RequestKey),
     /// Written; why it was given up, if it was.
@@ -162,6 +166,9 @@ impl Router {
                 } else if let Some(slot) = self.namespace_subscriptions.get_mut(&request) {
                     slot.answer = Some(Ok(answer));
                     slot.waker.take_into(&mut self.wakers);
+                } else if let Some(slot) = self.fetches.get_mut(&request) {
+                    slot.answer = Some(Ok(answer));
+                    slot.waker.take_into(&mut self.wakers);
                 }
             }
             Event::Rejected { request, error } => {
@@ -176,6 +183,12 @@ impl Router {
                     slot.wakers.take_into(&mut self.wakers);
                 } else if let Some(slot) = self.namespace_subscriptions.get_mut(&request) {
                     slot.answer = Some(Err(Box::new(error)));
+                    slot.waker.take_into(&mut self.wakers);
+                } else if let Some(slot) = self.fetches.get_mut(&request) {
+                    match slot.answer {
+                        None => slot.answer = Some(Err(error)),
+                        Some(_) => slot.end = Some(Error::Rejected(Box::new(error))),
+                    }
                     slot.waker.take_into(&mut self.wakers);
                 } else {
                     self.publication_ended(request, PublicationEnd::Rejected(Box::new(error)));
@@ -220,6 +233,8 @@ impl Router {
                 if let Some(slot) = self.subscribers.get_mut(&request) {
                     slot.end = Some(SubscriptionEnd::Malformed(rule, location));
                     slot.waker.take_into(&mut self.wakers);
+                } else {
+                    self.fetch_ended(request, Error::Malformed { rule, location });
                 }
             }
             Event::SubgroupOpened { request, stream, subgroup } => {
@@ -231,8 +246,20 @@ impl Router {
                     None => connection.stop(stream, StreamResetCode::Cancelled),
                 }
             }
+            Event::FetchOpened { request, stream } => {
+                if let Some(slot) = self.fetches.get_mut(&request) {
+                    slot.stream = Some(stream);
+                    self.streams.insert(stream, StreamSlot::Fetch(request));
+                    slot.waker.take_into(&mut self.wakers);
+                }
+            }
             Event::Readable { stream } => match self.streams.get_mut(&stream) {
                 Some(StreamSlot::Reader(waker)) => waker.take_into(&mut self.wakers),
+                Some(StreamSlot::Fetch(request)) => {
+                    if let Some(slot) = self.fetches.get_mut(request) {
+                        slot.waker.take_into(&mut self.wakers);
+                    }
+                }
                 Some(StreamSlot::Merged(request)) => {
                     if let Some(slot) = self.subscribers.get_mut(request) {
                         slot.readable.push_back(stream);
@@ -391,8 +418,17 @@ impl Router {
         } else if let Some(slot) = self.namespace_subscriptions.get_mut(&request) {
             slot.end = Some(code);
             slot.waker.take_into(&mut self.wakers);
+        } else if self.fetches.contains_key(&request) {
+            self.fetch_ended(request, Error::Cancelled(code));
         } else {
             self.publication_ended(request, PublicationEnd::Cancelled(code));
+        }
+    }
+
+    fn fetch_ended(&mut self, request: RequestKey, why: Error) {
+        if let Some(slot) = self.fetches.get_mut(&request) {
+            slot.end = Some(why);
+            slot.waker.take_into(&mut self.wakers);
         }
     }
 
@@ -447,6 +483,9 @@ impl Router {
             slot.wakers.take_into(wakers);
         }
         for slot in self.namespace_subscriptions.values_mut() {
+            slot.waker.take_into(wakers);
+        }
+        for slot in self.fetches.values_mut() {
             slot.waker.take_into(wakers);
         }
         for slot in self.streams.values_mut() {

@@ -6,19 +6,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqt_engine::model::{
-    FullTrackName, NamespaceInterest, Parameters, SessionError, Setup, TrackNamespace,
-    TrackProperties,
+    FullTrackName, JoiningStart, LocationRange, NamespaceInterest, Parameters, SessionError, Setup,
+    SubscriptionFilter, TrackNamespace, TrackProperties,
 };
-use moqt_engine::{Blocked, CloseReason, CommandError, Draft, Role, Stats, Transport, Usage};
+use moqt_engine::{
+    Answer, Blocked, CloseReason, CommandError, Draft, FetchTarget, Role, Stats, Transport, Usage,
+};
 
 use crate::driver::{Access, Driver, Shared};
 use crate::error::Error;
+use crate::fetch_reader::FetchReader;
 use crate::incoming::Incoming;
 use crate::namespace_subscription::PendingNamespaceSubscription;
 use crate::pending::{NamespacePublication, Pending};
 use crate::publication::Publication;
 use crate::router::PublisherSlot;
 use crate::subscription::Subscription;
+use crate::track_reader::TrackReader;
 
 /// A MoQT session that has been set up. Clones are handles to the same session; it is closed
 /// when the last of them, and of what was made from them, is gone.
@@ -91,6 +95,38 @@ impl Session {
     /// or later; dropping what is returned unsubscribes.
     pub fn subscribe(&self, track: FullTrackName, parameters: Parameters) -> Pending<Subscription> {
         Pending::subscribe(self.clone(), track, parameters)
+    }
+
+    /// Fetches objects of the past. The request goes out at once, and the answer can be awaited
+    /// then or later; dropping what is returned cancels it.
+    pub fn fetch(
+        &self,
+        track: FullTrackName,
+        range: LocationRange,
+        parameters: Parameters,
+    ) -> Pending<FetchReader> {
+        Pending::fetch(self.clone(), FetchTarget::Standalone { track, range }, parameters)
+    }
+
+    /// Asks how far a track has come, without subscribing to it: the largest location is in the
+    /// answer's parameters if anything was published.
+    pub fn track_status(&self, track: FullTrackName, parameters: Parameters) -> Pending<Answer> {
+        Pending::track_status(self.clone(), track, parameters)
+    }
+
+    /// Joins a track: subscribes to it, and fetches what came before from `start` on. Everything
+    /// comes in order, first the past and then what is published now, as one.
+    /// [`Subscription::into_joined`] does the same with more to choose.
+    pub async fn join(
+        &self,
+        track: FullTrackName,
+        start: JoiningStart,
+        gap_timeout: Duration,
+    ) -> Result<TrackReader, Error> {
+        let mut parameters = Parameters::default();
+        parameters.subscription_filter = Some(SubscriptionFilter::LargestObject);
+        let subscription = self.subscribe(track, parameters).await?;
+        subscription.into_joined(start, gap_timeout, Parameters::default()).await
     }
 
     /// Advertises a namespace, so that the peer may ask for tracks in it. The request goes out

@@ -3,12 +3,14 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use moqt_engine::model::Location;
+use moqt_engine::model::{JoiningStart, Location, Parameters, StreamResetCode};
 use moqt_engine::track::{SubscribedTrack, TrackRead};
-use moqt_engine::{Event, StreamKey};
+use moqt_engine::{Event, FetchTarget, RequestKey, StreamKey};
 
 use crate::driver::Access;
 use crate::error::Error;
+use crate::fetch_reader::FetchSlot;
+use crate::pending::withdraw;
 use crate::router::StreamSlot;
 use crate::session::driver_gone;
 use crate::subscription::{Subscription, SubscriptionEnd};
@@ -21,6 +23,8 @@ const BATCH: (usize, usize) = (256, 512 * 1024);
 #[derive(Debug)]
 pub struct TrackReader {
     subscription: Subscription,
+    /// The FETCH of what came before it, until that is over.
+    fetch: Option<RequestKey>,
     track: SubscribedTrack,
     /// What was read and not given out.
     read: VecDeque<TrackRead>,
@@ -30,6 +34,38 @@ pub struct TrackReader {
 }
 
 impl Subscription {
+    /// Joins the track: what came before the subscription is fetched from `start` on, and read
+    /// before what it gives, in order and as one. What is published meanwhile waits in the
+    /// transport. `parameters` are the fetch's: give it a higher priority than the subscription,
+    /// lest it starve on a slow link.
+    ///
+    /// The subscription must have the filter Largest Object, or on draft 18 be in Forward State
+    /// 1; call this before reading anything. If nothing had been published when it began, there
+    /// is nothing to fetch. If the fetch fails, its part is a
+    /// [`Gap`](moqt_engine::track::TrackRead::Gap).
+    pub async fn into_joined(
+        self,
+        start: JoiningStart,
+        gap_timeout: Duration,
+        parameters: Parameters,
+    ) -> Result<TrackReader, Error> {
+        let largest = self.answer().and_then(|answer| answer.parameters.largest_object);
+        let Some(largest) = largest else { return Ok(self.into_ordered(gap_timeout, None)) };
+        let target = FetchTarget::Joining { subscription: self.request, start };
+        let fetch = poll_fn(|cx| {
+            self.session.poll_command(cx, |access| {
+                let request = access.connection.fetch(access.now, &target, &parameters)?;
+                access.router.fetches.insert(request, FetchSlot::default());
+                Ok(request)
+            })
+        })
+        .await?;
+        let track = SubscribedTrack::joining(self.request, largest, fetch, gap_timeout);
+        let mut reader = TrackReader::new(self, track);
+        reader.fetch = Some(fetch);
+        Ok(reader)
+    }
+
     /// Reads the track in order. A gap is given up after `gap_timeout`, or sooner if it is
     /// known that nothing can fill it.
     ///
@@ -40,17 +76,22 @@ impl Subscription {
         if let Some(start) = start {
             track.begin_at(start);
         }
-        TrackReader {
-            subscription: self,
+        TrackReader::new(self, track)
+    }
+}
+
+impl TrackReader {
+    fn new(subscription: Subscription, track: SubscribedTrack) -> Self {
+        Self {
+            subscription,
+            fetch: None,
             track,
             read: VecDeque::new(),
             streams: Vec::new(),
             end: None,
         }
     }
-}
 
-impl TrackReader {
     /// The subscription.
     pub fn subscription(&self) -> &Subscription {
         &self.subscription
@@ -83,6 +124,9 @@ impl TrackReader {
             if let Some(slot) = access.router.subscribers.get_mut(&self.subscription.request) {
                 slot.waker.register(cx);
             }
+            if let Some(slot) = self.fetch.and_then(|fetch| access.router.fetches.get_mut(&fetch)) {
+                slot.waker.register(cx);
+            }
         });
         match (polled, self.read.pop_front(), &self.end) {
             (None, ..) => Poll::Ready(Err(Error::Closed(driver_gone()))),
@@ -92,8 +136,39 @@ impl TrackReader {
         }
     }
 
+    /// Hands the track what has come of its past.
+    fn take_fetch_events(&mut self, access: &mut Access<'_>) {
+        let Some(request) = self.fetch else { return };
+        let router = &mut *access.router;
+        let Some(slot) = router.fetches.get_mut(&request) else { return };
+        if let Some(stream) = slot.stream.take() {
+            router.streams.insert(stream, StreamSlot::Merged(self.subscription.request));
+            self.streams.push(stream);
+            self.track.handle_event(&Event::FetchOpened { request, stream });
+        }
+        let code = StreamResetCode::Cancelled;
+        let failed = Event::Cancelled { request, code, error: None };
+        match slot.answer.take() {
+            Some(Ok(answer)) => {
+                self.track.handle_event(&Event::Accepted { request, answer });
+            }
+            Some(Err(_)) => {
+                self.track.handle_event(&failed);
+            }
+            None => {}
+        }
+        if slot.end.is_some() {
+            self.track.handle_event(&failed);
+        }
+        if !self.track.is_in_past() {
+            router.fetches.remove(&request);
+            self.fetch = None;
+        }
+    }
+
     /// Hands the track what has come for it.
     fn take_events(&mut self, access: &mut Access<'_>) {
+        self.take_fetch_events(access);
         let request = self.subscription.request;
         let router = &mut *access.router;
         let Some(slot) = router.subscribers.get_mut(&request) else { return };
@@ -160,6 +235,9 @@ impl TrackReader {
 
 impl Drop for TrackReader {
     fn drop(&mut self) {
+        if let Some(fetch) = self.fetch {
+            withdraw(&self.subscription.session, fetch);
+        }
         let streams = std::mem::take(&mut self.streams);
         self.subscription.session.shared.run(|access| {
             access.router.wait_until(self.subscription.request, None);
@@ -173,9 +251,7 @@ impl Drop for TrackReader {
 impl From<SubscriptionEnd> for Error {
     fn from(end: SubscriptionEnd) -> Self {
         match end {
-            SubscriptionEnd::Done(_) => {
-                Self::Cancelled(moqt_engine::model::StreamResetCode::SessionClosed)
-            }
+            SubscriptionEnd::Done(_) => Self::Cancelled(StreamResetCode::SessionClosed),
             SubscriptionEnd::Cancelled(code) => Self::Cancelled(code),
             SubscriptionEnd::Rejected(error) => Self::Rejected(error),
             SubscriptionEnd::Malformed(rule, location) => Self::Malformed { rule, location },
