@@ -10,6 +10,7 @@ mod interleaving;
 mod invariance;
 mod lifecycle;
 mod namespaces;
+mod prefixes;
 mod priorities;
 mod script;
 mod sending;

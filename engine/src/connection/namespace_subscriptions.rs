@@ -15,7 +15,7 @@ use crate::model::{
     PublishBlocked, RequestErrorCode, RequestKind, StreamResetCode, SubscribeNamespace,
     SubscribeTracks, TrackNamespace,
 };
-use crate::request::{Body, NamespaceSubscription, Phase, Space};
+use crate::request::{Body, NamespaceSubscription, Phase, Space, Unfit};
 use crate::time::Timestamp;
 use crate::wire::{EncodeError, encode_message};
 
@@ -342,6 +342,61 @@ impl MoqtConnection {
             return Err(Violation::protocol("a Track Namespace of no fields"));
         }
         Ok(namespace)
+    }
+
+    /// An update of the peer's changes the prefix of what it asked for (draft-18, "Updating
+    /// Namespace Subscriptions").
+    pub(super) fn move_prefix(
+        &mut self,
+        key: RequestKey,
+        parameters: &Parameters,
+    ) -> Result<(), Unfit> {
+        let Some(prefix) = &parameters.track_namespace_prefix else { return Ok(()) };
+        if self.is_unserved_namespace(prefix) {
+            return Err(Unfit::Reserved);
+        }
+        if self.requests.move_prefix(key, prefix) { Ok(()) } else { Err(Unfit::Overlaps) }
+    }
+
+    /// Whether an update of ours may ask for the prefix it does.
+    pub(super) fn check_prefix(
+        &mut self,
+        key: RequestKey,
+        parameters: &Parameters,
+    ) -> Result<(), CommandError> {
+        let Some(prefix) = &parameters.track_namespace_prefix else { return Ok(()) };
+        self.may_ask_under(prefix)?;
+        if self.requests.may_move_prefix(key, prefix) {
+            Ok(())
+        } else {
+            Err(CommandError::WrongState("another namespace subscription overlaps"))
+        }
+    }
+
+    /// An update of ours asks for another prefix. Until it is answered the old one counts.
+    pub(super) fn await_prefix(
+        &mut self,
+        key: RequestKey,
+        update: u64,
+        prefix: Option<TrackNamespace>,
+    ) {
+        let subscription = self.requests.namespace_subscription_mut(key);
+        if let (Some(subscription), Some(prefix)) = (subscription, prefix) {
+            subscription.moving.insert(update, prefix);
+        }
+    }
+
+    /// The peer accepted an update of ours: what follows is relative to its prefix.
+    pub(super) fn prefix_accepted(&mut self, key: RequestKey, update: u64) {
+        let subscription = self.requests.namespace_subscription_mut(key);
+        let prefix = subscription.and_then(|subscription| subscription.moving.remove(&update));
+        let Some(prefix) = prefix else { return };
+        if !self.requests.move_prefix(key, &prefix)
+            && let Some(subscription) = self.requests.namespace_subscription_mut(key)
+        {
+            // Another of ours has come to overlap meanwhile, and the peer lets it.
+            subscription.prefix = prefix;
+        }
     }
 
     /// A subscription of ours is over, and nobody will tell of its namespaces' ends (draft-18,

@@ -109,8 +109,11 @@ impl MoqtConnection {
     /// of which this one has nothing (draft-18, "Reserved Namespaces" and "Session-Level Tracks
     /// and Namespaces"). Other reserved namespaces are the application's to judge.
     pub(super) fn is_unserved(&self, request: &Message) -> bool {
-        let namespace = namespace_of(request).filter(|_| self.dialect.reserved_namespaces);
-        namespace.is_some_and(|namespace| is_nobodys(namespace) || is_sessions(namespace))
+        namespace_of(request).is_some_and(|namespace| self.is_unserved_namespace(namespace))
+    }
+
+    pub(super) fn is_unserved_namespace(&self, namespace: &TrackNamespace) -> bool {
+        self.dialect.reserved_namespaces && (is_nobodys(namespace) || is_sessions(namespace))
     }
 
     /// Whether this side may make a request.
@@ -118,14 +121,17 @@ impl MoqtConnection {
         let Some(namespace) = namespace_of(request) else { return Ok(()) };
         match request {
             Message::Publish(_) | Message::PublishNamespace(_) => self.may_publish_under(namespace),
-            _ if self.dialect.reserved_namespaces && is_nobodys(namespace) => Err(RESERVED),
-            _ => Ok(()),
+            _ => self.may_ask_under(namespace),
         }
     }
 
+    pub(super) fn may_ask_under(&self, namespace: &TrackNamespace) -> Result<(), CommandError> {
+        let is_reserved = self.dialect.reserved_namespaces && is_nobodys(namespace);
+        if is_reserved { Err(RESERVED) } else { Ok(()) }
+    }
+
     pub(super) fn may_publish_under(&self, namespace: &TrackNamespace) -> Result<(), CommandError> {
-        let is_reserved = is_nobodys(namespace) || is_sessions(namespace);
-        if self.dialect.reserved_namespaces && is_reserved { Err(RESERVED) } else { Ok(()) }
+        if self.is_unserved_namespace(namespace) { Err(RESERVED) } else { Ok(()) }
     }
 }
 

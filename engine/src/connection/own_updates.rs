@@ -49,6 +49,7 @@ impl MoqtConnection {
         let wants = self.check_update(found, &mut parameters)?;
         let stated = parameters.clone();
         let (existing, own_stream) = (found.id, found.stream);
+        self.check_prefix(request, &parameters)?;
         self.check_credit()?;
         let id = self.requests.next_id;
         let mut message = Message::RequestUpdate(RequestUpdate {
@@ -74,6 +75,7 @@ impl MoqtConnection {
             subscriber.forward = wants.forward;
             subscriber.timeouts.update_subscriber(&stated);
         }
+        self.await_prefix(request, id, stated.track_namespace_prefix);
         let update = UpdateId::new(id);
         if self.dialect.fixed_fields {
             self.sent_tokens.answered(existing, id);
@@ -177,6 +179,7 @@ impl MoqtConnection {
                 }
                 let mut parameters = ok.parameters;
                 self.check_parameters(&mut parameters, Carrier::UpdateOk)?;
+                self.prefix_accepted(key, id);
                 if self.forget_sent_update(id) {
                     let update = UpdateId::new(id);
                     self.events.push_back(Event::UpdateAccepted {

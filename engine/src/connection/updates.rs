@@ -193,6 +193,9 @@ impl MoqtConnection {
         {
             self.streams.schedule.set_priority(fetch.sender, priority);
         }
+        if matches!(request.body, Body::NamespaceSubscription(_)) {
+            return self.move_prefix(key, parameters);
+        }
         let Body::Publisher(publisher) = &mut request.body else { return Ok(()) };
         let filter = parameters.subscription_filter;
         if let Some(unfit) = filter.and_then(|filter| publisher.unfit(filter, narrow_only)) {
@@ -355,6 +358,13 @@ pub(super) fn invalid_range(unfit: Unfit) -> Refusal {
         Unfit::Backwards => "the range ends before it begins",
         Unfit::Past => "all of the range has been published already",
         Unfit::Wider => "the range is wider than the one before",
+        Unfit::Overlaps => "the prefix overlaps with another subscription's",
+        Unfit::Reserved => "a reserved namespace",
     };
-    Refusal { reason: reason.to_string(), ..Refusal::new(RequestErrorCode::InvalidRange) }
+    let code = match unfit {
+        Unfit::Backwards | Unfit::Past | Unfit::Wider => RequestErrorCode::InvalidRange,
+        Unfit::Overlaps => RequestErrorCode::PrefixOverlap,
+        Unfit::Reserved => RequestErrorCode::DoesNotExist,
+    };
+    Refusal { reason: reason.to_string(), ..Refusal::new(code) }
 }

@@ -20,6 +20,8 @@ pub(crate) struct NamespaceSubscription {
     pub(crate) told: BTreeSet<TrackNamespace>,
     /// Tracks that PUBLISH_BLOCKED was sent for, if this side publishes.
     pub(crate) blocked: BTreeSet<FullTrackName>,
+    /// Prefixes asked for in updates of ours that have not been answered, by their Request ID.
+    pub(crate) moving: BTreeMap<u64, TrackNamespace>,
 }
 
 impl NamespaceSubscription {
@@ -30,7 +32,7 @@ impl NamespaceSubscription {
         forward: Option<bool>,
     ) -> Self {
         let (told, blocked) = (BTreeSet::new(), BTreeSet::new());
-        Self { kind, prefix, interest, forward, told, blocked }
+        Self { kind, prefix, interest, forward, told, blocked, moving: BTreeMap::new() }
     }
 
     /// Whether it asks for a PUBLISH of each track.
@@ -90,8 +92,42 @@ impl Prefixes {
         self.0.insert((space, ByFields(prefix)), key);
     }
 
-    pub(crate) fn remove(&mut self, space: Space, prefix: &TrackNamespace) {
-        self.0.remove(&(space, ByFields(prefix.clone())));
+    /// Forgets the prefix of this subscription, unless another has it.
+    pub(crate) fn remove(&mut self, space: Space, prefix: &TrackNamespace, key: RequestKey) {
+        let at = (space, ByFields(prefix.clone()));
+        if self.0.get(&at) == Some(&key) {
+            self.0.remove(&at);
+        }
+    }
+
+    /// Whether a subscription may have another prefix, which overlaps with no other's.
+    pub(crate) fn may_replace(
+        &mut self,
+        space: Space,
+        from: &TrackNamespace,
+        to: &TrackNamespace,
+        key: RequestKey,
+    ) -> bool {
+        self.remove(space, from, key);
+        let is_free = self.overlapping(space, to).is_none();
+        self.insert(space, from.clone(), key);
+        is_free
+    }
+
+    /// Gives a subscription another prefix if it may have it. Whether it has it now.
+    pub(crate) fn replace(
+        &mut self,
+        space: Space,
+        from: &TrackNamespace,
+        to: &TrackNamespace,
+        key: RequestKey,
+    ) -> bool {
+        let may = self.may_replace(space, from, to, key);
+        if may {
+            self.remove(space, from, key);
+            self.insert(space, to.clone(), key);
+        }
+        may
     }
 }
 
@@ -176,7 +212,14 @@ mod tests {
         ] {
             assert_eq!(prefixes.overlapping(other, &name("a-b")), None);
         }
-        prefixes.remove(space, &name("a-b"));
+        // A prefix may overlap with the one it replaces, and with no other.
+        assert!(!prefixes.replace(space, &name("a-b"), &name("a"), keys[0]));
+        assert_eq!(prefixes.covering(space, &name("a-b")), Some(keys[0]));
+        assert!(prefixes.replace(space, &name("a-b"), &name("a-b-c"), keys[0]));
+        assert_eq!(prefixes.covering(space, &name("a-b")), None);
+        prefixes.remove(space, &name("a-b-c"), keys[1]);
+        assert_eq!(prefixes.covering(space, &name("a-b-c-d")), Some(keys[0]));
+        prefixes.remove(space, &name("a-b-c"), keys[0]);
         assert_eq!(prefixes.overlapping(space, &name("a-b-c")), None);
     }
 }

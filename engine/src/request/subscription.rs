@@ -158,15 +158,19 @@ impl Subscriber {
     }
 }
 
-/// Why a filter is no good.
+/// Why an update is no good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfit {
-    /// It ends before it begins.
+    /// Its filter ends before it begins.
     Backwards,
     /// All of it has been published already.
     Past,
     /// It lets pass what the one before did not.
     Wider,
+    /// Its prefix overlaps with that of another namespace subscription.
+    Overlaps,
+    /// Its prefix is one that nobody may use.
+    Reserved,
 }
 
 /// A subscription in which this side sends.

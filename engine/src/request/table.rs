@@ -245,7 +245,7 @@ impl Requests {
             }
             Body::NamespaceSubscription(subscription) => {
                 let space = Space::new(request.ours, subscription.kind);
-                self.prefixes.remove(space, &subscription.prefix);
+                self.prefixes.remove(space, &subscription.prefix, key);
                 self.told = self.told.saturating_sub(subscription.told.len());
                 return Some(request);
             }
@@ -307,6 +307,28 @@ impl Requests {
             is_asked.then_some(subscription)
         };
         find(RequestKind::SubscribeTracks).or_else(|| find(RequestKind::SubscribeNamespace))
+    }
+
+    /// Whether a namespace subscription may get another prefix.
+    pub(crate) fn may_move_prefix(&mut self, key: RequestKey, prefix: &TrackNamespace) -> bool {
+        let Some(request) = self.table.get(key) else { return false };
+        let Body::NamespaceSubscription(subscription) = &request.body else { return false };
+        let space = Space::new(request.ours, subscription.kind);
+        self.prefixes.may_replace(space, &subscription.prefix, prefix, key)
+    }
+
+    /// A namespace subscription gets another prefix, unless that overlaps with another's
+    /// (draft-18, "Updating Namespace Subscriptions"). Whether it has it now. What was told of
+    /// stays told of, also what is not under the prefix any more.
+    pub(crate) fn move_prefix(&mut self, key: RequestKey, prefix: &TrackNamespace) -> bool {
+        let Some(request) = self.table.get_mut(key) else { return false };
+        let Body::NamespaceSubscription(subscription) = &mut request.body else { return false };
+        let space = Space::new(request.ours, subscription.kind);
+        let moved = self.prefixes.replace(space, &subscription.prefix, prefix, key);
+        if moved {
+            subscription.prefix = prefix.clone();
+        }
+        moved
     }
 
     /// NAMESPACE is sent or received. Whether it was news.

@@ -365,3 +365,54 @@ impl Router {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(count: usize) -> Vec<TrackNamespace> {
+        (0..count).map(|n| TrackNamespace::new([format!("n{n:03}")]).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_changes_back_before_it_is_fetched_is_no_news() {
+        let names = names(3);
+        let mut slot = NamespaceSubscriptionSlot::new(NamespaceInterest::Namespaces);
+        for _ in 0..1000 {
+            slot.changed(names[0].clone(), true);
+            slot.changed(names[0].clone(), false);
+        }
+        assert_eq!(slot.next(), None);
+        slot.changed(names[1].clone(), true);
+        assert_eq!(slot.next(), Some(NamespaceEvent::Namespace(names[1].clone())));
+        slot.changed(names[1].clone(), false);
+        assert_eq!(slot.next(), Some(NamespaceEvent::NamespaceDone(names[1].clone())));
+        assert_eq!(slot.next(), None);
+    }
+
+    #[test]
+    fn one_that_comes_and_goes_does_not_hide_the_others() {
+        let names = names(3);
+        let mut slot = NamespaceSubscriptionSlot::new(NamespaceInterest::Namespaces);
+        for name in &names {
+            slot.changed(name.clone(), true);
+        }
+        assert_eq!(slot.next(), Some(NamespaceEvent::Namespace(names[0].clone())));
+        // The first in order has news again.
+        slot.changed(names[0].clone(), false);
+        assert_eq!(slot.next(), Some(NamespaceEvent::Namespace(names[1].clone())));
+        assert_eq!(slot.next(), Some(NamespaceEvent::Namespace(names[2].clone())));
+        assert_eq!(slot.next(), Some(NamespaceEvent::NamespaceDone(names[0].clone())));
+        assert_eq!(slot.next(), None);
+    }
+
+    #[test]
+    fn tracks_that_were_blocked_are_kept_up_to_a_limit() {
+        let mut slot = NamespaceSubscriptionSlot::new(NamespaceInterest::Tracks);
+        for name in names(100) {
+            slot.blocked(FullTrackName::new(name, "t").unwrap(), 10);
+        }
+        let fetched = std::iter::from_fn(|| slot.next()).count();
+        assert_eq!(fetched, 10);
+    }
+}
