@@ -69,6 +69,11 @@ impl<K, V> Default for Table<K, V> {
 }
 
 impl<K: Into<Index> + From<Index>, V> Table<K, V> {
+    /// All values, in no particular order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.arena.iter().map(|(_, value)| value)
+    }
+
     pub(crate) fn insert(&mut self, value: V) -> K {
         self.arena.insert(value).into()
     }

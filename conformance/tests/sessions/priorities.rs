@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{
-    GroupOrder, Location, ObjectStatus, Parameters, SubgroupId, SubscriptionFilter,
+    GroupOrder, Location, ObjectStatus, Parameters, RequestKind, SubgroupId, SubscriptionFilter,
+    TrackProperties,
 };
 use moqt_engine::wire::{ObjectHeader, Properties};
 use moqt_engine::{
@@ -350,5 +351,133 @@ fn datagrams_have_their_place() {
             })
             .collect();
         assert_eq!(order, [2, 1, 3, 7], "{draft:?}");
+    }
+}
+
+// PUBLISH_OK states the subscriber's priority and group order; objects may have been queued
+// before it came, and it holds for them, too: "all objects that have not been scheduled".
+#[test]
+fn what_publish_ok_states_holds_for_what_waits() {
+    for draft in DRAFTS {
+        let mut end = End::established(draft, Role::Server, Config::default());
+        let (id, track) = (end.next_own_id(), say::track("t"));
+        let request = end
+            .with(|engine, now| {
+                let properties = TrackProperties::new();
+                engine.publish(now, &track, &Parameters::default(), &properties)
+            })
+            .unwrap();
+        let on = end.own_request();
+        end.takes_data = true;
+        let (other, _) =
+            published_with(&mut end, "other", wishes(50, GroupOrder::Ascending), Accept::default());
+        end.takes_data = false;
+        let rank = |group| Rank {
+            subscription: 0,
+            subscriber_priority: 128,
+            publisher_priority: 5,
+            order: GroupOrder::Ascending,
+            group,
+            subgroup: 0,
+        };
+        let before = end.outputs.len();
+        for group in 0..3 {
+            end.with(|engine, _| fill(engine, request, &rank(group), 1_000));
+        }
+        end.with(|engine, _| fill(engine, other, &rank(0), 1_000));
+        let opened: Vec<Name> = end.outputs[before..]
+            .iter()
+            .filter_map(|output| match output {
+                Output::Open(name, _) => Some(*name),
+                _ => None,
+            })
+            .collect();
+        let mut answer = wishes(10, GroupOrder::Descending);
+        answer.forward = Some(true);
+        end.say(on, &say::ok_with(id, RequestKind::Publish, answer));
+        let mut turns = Vec::new();
+        while let Some(Some(name)) = end.take_turn(usize::MAX) {
+            if opened.contains(&name) {
+                turns.push(name);
+            }
+        }
+        let [first, second, third, others] = opened[..] else { panic!("{opened:?}") };
+        assert_eq!(turns, [third, second, first, others], "{draft:?}");
+    }
+}
+
+// "the one with the lowest Subgroup ID": also if it is the first object that tells it.
+#[test]
+fn a_subgroup_named_by_its_first_object_has_its_place() {
+    for draft in DRAFTS {
+        let (mut end, requests, _) = waiting(draft, &[(5, GroupOrder::Ascending)]);
+        let mut streams = Vec::new();
+        for first_object in [7, 3, 5] {
+            let mut options = SubgroupOptions::new(0);
+            options.subgroup_id = SubgroupId::FirstObjectId;
+            let stream = end
+                .with(|engine, _| engine.publisher(requests[0]).unwrap().open_subgroup(options))
+                .unwrap()
+                .unwrap();
+            end.with(|engine, _| {
+                let header =
+                    ObjectHeader { object_id: first_object, payload_len: 9, ..Default::default() };
+                engine.subgroup(stream).unwrap().object(&header, vec![1; 9].into()).unwrap();
+            });
+            streams.push(end.name(stream));
+        }
+        let mut turns = Vec::new();
+        while let Some(Some(name)) = end.take_turn(usize::MAX) {
+            turns.push(name);
+        }
+        assert_eq!(turns, [streams[1], streams[2], streams[0]], "{draft:?}");
+    }
+}
+
+// Equals share what there is, also on a link that is the bottleneck and while one of them comes
+// and goes: stated in bytes.
+#[test]
+fn equals_are_never_a_turn_apart_on_a_narrow_link() {
+    const TURN: usize = 1_200;
+    for draft in DRAFTS {
+        let equals = [(5, GroupOrder::Ascending); 4];
+        let (mut end, requests, _) = waiting(draft, &equals);
+        let rank = |group| Rank {
+            subscription: 0,
+            subscriber_priority: 5,
+            publisher_priority: 5,
+            order: GroupOrder::Ascending,
+            group,
+            subgroup: 0,
+        };
+        // Three are backlogged, the fourth has something now and then.
+        let mut of: BTreeMap<Name, usize> = BTreeMap::new();
+        for (n, request) in requests[..3].iter().enumerate() {
+            let before = end.outputs.len();
+            end.with(|engine, _| fill(engine, *request, &rank(0), 500_000));
+            let Some(Output::Open(name, _)) = end.outputs.get(before) else { panic!("{draft:?}") };
+            of.insert(*name, n);
+        }
+        let mut sent = [0_usize; 3];
+        for turn in 0..600 {
+            if turn % 50 == 0 {
+                end.with(|engine, _| fill(engine, requests[3], &rank(turn), 100));
+            }
+            let from = end.outputs.len();
+            let name = end.take_turn(TURN).flatten().unwrap();
+            let bytes: usize = end.outputs[from..]
+                .iter()
+                .map(|output| if let Output::Data(_, bytes) = output { bytes.len() } else { 0 })
+                .sum();
+            let key = end.key(name);
+            end.with(|engine, now| engine.handle_writable(now, key));
+            if let Some(n) = of.get(&name) {
+                sent[*n] += bytes;
+            }
+            let apart = sent.iter().max().unwrap() - sent.iter().min().unwrap();
+            assert!(apart <= TURN, "{draft:?}: {sent:?} after {turn} turns");
+        }
+        assert_eq!(end.engine.publisher(requests[3]).unwrap().queued(), 0, "{draft:?}");
+        assert!(sent.iter().sum::<usize>() > 600_000, "{draft:?}: {sent:?}");
     }
 }

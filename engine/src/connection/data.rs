@@ -327,6 +327,7 @@ impl MoqtConnection {
             self.timers.clear(deadline, Timer::LateStreams(key));
         }
         for stream in subscriber.open {
+            self.count_ended(stream, true);
             self.discard(stream);
         }
         if let Some(alias) = subscriber.alias {

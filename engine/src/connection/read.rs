@@ -35,8 +35,6 @@ impl MoqtConnection {
             let is_ordinary = object_id < subgroup.bound;
             subgroup.objects += 1;
             subgroup.payload_bytes += payload_len;
-            self.stats.received.objects += 1;
-            self.stats.received.payload_bytes += payload_len;
             *received = received.saturating_sub(len);
             half.buffer.advance(len);
             let window_closed = half.window_closed;
@@ -66,8 +64,6 @@ impl MoqtConnection {
                 let raw = share(front, properties);
                 subgroup.objects += 1;
                 subgroup.payload_bytes += payload_len;
-                self.stats.received.objects += 1;
-                self.stats.received.payload_bytes += payload_len;
                 *received = received.saturating_sub(used);
                 half.buffer.advance(used);
                 let window_closed = half.window_closed;

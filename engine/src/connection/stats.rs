@@ -3,14 +3,19 @@
 use super::MoqtConnection;
 use crate::key::{RequestKey, StreamKey};
 use crate::model::StreamResetCode;
-use crate::request::Body;
+use crate::request::{Body, Subscriber};
 use crate::stats::{Stats, SubscriptionStats, Traffic};
 use crate::stream::{RecvHalf, RecvKind};
 
 impl MoqtConnection {
-    /// What has been sent and received since the connection began.
+    /// What has been sent and received since the connection began. This looks at every subgroup
+    /// that is being received.
     pub fn stats(&self) -> Stats {
-        self.stats
+        let mut stats = self.stats;
+        for subscriber in self.requests.subscribers() {
+            self.add_open(subscriber, &mut stats.received);
+        }
+        stats
     }
 
     /// What a subscription has carried so far, in whichever direction. `None` if it is over, or
@@ -27,21 +32,27 @@ impl MoqtConnection {
             }
             Body::Subscriber(subscriber) => {
                 let mut traffic = subscriber.stats;
-                let mut waiting_bytes = 0;
-                for stream in &subscriber.open {
-                    let half = self.streams.get(*stream).and_then(|stream| stream.recv.as_ref());
-                    if let Some(RecvHalf { kind: RecvKind::Subgroup(subgroup), buffer, .. }) = half
-                    {
-                        traffic.objects += subgroup.objects;
-                        traffic.payload_bytes += subgroup.payload_bytes;
-                        waiting_bytes += buffer.len();
-                    }
-                }
+                let waiting_bytes = self.add_open(subscriber, &mut traffic);
                 let open_subgroups = subscriber.open.len();
                 Some(SubscriptionStats { traffic, waiting_bytes, open_subgroups })
             }
             _ => None,
         }
+    }
+
+    /// Adds what has been read of the open subgroups of a subscription. The bytes of them that
+    /// have not.
+    fn add_open(&self, subscriber: &Subscriber, traffic: &mut Traffic) -> usize {
+        let mut waiting_bytes = 0;
+        for stream in &subscriber.open {
+            let half = self.streams.get(*stream).and_then(|stream| stream.recv.as_ref());
+            if let Some(RecvHalf { kind: RecvKind::Subgroup(subgroup), buffer, .. }) = half {
+                traffic.objects += subgroup.objects;
+                traffic.payload_bytes += subgroup.payload_bytes;
+                waiting_bytes += buffer.len();
+            }
+        }
+        waiting_bytes
     }
 
     /// A subgroup is not read any further.
@@ -52,6 +63,8 @@ impl MoqtConnection {
         let objects = core::mem::take(&mut subgroup.objects);
         let payload_bytes = core::mem::take(&mut subgroup.payload_bytes);
         self.stats.received.subgroups_reset += u64::from(was_reset);
+        self.stats.received.objects += objects;
+        self.stats.received.payload_bytes += payload_bytes;
         if let Some(Body::Subscriber(subscriber)) =
             self.requests.get_mut(request).map(|request| &mut request.body)
         {

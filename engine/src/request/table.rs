@@ -133,6 +133,14 @@ impl Requests {
         self.table.get_mut(key)
     }
 
+    /// The subscriptions in which this side is the subscriber, in no particular order.
+    pub(crate) fn subscribers(&self) -> impl Iterator<Item = &Subscriber> {
+        self.table.values().filter_map(|request| match &request.body {
+            Body::Subscriber(subscriber) => Some(&**subscriber),
+            _ => None,
+        })
+    }
+
     pub(crate) fn by_id(&self, id: u64) -> Option<RequestKey> {
         self.by_id.get(&id).copied()
     }
