@@ -72,6 +72,10 @@ pub struct Limits {
     /// Time for a control message that has begun to be whole: 10 s. Then the session is
     /// closed.
     pub control_message_timeout: Duration,
+    /// Time for the header of a new stream that has begun to be whole: 10 s. Then the stream is
+    /// stopped, and counts as one that was abandoned
+    /// ([`churn_burst`](Self::churn_burst)).
+    pub stream_header_timeout: Duration,
     /// Time for the answer to a request of ours, if there is a bound: 10 s. Then the request
     /// fails with TIMEOUT.
     pub answer_timeout: Option<Duration>,
@@ -160,6 +164,7 @@ impl Default for Limits {
             unknown_alias_bytes: 256 * 1024,
             unknown_alias_timeout: Duration::from_secs(2),
             control_message_timeout: Duration::from_secs(10),
+            stream_header_timeout: Duration::from_secs(10),
             answer_timeout: Some(Duration::from_secs(10)),
             fetch_stream_timeout: Some(Duration::from_secs(10)),
             late_stream_timeout: Duration::from_secs(2),

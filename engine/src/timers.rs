@@ -13,6 +13,8 @@ pub enum Timer {
     Setup,
     /// The rest of a control message.
     ControlMessage(StreamKey),
+    /// The rest of a new stream's header.
+    StreamHeader(StreamKey),
     /// The answer to a request.
     Answer(RequestKey),
     /// The stream of a fetch that was accepted.

@@ -263,6 +263,50 @@ fn a_subgroup_that_trickles_is_read_as_it_comes_and_disturbs_nobody() {
     }
 }
 
+// DATA_STREAM_TIMEOUT: "the peer took too long to send data expected on an open Data Stream. ...
+// This includes fields of a stream header" (all drafts, "Termination"). A session need not be
+// closed for it: here the stream is given up.
+#[test]
+fn a_stream_header_that_trickles_is_given_up() {
+    for (draft, role) in cases() {
+        let mut end = limited(draft, role, |limits| limits.churn_burst = 3);
+        let mut bystander = Bystander::new(&mut end);
+        subscribed(&mut end, "t", 1);
+        let before = end.engine.usage();
+        let header = say::header(draft, 1, 1 << 50, 1 << 50, false);
+        for dir in [Dir::Uni, Dir::Bi] {
+            // On a bidirectional stream it is the type of a message that does not come.
+            let bytes = if dir == Dir::Bi { &b"\xC0\x00"[..] } else { &header[..header.len() - 1] };
+            let stream = end.open(dir);
+            end.data(stream, bytes[..1].to_vec());
+            end.wait(Duration::from_secs(5));
+            end.data(stream, bytes[1..].to_vec());
+            end.wait(Duration::from_micros(4_999_999));
+            assert!(!end.did(&Output::Stop(stream, 1)), "{draft:?} {role:?} {dir:?}");
+            end.wait(Duration::from_micros(1));
+            assert!(end.did(&Output::Stop(stream, 1)), "{draft:?} {role:?} {dir:?}");
+            assert_eq!(end.engine.usage(), before, "{draft:?} {role:?}");
+            assert_eq!(end.engine.poll_timeout(), None);
+        }
+        // One that ends in any way is not waited for, and one that is whole is not either.
+        let ended = end.open_with(Dir::Uni, header[..1].to_vec());
+        end.reset(ended, 0);
+        let whole = end.open_with(Dir::Uni, header[..1].to_vec());
+        end.data(whole, header[1..].to_vec());
+        wait_long(&mut end);
+        assert!(!end.did(&Output::Stop(whole, 1)), "{draft:?} {role:?}");
+        assert_eq!(end.engine.poll_timeout(), None, "{draft:?} {role:?}");
+        end.take_events();
+        bystander.assert_well(&mut end);
+        // Many at once are a flood.
+        for _ in 0..10 {
+            end.open_with(Dir::Uni, header[..1].to_vec());
+        }
+        wait_long(&mut end);
+        assert_closed(&end, crate::PROTOCOL_VIOLATION, "a flood of headers that never come");
+    }
+}
+
 // Messages about requests that are over cross with what ended them; none of them is a fault.
 #[test]
 fn messages_that_come_late_are_discarded() {

@@ -53,9 +53,32 @@ impl MoqtConnection {
     fn identify(&mut self, now: Timestamp, stream: StreamKey) -> Result<(), Violation> {
         let is_bidirectional = self.streams.get(stream).is_some_and(|stream| stream.send.is_some());
         if is_bidirectional {
-            self.identify_bidirectional(now, stream)
+            self.identify_bidirectional(now, stream)?;
         } else {
-            self.identify_unidirectional(now, stream)
+            self.identify_unidirectional(now, stream)?;
+        }
+        self.watch_header(now, stream);
+        Ok(())
+    }
+
+    /// Starts or ends the time for the rest of a stream's first header to come.
+    fn watch_header(&mut self, now: Timestamp, stream: StreamKey) {
+        let is_established = self.is_established();
+        let timeout = self.config.limits.stream_header_timeout;
+        let Some(half) = self.streams.recv_mut(stream) else { return };
+        let is_mid_header =
+            is_established && matches!(half.kind, RecvKind::Unidentified) && half.buffer.len() > 0;
+        match (half.header_deadline, is_mid_header) {
+            (None, true) => {
+                let deadline = now.saturating_add(timeout);
+                half.header_deadline = Some(deadline);
+                self.timers.set(deadline, Timer::StreamHeader(stream));
+            }
+            (Some(deadline), false) => {
+                half.header_deadline = None;
+                self.timers.clear(deadline, Timer::StreamHeader(stream));
+            }
+            _ => {}
         }
     }
 

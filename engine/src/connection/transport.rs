@@ -244,6 +244,7 @@ impl MoqtConnection {
                 Timer::UpdateAnswer(update) => self.update_unanswered(update),
                 Timer::Expiry(request) => self.subscription_expired(now, request),
                 Timer::LateStreams(request) => self.late_streams_expired(request),
+                Timer::StreamHeader(stream) => self.header_overdue(now, stream),
                 Timer::UnknownAlias(alias) => self.alias_expired(alias),
                 Timer::Delivery => {}
             }
@@ -296,10 +297,22 @@ impl MoqtConnection {
             self.early_bytes = self.early_bytes.saturating_sub(half.buffer.len());
             self.early.retain(|early| *early != stream);
         }
+        if let Some(half) = self.streams.recv_mut(stream)
+            && let Some(deadline) = half.header_deadline.take()
+        {
+            self.timers.clear(deadline, Timer::StreamHeader(stream));
+        }
         self.streams.drop_recv(stream);
         let code = self.dialect.reset_code(StreamResetCode::Cancelled);
         self.streams.reset(stream, code);
         self.count_churn(now);
+    }
+
+    /// The rest of a stream's first header did not come in time.
+    fn header_overdue(&mut self, now: Timestamp, stream: StreamKey) {
+        let code = self.dialect.reset_code(StreamResetCode::Cancelled);
+        self.streams.stop(stream, code);
+        self.abandoned(now, stream);
     }
 
     /// The peer began something and abandoned it.

@@ -18,6 +18,8 @@ pub(crate) struct RecvHalf {
     pub(crate) fin: bool,
     /// The peer reset the stream with this code after what is in the buffer.
     pub(crate) reset: Option<u64>,
+    /// When a header that has begun must be whole.
+    pub(crate) header_deadline: Option<Timestamp>,
     /// The transport was told not to read, and waits to hear that it may.
     pub(crate) window_closed: bool,
     /// It is among those that wait for the session's window.
@@ -117,6 +119,7 @@ impl RecvHalf {
             buffer: RecvBuffer::default(),
             fin: false,
             reset: None,
+            header_deadline: None,
             window_closed: false,
             waits_for_session: false,
         }
