@@ -14,6 +14,7 @@ mod namespace_subscriptions;
 mod namespaces;
 mod noise;
 mod own_updates;
+mod properties;
 mod requests;
 mod setup;
 mod setup_options;
