@@ -249,13 +249,14 @@ impl MoqtConnection {
             parameters,
             track_properties,
         });
+        let mut encoded = Vec::new();
+        encode_message(self.dialect, &message, &mut encoded)?;
+        let fetch = self.fetch_state(request).ok_or(CommandError::Gone)?;
         if let ResponseStream::Open(_, response) = &mut fetch.stream
             && response.order.narrow(Some(order), range.start, range.last()).is_err()
         {
             return Err(CommandError::WrongState("an object sent already is not in the range"));
         }
-        let mut encoded = Vec::new();
-        encode_message(self.dialect, &message, &mut encoded)?;
         let Some(found) = self.requests.get_mut(request) else { return Err(CommandError::Gone) };
         found.phase = Phase::Established;
         let Body::FetchPublisher(fetch) = &mut found.body else { return Err(CommandError::Gone) };

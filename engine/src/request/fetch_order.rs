@@ -14,7 +14,8 @@ pub(crate) struct FetchOrder {
     start: Option<Location>,
     last: Option<Location>,
     prior: Option<Prior>,
-    /// The largest location so far.
+    /// The smallest and the largest location so far.
+    smallest: Option<Location>,
     largest: Option<Location>,
     /// Priorities of the current group's subgroups.
     priorities: BTreeMap<u64, u8>,
@@ -34,7 +35,15 @@ impl FetchOrder {
         start: Option<Location>,
         last: Option<Location>,
     ) -> Self {
-        Self { order, start, last, prior: None, largest: None, priorities: BTreeMap::new() }
+        Self {
+            order,
+            start,
+            last,
+            prior: None,
+            smallest: None,
+            largest: None,
+            priorities: BTreeMap::new(),
+        }
     }
 
     /// Nothing has come of this range.
@@ -42,20 +51,24 @@ impl FetchOrder {
         Self::new(order, Some(range.start), Some(range.last()))
     }
 
-    /// More is known of the range. What has come already must be in it, too.
+    /// More is known of the range. What has come already must be in it, too; if it is not,
+    /// nothing has changed.
     pub(crate) fn narrow(
         &mut self,
         order: Option<GroupOrder>,
         start: Location,
         last: Location,
     ) -> Result<(), Broken> {
+        let last = self.last.map_or(last, |known| known.min(last));
+        let early = self.smallest.filter(|smallest| *smallest < start);
+        let late = self.largest.filter(|largest| *largest > last);
+        if let Some(location) = early.or(late) {
+            return Err(Broken { rule: MalformedRule::OutOfRange, location });
+        }
         self.order = self.order.or(order);
         self.start = Some(start);
-        self.last = Some(self.last.map_or(last, |known| known.min(last)));
-        match self.largest {
-            Some(location) => self.in_range(location).map_err(|rule| Broken { rule, location }),
-            None => Ok(()),
-        }
+        self.last = Some(last);
+        Ok(())
     }
 
     /// The order of groups, if it is known.
@@ -129,6 +142,7 @@ impl FetchOrder {
             self.priorities.clear();
         }
         self.prior = Some(Prior { location, is_end_of_range });
+        self.smallest = Some(self.smallest.map_or(location, |smallest| smallest.min(location)));
         self.largest = self.largest.max(Some(location));
     }
 
@@ -205,6 +219,10 @@ mod tests {
         assert_eq!(
             early.clone().narrow(ascending, at(0, 0), at(3, 0)),
             Err(Broken { rule: MalformedRule::OutOfRange, location: at(3, 1) })
+        );
+        assert_eq!(
+            early.clone().narrow(ascending, at(3, 1), at(3, 1)),
+            Err(Broken { rule: MalformedRule::OutOfRange, location: at(3, 0) })
         );
         assert_eq!(early.narrow(ascending, at(0, 0), at(3, 1)), Ok(()));
         assert_eq!(come(&mut early, &[(2, 0)]), Err(MalformedRule::GroupOrder));
