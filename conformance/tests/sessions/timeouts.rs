@@ -661,3 +661,30 @@ fn after_publish_done_a_subscriber_waits_for_at_least_the_delivery_timeout() {
         }
     }
 }
+
+// A peer may state any timeout: one that ends after time does never passes, and costs nothing.
+#[test]
+fn the_largest_timeout_never_passes() {
+    for draft in DRAFTS {
+        let largest = draft.dialect().ints.max();
+        let (mut end, request, _) = waiting(draft, wishes(Some(largest), None));
+        let before = end.engine.usage();
+        let stream = open(&mut end, request, 0);
+        object(&mut end, stream, 0, 10);
+        datagram_or_none(&mut end, request);
+        end.wait(Duration::from_secs(1_000_000));
+        finish(&mut end, stream);
+        release(&mut end);
+        assert!(was_finished(&end, stream) && !was_reset(&end, stream), "{draft:?}");
+        end.with(|engine, now| engine.handle_stream_acknowledged(now, stream));
+        assert_eq!(end.take_events(), [], "{draft:?}");
+        assert_eq!(end.engine.usage(), before, "{draft:?}");
+    }
+}
+
+/// Draft 14's tracks have either subgroups or datagrams.
+fn datagram_or_none(end: &mut End, request: RequestKey) {
+    if end.draft() != Draft::D14 {
+        assert_eq!(datagram(end, request, 4), DatagramOutcome::Queued);
+    }
+}

@@ -25,8 +25,11 @@ impl MoqtConnection {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next, and what for.
     pub fn poll_timeout(&self) -> Option<(Timestamp, Timer)> {
-        let delivery = self.streams.deadlines.next().map(|at| (at, Timer::Delivery));
-        self.timers.next().into_iter().chain(delivery).min()
+        let timer = self.timers.next();
+        match self.streams.deadlines.next() {
+            Some(at) if timer.is_none_or(|(other, _)| at < other) => Some((at, Timer::Delivery)),
+            _ => timer,
+        }
     }
 
     /// The most urgent thing to send. Ask only while the transport has room: what it has taken
