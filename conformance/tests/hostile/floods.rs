@@ -9,12 +9,12 @@ use bytes::Bytes;
 use moqt_conformance::end::{End, Got, Name, Output};
 use moqt_conformance::{DRAFTS, cases, say};
 use moqt_engine::model::{
-    Location, Message, ObjectStatus, Parameters, RequestErrorCode, StreamResetCode,
+    Location, LocationRange, Message, ObjectStatus, Parameters, RequestErrorCode, StreamResetCode,
 };
 use moqt_engine::wire::Properties;
 use moqt_engine::{
-    Accept, Config, DatagramOptions, DatagramOutcome, Dir, Draft, DropReason, Event, Limits,
-    Refusal, Role,
+    Accept, Config, DatagramOptions, DatagramOutcome, Dir, Draft, DropReason, Event, FetchTarget,
+    Limits, Refusal, Role,
 };
 
 use crate::{Bystander, CONTROL_MESSAGE_TIMEOUT, assert_closed, subscribed, wait_long};
@@ -28,16 +28,18 @@ fn limited(draft: Draft, role: Role, change: impl FnOnce(&mut Limits)) -> End {
 #[test]
 fn each_kind_of_request_has_a_limit_of_its_own() {
     type Make = fn(&mut End, u64) -> Message;
-    let kinds: [Make; 3] = [
+    let kinds: [Make; 4] = [
         |_, id| say::subscribe(id, &format!("s{id}")),
         |_, id| say::publish(id, &format!("p{id}"), id),
         |_, id| say::publish_namespace(id, &format!("n{id}")),
+        |_, id| say::fetch(id, &format!("f{id}"), Location::ZERO, Location::new(1, 0)),
     ];
     for (draft, role) in cases() {
         let mut end = limited(draft, role, |limits| {
             limits.open_subscriptions = 2;
             limits.open_publishes = 2;
             limits.open_namespaces = 2;
+            limits.open_fetches = 2;
         });
         let mut bystander = Bystander::new(&mut end);
         let before = end.engine.usage().requests;
@@ -67,7 +69,7 @@ fn each_kind_of_request_has_a_limit_of_its_own() {
             end.with(|engine, now| engine.reject(now, first, refusal)).unwrap();
             ask(&mut end).expect("there is room again");
         }
-        assert_eq!(end.engine.usage().requests, before + 6, "{draft:?}");
+        assert_eq!(end.engine.usage().requests, before + 8, "{draft:?}");
         bystander.assert_well(&mut end);
     }
 }
@@ -91,6 +93,33 @@ fn closed_aliases_are_remembered_for_a_time() {
         wait_long(&mut end);
         assert_eq!(end.engine.usage().receive_bytes, 0);
         assert_eq!(end.engine.poll_timeout(), None);
+    }
+}
+
+#[test]
+fn the_stream_of_an_accepted_fetch_is_waited_for_so_long() {
+    for (draft, role) in cases() {
+        let mut end = limited(draft, role, |_| {});
+        let mut bystander = Bystander::new(&mut end);
+        let before = end.engine.usage();
+        let id = end.next_own_id();
+        let range = LocationRange::new(Location::ZERO, Location::new(1, 0));
+        let target = FetchTarget::Standalone { track: say::track("f"), range };
+        let fetch =
+            end.with(|engine, now| engine.fetch(now, &target, &Parameters::default())).unwrap();
+        let on = end.own_request();
+        end.say(on, &say::fetch_ok(id, Location::new(1, 0)));
+        assert!(matches!(end.take_events()[..], [Event::Accepted { .. }]), "{draft:?}");
+        end.wait(Duration::from_micros(9_999_999));
+        assert!(end.events.is_empty(), "{draft:?} {role:?}: {:?}", end.events);
+        end.wait(Duration::from_micros(1));
+        assert!(
+            matches!(&end.take_events()[..], [Event::Rejected { request, error }]
+                if *request == fetch && error.code == RequestErrorCode::Timeout),
+            "{draft:?} {role:?}"
+        );
+        assert_eq!(end.engine.usage().requests, before.requests, "{draft:?} {role:?}");
+        bystander.assert_well(&mut end);
     }
 }
 
