@@ -32,21 +32,39 @@ impl MoqtConnection {
             return Read::Payload(payload);
         }
         if let Some(Quick { object_id, payload_len, len }) = subgroup.reader.quick_object(front) {
-            let is_ordinary = object_id < subgroup.bound;
             subgroup.objects += 1;
             subgroup.payload_bytes += payload_len;
+            if object_id >= subgroup.bound {
+                return self.read_bounded(stream, object_id, payload_len, len);
+            }
             *received = received.saturating_sub(len);
             half.buffer.advance(len);
             let window_closed = half.window_closed;
             self.has_read(stream, window_closed);
             let (status, properties) = (ObjectStatus::Normal, Properties::EMPTY);
-            let header = ObjectHeader { object_id, payload_len, status, properties };
-            if is_ordinary {
-                return Read::Object(header);
-            }
-            return self.read_checked(stream, None, header);
+            return Read::Object(ObjectHeader { object_id, payload_len, status, properties });
         }
         self.read_slowly(stream, max)
+    }
+
+    /// An ordinary object header of `len` bytes, where something is known of its stream.
+    #[cold]
+    #[inline(never)]
+    fn read_bounded(
+        &mut self,
+        stream: StreamKey,
+        object_id: u64,
+        payload_len: u64,
+        len: usize,
+    ) -> Read {
+        let Some((half, received)) = self.streams.receiving(stream) else { return Read::Gone };
+        *received = received.saturating_sub(len);
+        half.buffer.advance(len);
+        let window_closed = half.window_closed;
+        self.has_read(stream, window_closed);
+        let (status, properties) = (ObjectStatus::Normal, Properties::EMPTY);
+        let header = ObjectHeader { object_id, payload_len, status, properties };
+        self.read_checked(stream, None, header)
     }
 
     /// What is neither payload nor an ordinary object header that came in whole.

@@ -7,4 +7,4 @@ mod published;
 mod subscribed;
 
 pub use published::{PublishedTrack, Slot, TrackLayout};
-pub use subscribed::{SubscribedTrack, TrackRead};
+pub use subscribed::{Losses, SubscribedTrack, TrackRead};

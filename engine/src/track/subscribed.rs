@@ -10,12 +10,16 @@ use super::history::{History, Past};
 use crate::MoqtConnection;
 use crate::event::{Event, Read, SubgroupInfo};
 use crate::key::{RequestKey, StreamKey};
-use crate::model::{Location, ObjectStatus, PublishDoneCode, StreamResetCode};
+use crate::model::{Location, ObjectStatus, PublishDoneCode, StreamResetCode, property_type};
 use crate::time::Timestamp;
 use crate::wire::{ObjectDatagram, Properties};
 
 /// How many objects from datagrams wait to be read; the oldest are dropped and counted as late.
 const MAX_DATAGRAMS: usize = 1024;
+
+/// How long the first group waits for a subgroup that it may not have: streams opened together
+/// arrive together.
+const FIRST_GROUP_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How much payload [`SubscribedTrack::read`] gives at a time.
 const PIECE_LEN: usize = 64 * 1024;
@@ -25,8 +29,10 @@ const PIECE_LEN: usize = 64 * 1024;
 ///
 /// Only the subgroup that has the next object is read; the others wait in the transport, so
 /// that memory does not grow with what is out of order. An object that is late for its place,
-/// because its gap was given up, is dropped and counted. Objects in datagrams come as they
-/// come.
+/// because its gap was given up, is dropped and counted. What the publisher says does not exist
+/// (Prior Group ID Gap, Prior Object ID Gap, the end of a group or track) is neither waited for
+/// nor told as missing. Objects in datagrams come as they come; who wants all objects so reads
+/// the connection's subgroups itself, without this.
 #[derive(Debug)]
 pub struct SubscribedTrack {
     request: RequestKey,
@@ -45,10 +51,27 @@ pub struct SubscribedTrack {
     width: usize,
     /// When the gap before the next object at hand is given up.
     gap_deadline: Option<Timestamp>,
+    /// When the rest of the current object is given up, which something else waits behind.
+    stall_deadline: Option<Timestamp>,
     ended: Option<(PublishDoneCode, String)>,
-    late_objects: u64,
+    losses: Losses,
     /// What came before the subscription, while it is being read.
     history: Option<History>,
+}
+
+/// What a track did not give, though it may have existed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Losses {
+    /// Gaps given up.
+    pub gaps: u64,
+    /// Objects missing in those that end where they began, in one group. Of others nobody knows.
+    pub missing_objects: u64,
+    /// Objects cut off.
+    pub aborted_objects: u64,
+    /// Objects dropped because they came after their gap had been given up. A subgroup of a
+    /// group that has been left counts as one.
+    pub late_objects: u64,
 }
 
 /// What is known of a group.
@@ -80,6 +103,8 @@ struct Lane {
     end_of_group: bool,
     last: Option<u64>,
     head: Head,
+    /// Bytes of payload to drop before the head.
+    skip: u64,
 }
 
 /// What is next in a subgroup.
@@ -147,7 +172,8 @@ pub enum TrackRead {
 impl SubscribedTrack {
     /// A track of which nothing has come. Give it all events: it
     /// [takes in](Self::handle_event) those that concern it. A gap is given up after
-    /// `gap_timeout`, or sooner if it is known that nothing can fill it.
+    /// `gap_timeout`, or sooner if it is known that nothing can fill it; so is an object whose
+    /// payload does not come on, if there is something else to go on with.
     pub fn new(request: RequestKey, gap_timeout: Duration) -> Self {
         Self {
             request,
@@ -160,9 +186,10 @@ impl SubscribedTrack {
             gap_timeout,
             width: 0,
             gap_deadline: None,
+            stall_deadline: None,
             ended: None,
-            late_objects: 0,
             history: None,
+            losses: Losses::default(),
         }
     }
 
@@ -201,7 +228,12 @@ impl SubscribedTrack {
 
     /// Objects dropped because they came after their gap had been given up.
     pub fn late_objects(&self) -> u64 {
-        self.late_objects
+        self.losses.late_objects
+    }
+
+    /// What has been lost so far.
+    pub fn losses(&self) -> Losses {
+        self.losses
     }
 
     /// How many of its subgroups are not over.
@@ -238,7 +270,7 @@ impl SubscribedTrack {
             Event::Datagram { request, object } if *request == self.request => {
                 if self.datagrams.len() >= MAX_DATAGRAMS {
                     self.datagrams.pop_front();
-                    self.late_objects += 1;
+                    self.losses.late_objects += 1;
                 }
                 self.datagrams.push_back(object.clone());
             }
@@ -256,14 +288,14 @@ impl SubscribedTrack {
 
     /// When to read again though nothing has happened.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.gap_deadline
+        [self.gap_deadline, self.stall_deadline].into_iter().flatten().min()
     }
 
     /// Reads on. Call it until it says [`Pending`](TrackRead::Pending) or
     /// [`Done`](TrackRead::Done), draining the connection's actions and events in between.
     pub fn read(&mut self, connection: &mut MoqtConnection, now: Timestamp) -> TrackRead {
         if let Some((stream, left)) = self.current {
-            return self.read_payload(connection, stream, left);
+            return self.read_payload(connection, stream, left, now);
         }
         if let Some(history) = &mut self.history {
             match history.read(connection) {
@@ -295,6 +327,7 @@ impl SubscribedTrack {
                     Rest::Lost => {
                         let from = self.expected;
                         self.leave(group_id);
+                        self.losses.gaps += 1;
                         return TrackRead::Gap { from, to: self.expected };
                     }
                 }
@@ -302,15 +335,25 @@ impl SubscribedTrack {
             };
             let location = Location::new(group_id, id);
             if location > self.expected {
+                // What is stated not to exist is not missing.
+                let to = self.known_from(location, stream);
+                if to <= self.expected {
+                    self.expected = location;
+                    continue;
+                }
                 if !self.may_skip_to(location, now) {
                     return TrackRead::Pending;
                 }
-                let from = core::mem::replace(&mut self.expected, location);
+                let from = core::mem::replace(&mut self.expected, to);
                 self.gap_deadline = None;
-                return TrackRead::Gap { from, to: location };
+                self.losses.gaps += 1;
+                if from.group == to.group {
+                    self.losses.missing_objects += to.object.saturating_sub(from.object);
+                }
+                return TrackRead::Gap { from, to };
             }
             if location < self.expected {
-                self.drop_lane(connection, stream);
+                self.skip_late(stream);
                 continue;
             }
             self.gap_deadline = None;
@@ -349,9 +392,40 @@ impl SubscribedTrack {
         }
     }
 
-    /// An object is late: its whole subgroup is, as far as order goes.
+    /// Where all between that and the object at hand on `stream` is known not to exist.
+    fn known_from(&mut self, location: Location, stream: StreamKey) -> Location {
+        let expected = self.expected;
+        let Some(Head::Object { properties, .. }) = self.lane(stream).map(|lane| &lane.head) else {
+            return location;
+        };
+        let gap = |key| properties.int(key).unwrap_or_default();
+        if expected.group < location.group {
+            let groups = gap(property_type::PRIOR_GROUP_ID_GAP);
+            let objects = gap(property_type::PRIOR_OBJECT_ID_GAP);
+            if location.object > objects {
+                return Location::new(location.group, location.object.saturating_sub(objects));
+            }
+            return Location::new(location.group.saturating_sub(groups), 0);
+        }
+        let objects = gap(property_type::PRIOR_OBJECT_ID_GAP);
+        Location::new(location.group, location.object.saturating_sub(objects))
+    }
+
+    /// An object is late; the rest of its subgroup may not be.
+    fn skip_late(&mut self, stream: StreamKey) {
+        let Some(lane) = self.lane(stream) else { return };
+        if let Head::Object { id, payload_len, status, .. } =
+            core::mem::replace(&mut lane.head, Head::Unread)
+        {
+            lane.last = Some(id);
+            lane.skip = payload_len;
+            self.losses.late_objects += u64::from(status == ObjectStatus::Normal);
+        }
+    }
+
+    /// An object is late: its whole group has been left.
     fn drop_lane(&mut self, connection: &mut MoqtConnection, stream: StreamKey) {
-        self.late_objects += 1;
+        self.losses.late_objects += 1;
         connection.stop(stream, StreamResetCode::Cancelled);
         self.close_lane(stream, false);
     }
@@ -364,6 +438,7 @@ impl SubscribedTrack {
             end_of_group: subgroup.end_of_group,
             last: None,
             head: Head::Unread,
+            skip: 0,
         });
         self.lanes.insert(stream, subgroup.group_id);
     }
@@ -378,25 +453,45 @@ impl SubscribedTrack {
         connection: &mut MoqtConnection,
         stream: StreamKey,
         left: u64,
+        now: Timestamp,
     ) -> TrackRead {
-        match connection.read(stream, PIECE_LEN) {
+        let read = connection.read(stream, PIECE_LEN);
+        if read == Read::Pending && self.is_waited_for(stream) {
+            let deadline = now.saturating_add(self.gap_timeout);
+            if now < *self.stall_deadline.get_or_insert(deadline) {
+                return TrackRead::Pending;
+            }
+            connection.stop(stream, StreamResetCode::DeliveryTimeout);
+            return self.abort(stream, StreamResetCode::DeliveryTimeout);
+        }
+        self.stall_deadline = None;
+        match read {
             Read::Payload(piece) => {
                 let left = left.saturating_sub(piece.len() as u64);
                 self.current = (left > 0).then_some((stream, left));
                 TrackRead::Payload(piece)
             }
             Read::Pending => TrackRead::Pending,
-            Read::Reset(code) => {
-                self.current = None;
-                self.close_lane(stream, false);
-                TrackRead::Aborted { code }
-            }
+            Read::Reset(code) => self.abort(stream, code),
             Read::Object(_) | Read::Finished | Read::Gone => {
-                self.current = None;
-                self.close_lane(stream, false);
-                TrackRead::Aborted { code: StreamResetCode::SessionClosed }
+                self.abort(stream, StreamResetCode::SessionClosed)
             }
         }
+    }
+
+    /// The rest of the current object will not come.
+    fn abort(&mut self, stream: StreamKey, code: StreamResetCode) -> TrackRead {
+        self.current = None;
+        self.stall_deadline = None;
+        self.losses.aborted_objects += 1;
+        self.close_lane(stream, false);
+        TrackRead::Aborted { code }
+    }
+
+    /// Whether there is another subgroup to go on with.
+    fn is_waited_for(&self, stream: StreamKey) -> bool {
+        let mut ahead = self.groups.range(self.expected.group..);
+        ahead.any(|(_, group)| group.lanes.iter().any(|lane| lane.stream != stream))
     }
 
     /// Finds out what is next in each subgroup of a group.
@@ -411,7 +506,7 @@ impl SubscribedTrack {
             None => return,
         };
         for stream in unread {
-            let read = connection.read(stream, PIECE_LEN);
+            let read = self.read_head(connection, stream);
             let head = match read {
                 Read::Object(object) => Head::Object {
                     id: object.object_id,
@@ -435,6 +530,19 @@ impl SubscribedTrack {
         }
     }
 
+    /// Reads on in a subgroup, past what is to be dropped.
+    fn read_head(&mut self, connection: &mut MoqtConnection, stream: StreamKey) -> Read {
+        loop {
+            let read = connection.read(stream, PIECE_LEN);
+            match (&read, self.lane(stream)) {
+                (Read::Payload(piece), Some(lane)) if lane.skip > 0 => {
+                    lane.skip = lane.skip.saturating_sub(piece.len() as u64);
+                }
+                _ => return read,
+            }
+        }
+    }
+
     /// A subgroup is over.
     fn close_lane(&mut self, stream: StreamKey, finished: bool) {
         let Some(group) = self.lanes.remove(&stream).and_then(|group| self.groups.get_mut(&group))
@@ -444,8 +552,9 @@ impl SubscribedTrack {
         let Some(at) = group.lanes.iter().position(|lane| lane.stream == stream) else { return };
         let lane = group.lanes.swap_remove(at);
         group.damaged |= !finished;
-        if finished && lane.end_of_group {
-            group.end = Some(lane.last.map_or(0, |last| last.saturating_add(1)));
+        // Nothing is said of a group by a stream that had no objects for this subscription.
+        if let Some(last) = lane.last.filter(|_| finished && lane.end_of_group) {
+            group.end = Some(last.saturating_add(1));
         }
     }
 
@@ -457,15 +566,24 @@ impl SubscribedTrack {
             return Rest::None;
         }
         let is_over = group.lanes.is_empty();
-        let next = self.groups.range(group_id.saturating_add(1)..).next();
-        let Some((_, next)) = next else {
+        let mut after = self.groups.range(group_id.saturating_add(1)..).map(|(_, group)| group);
+        let Some(next) = after.next() else {
             return if is_over && self.ended.is_some() { Rest::None } else { Rest::Awaited };
         };
         let is_missing = group.damaged || group.end.is_some() || !is_over;
         // Groups mostly have as many subgroups as the one before: there may be more to come.
-        let width = if self.width == 0 { next.seen } else { self.width };
+        // How many the first should have is not known before the next is over, as far as can be
+        // seen: before there is a third.
+        let is_first = self.width == 0;
+        let width = if is_first { next.seen } else { self.width };
+        let is_known = !is_first || group.damaged || after.next().is_some();
         let may_come = !is_over || group.seen < width || group.end.is_some();
-        if may_come && self.ended.is_none() && !self.is_gap_over(now) {
+        let patience = match (may_come, is_known) {
+            (true, _) => self.gap_timeout,
+            (false, false) => FIRST_GROUP_PATIENCE.min(self.gap_timeout),
+            (false, true) => Duration::ZERO,
+        };
+        if patience > Duration::ZERO && self.ended.is_none() && !self.is_over(now, patience) {
             return Rest::Awaited;
         }
         if is_missing { Rest::Lost } else { Rest::None }
@@ -492,7 +610,10 @@ impl SubscribedTrack {
 
     /// Whether what is missing has been waited for long enough, from when this was asked first.
     fn is_gap_over(&mut self, now: Timestamp) -> bool {
-        let timeout = self.gap_timeout;
-        now >= *self.gap_deadline.get_or_insert(now.saturating_add(timeout))
+        self.is_over(now, self.gap_timeout)
+    }
+
+    fn is_over(&mut self, now: Timestamp, patience: Duration) -> bool {
+        now >= *self.gap_deadline.get_or_insert(now.saturating_add(patience))
     }
 }

@@ -336,6 +336,7 @@ impl State {
             let router = &mut entry.router;
             if router.poll_timeout().is_some_and(|deadline| deadline <= timestamp) {
                 endpoint.with(handle, now, |moqt, _| router.handle_timeout(moqt, timestamp));
+                wakers.extend(router.take_wakers());
                 did_something = true;
             }
             if router.wants_flushed() && endpoint.is_flushed(handle) {
