@@ -639,3 +639,34 @@ fn what_is_wrong_is_not_given_out() {
         track.assert_malformed(MalformedRule::GapBeforeZero, (1, 1), "in the middle");
     }
 }
+
+// What is remembered of a track is bounded (`Limits::remembered_objects`): what contradicts
+// something that has been forgotten is not noticed, and what contradicts the rest is.
+#[test]
+fn the_oldest_objects_are_forgotten() {
+    for (draft, role) in cases() {
+        let forgetful = || {
+            let mut config = Config::default();
+            config.limits.remembered_objects = 4;
+            let mut track = Subscribed::with(draft, role, config);
+            track.finish_all((0..10).map(|group| plain(draft, group).objects([0, 1])));
+            track
+        };
+        let mut track = forgetful();
+        track.send_all([plain(draft, 5).objects([2])]);
+        track.assert_well_formed("forgotten");
+        let mut track = forgetful();
+        track.send_all([plain(draft, 6).objects([2])]);
+        track.assert_malformed(MalformedRule::AfterSubgroupEnd, (6, 2), "remembered");
+        let mut config = Config::default();
+        config.limits.remembered_objects = 4;
+        let mut track = Subscribed::with(draft, role, config);
+        for object in 0..10 {
+            track.send_datagram(0, object, b"one");
+        }
+        track.send_datagram(0, 5, b"two");
+        assert_eq!(track.end.engine.usage().requests, 2, "{draft:?}: forgotten");
+        track.send_datagram(0, 7, b"two");
+        track.assert_malformed(MalformedRule::ObjectsDiffer, (0, 7), "remembered");
+    }
+}

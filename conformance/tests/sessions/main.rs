@@ -17,6 +17,7 @@ mod sending;
 mod timeouts;
 mod tokens;
 mod tracks;
+mod well_formed;
 mod writers;
 
 use moqt_conformance::end::{End, Name};

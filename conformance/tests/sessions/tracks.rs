@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqt_conformance::end::{End, Name, Output};
+use moqt_conformance::objects::SubgroupStream;
 use moqt_conformance::{DRAFTS, say};
-use moqt_engine::model::{Location, StreamResetCode};
-use moqt_engine::track::{PublishedTrack, SubscribedTrack, TrackLayout, TrackRead};
+use moqt_engine::model::{
+    Location, ObjectStatus, Property, PublishDoneCode, StreamResetCode, property_type,
+};
+use moqt_engine::track::{Losses, PublishedTrack, SubscribedTrack, TrackLayout, TrackRead};
 use moqt_engine::wire::Properties;
 use moqt_engine::{Config, Dir, Draft, Event, Role, Timestamp};
 use moqt_loopback::Rng;
@@ -245,5 +248,128 @@ fn datagrams_that_nobody_reads_are_bounded() {
         assert!(reads.len() < 2_000, "{draft:?}");
         assert!(matches!(reads.last(), Some(TrackRead::Datagram(object))
             if object.header.location.object == 4_999));
+    }
+}
+
+// An object whose payload stops midway must not hold up the rest of its track for good.
+#[test]
+fn an_object_that_stalls_is_given_up_if_something_waits_behind_it() {
+    for draft in DRAFTS {
+        let mut reader = Reader::new(draft);
+        let bytes = say::subgroup(draft, 1, 0, &[(0, b"whole"), (1, b"not whole")]);
+        let stalled = reader.end.open_with(Dir::Uni, bytes[..bytes.len() - 3].to_vec());
+        assert_eq!(reader.locations(), [(0, 0), (0, 1)], "{draft:?}");
+        assert_eq!(reader.track.poll_timeout(), None, "{draft:?}: nothing else to go on with");
+        reader.end.wait(TIMEOUT * 10);
+        assert_eq!(reader.read(), [], "{draft:?}");
+        let next = reader.end.open_with(Dir::Uni, group(draft, 1, &[0]));
+        reader.end.fin(next);
+        assert_eq!(reader.read(), [], "{draft:?}");
+        // What comes on is not stalled.
+        reader.end.wait(TIMEOUT / 2);
+        reader.end.data(stalled, &b"o"[..]);
+        assert_eq!(reader.read(), [], "{draft:?}");
+        reader.end.wait(Duration::from_micros(499_999));
+        assert_eq!(reader.read(), [], "{draft:?}");
+        reader.end.wait(Duration::from_micros(1));
+        let reads = reader.read();
+        assert_eq!(reads[0], TrackRead::Aborted { code: StreamResetCode::DeliveryTimeout });
+        // DELIVERY_TIMEOUT is 0x2 in all drafts.
+        assert!(reader.end.did(&Output::Stop(stalled, 2)), "{draft:?}");
+        assert!(
+            matches!(reads.last(), Some(TrackRead::Object { location, .. })
+            if *location == Location::new(1, 0)),
+            "{draft:?}: {reads:?}"
+        );
+        assert_eq!(reader.track.losses().aborted_objects, 1);
+    }
+}
+
+// "the number of Groups prior to the current Group that do not and will never exist" and "the
+// number of Objects prior to the current Object that do not and will never exist" (all drafts,
+// "Prior Group ID Gap" and "Prior Object ID Gap"): they are neither waited for nor missing.
+#[test]
+fn what_does_not_exist_is_not_missing() {
+    let object_gap = |count| Property::int(property_type::PRIOR_OBJECT_ID_GAP, count);
+    let group_gap = |count| Property::int(property_type::PRIOR_GROUP_ID_GAP, count);
+    for draft in DRAFTS {
+        let mut reader = Reader::new(draft);
+        let streams = [
+            SubgroupStream::new(draft, 1, 0)
+                .object(0, b"x")
+                .with(5, b"x", &[object_gap(4)])
+                .status(6, ObjectStatus::EndOfGroup),
+            SubgroupStream::new(draft, 1, 4)
+                .with(2, b"x", &[group_gap(3), object_gap(2)])
+                .status(3, ObjectStatus::EndOfGroup),
+            SubgroupStream::new(draft, 1, 5).status(0, ObjectStatus::EndOfTrack),
+        ];
+        for stream in streams {
+            let name = reader.end.open_with(Dir::Uni, stream.bytes());
+            reader.end.fin(name);
+        }
+        assert_eq!(reader.locations(), [(0, 0), (0, 5), (4, 2)], "{draft:?}");
+        assert_eq!(reader.track.losses(), Losses::default(), "{draft:?}");
+        let (id, on) = reader.done;
+        reader.end.say(on, &say::done(id, 3));
+        let last = reader.read();
+        assert!(matches!(last[..], [TrackRead::Done { .. }]), "{draft:?}: {last:?}");
+
+        // Only what is not stated is missing, and told so.
+        let mut reader = Reader::new(draft);
+        let stream = SubgroupStream::new(draft, 1, 0)
+            .object(0, b"x")
+            .with(9, b"x", &[object_gap(3)])
+            .bytes();
+        reader.end.open_with(Dir::Uni, stream);
+        assert_eq!(reader.locations(), [(0, 0)], "{draft:?}");
+        reader.end.wait(TIMEOUT);
+        let reads = reader.read();
+        assert_eq!(reads[0], gap((0, 1), (0, 6)), "{draft:?}: {reads:?}");
+        assert_eq!(reads.len(), 2, "{draft:?}: {reads:?}");
+        assert_eq!(reader.track.losses().missing_objects, 5, "{draft:?}");
+    }
+}
+
+// How many subgroups the first group has is not known when one of them is over.
+#[test]
+fn the_first_group_waits_for_another_subgroup_for_a_moment() {
+    for draft in DRAFTS {
+        let mut reader = Reader::new(draft);
+        let send = |reader: &mut Reader, group, subgroup, object| {
+            let stream = SubgroupStream::plain(draft, 1, group).subgroup(subgroup);
+            let name = reader.end.open_with(Dir::Uni, stream.object(object, b"x").bytes());
+            reader.end.fin(name);
+        };
+        send(&mut reader, 0, 0, 0);
+        send(&mut reader, 1, 0, 0);
+        assert_eq!(reader.locations(), [(0, 0)], "{draft:?}");
+        reader.end.wait(Duration::from_millis(99));
+        assert_eq!(reader.locations(), [], "{draft:?}");
+        send(&mut reader, 0, 1, 1);
+        assert_eq!(reader.locations(), [(0, 1)], "{draft:?}: in time");
+        reader.end.wait(Duration::from_millis(1));
+        assert_eq!(reader.locations(), [], "{draft:?}: the next group is not whole");
+        send(&mut reader, 1, 1, 1);
+        reader.end.wait(TIMEOUT);
+        assert_eq!(reader.locations(), [(1, 0), (1, 1)], "{draft:?}");
+        assert_eq!(reader.track.losses(), Losses::default(), "{draft:?}");
+    }
+}
+
+// A malformed track ends like one that its publisher ended for that.
+#[test]
+fn a_malformed_track_is_done() {
+    for draft in DRAFTS {
+        let mut reader = Reader::new(draft);
+        let stream = SubgroupStream::new(draft, 1, 0).object(0, b"x");
+        let beyond = [Property::int(property_type::PRIOR_OBJECT_ID_GAP, 2)];
+        reader.end.open_with(Dir::Uni, stream.with(1, b"x", &beyond).bytes());
+        let reads = reader.read();
+        assert!(
+            matches!(&reads[..], [TrackRead::Object { .. }, TrackRead::Done { code, .. }]
+                if *code == PublishDoneCode::MalformedTrack),
+            "{draft:?}: {reads:?}"
+        );
     }
 }

@@ -573,3 +573,40 @@ impl Subgroup {
         self.first == Some(object) || self.largest == Some(object)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draft::D18;
+    use crate::key::Table;
+
+    // Many groups, each with gaps before it and objects in a subgroup and in a datagram.
+    #[test]
+    fn memory_does_not_grow_with_the_track() {
+        let mut keys: Table<StreamKey, ()> = Table::default();
+        let stream = keys.insert(());
+        let mut rules = TrackRules::new(&D18, 64);
+        for n in 0..50_000 {
+            let group = 2 * n + 1;
+            let object = |object| ObjectFacts {
+                location: Location::new(group, object),
+                status: ObjectStatus::Normal,
+                gaps: Gaps { groups: Some(1), objects: Some(1) },
+            };
+            let first = object(1);
+            assert_eq!(rules.begin(stream, 0, 128, &first), Ok(()));
+            assert_eq!(rules.object(0, None, &first), Ok(true));
+            let objects = if n % 1_000 == 0 { 20 } else { 2 };
+            for id in 1..objects {
+                assert_eq!(rules.object(0, Some(2 * id - 1), &object(2 * id + 1)), Ok(true));
+            }
+            assert_eq!(rules.datagram(&object(101), false, Print::new(128, n)), Ok(true));
+            let known = rules.groups.get(&group).map_or(0, |group| group.gaps.len());
+            assert!(known <= MAX_GAPS);
+            let last = 2 * objects - 1;
+            assert_eq!(rules.close(stream, (group, 0), last, Some(last), true, false), Ok(true));
+            assert!(rules.groups.len() <= 65 && rules.subgroups.len() <= 65);
+            assert!(rules.datagrams.len() <= 64);
+        }
+    }
+}

@@ -64,6 +64,12 @@ impl<K: Ord + Copy, V: Default> Memory<K, V> {
         }
     }
 
+    /// How many entries there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
     pub(super) fn get(&self, key: &K) -> Option<&V> {
         self.map.get(key).map(|entry| &entry.value)
     }
