@@ -79,3 +79,29 @@ fn track_properties_in_an_answer_that_has_none_close() {
         }
     }
 }
+
+// "If a publisher receives a SUBSCRIBE request for a Track with an existing subscription in `Pending
+// (publisher)` state, it MUST fail that request with a DUPLICATE_SUBSCRIPTION error." (draft-16,
+// -18, "Subscriptions")
+#[test]
+fn a_subscribe_that_meets_a_publish_on_its_way_is_refused() {
+    for (draft, role) in cases().filter(|(draft, _)| *draft != Draft::D14) {
+        let mut end = session(draft, role);
+        let mut bystander = Bystander::new(&mut end);
+        let (id, publish) = asking(&mut end, RequestKind::Publish);
+        end.said(publish);
+        end.said(end.control);
+        let theirs = end.fresh_id();
+        let on = end.request(&say::subscribe(theirs, "t"));
+        let said = end.said(on);
+        assert!(
+            matches!(&said[..], [Message::RequestError(error)]
+                if error.code == RequestErrorCode::DuplicateSubscription),
+            "{draft:?} {role:?}: {said:?}"
+        );
+        assert_eq!(end.take_events(), [], "{draft:?} {role:?}");
+        end.say(publish, &say::ok(id, RequestKind::Publish));
+        assert!(matches!(end.take_events()[..], [Event::Accepted { .. }]), "it is not disturbed");
+        bystander.assert_well(&mut end);
+    }
+}

@@ -278,3 +278,28 @@ fn a_subgroup_says_that_it_begins_with_its_first_object() {
         assert_eq!(got, expected, "from {from:?}");
     }
 }
+
+// "If Objects have been published on this Track the Publisher MUST include this parameter."
+// (draft-16, -18, "LARGEST OBJECT Parameter"; draft 14 has Content Exists and a location in
+// SUBSCRIBE_OK and PUBLISH): what the application knows of its track is said.
+#[test]
+fn the_largest_object_is_told_in_subscribe_ok_and_publish() {
+    for (draft, role) in cases() {
+        for largest_object in [None, Some(Location::ZERO), Some(Location::new(5, 3))] {
+            let mut known = Parameters::default();
+            known.largest_object = largest_object;
+            let mut end = End::established(draft, role, Config::default());
+            let accept = Accept { parameters: known.clone(), ..Accept::default() };
+            let (_, (_, on)) = published_with(&mut end, "t", Parameters::default(), accept);
+            let said = end.said(on);
+            let Some(Message::SubscribeOk(ok)) = said.last() else { panic!("{said:?}") };
+            assert_eq!(ok.parameters.largest_object, largest_object, "{draft:?} {role:?}");
+            let (track, properties) = (say::track("u"), TrackProperties::new());
+            end.with(|engine, now| engine.publish(now, &track, &known, &properties)).unwrap();
+            let on = end.own_request();
+            let said = end.said(on);
+            let Some(Message::Publish(publish)) = said.last() else { panic!("{said:?}") };
+            assert_eq!(publish.parameters.largest_object, largest_object, "{draft:?} {role:?}");
+        }
+    }
+}

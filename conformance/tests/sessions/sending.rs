@@ -571,3 +571,27 @@ fn done_with(end: &mut End, (_, on): (u64, Name)) -> Option<(PublishDoneCode, u6
         _ => None,
     })
 }
+
+// "Every Track has a single 'Object Forwarding Preference' and the Original Publisher MUST NOT mix
+// different forwarding preferences within a single track" (draft-14, "Data Streams"); later drafts
+// leave it to each object.
+#[test]
+fn draft_14_tracks_have_one_forwarding_preference() {
+    for draft in DRAFTS {
+        let send = |end: &mut End, request| {
+            let options = datagram(Location::new(9, 0));
+            end.with(|engine, _| {
+                let mut publisher = engine.publisher(request).unwrap();
+                publisher.datagram(options, Bytes::from_static(b"x")).map(drop)
+            })
+        };
+        let mixes = draft != Draft::D14;
+        let (mut end, request, _) = publisher(draft, from(0, 0));
+        open(&mut end, request, 0);
+        assert_eq!(send(&mut end, request).is_ok(), mixes, "{draft:?}: a datagram");
+        let (mut end, request, _) = publisher(draft, from(0, 0));
+        send(&mut end, request).unwrap();
+        let opened = try_open(&mut end, request, SubgroupOptions::new(0));
+        assert_eq!(opened.is_ok(), mixes, "{draft:?}: a subgroup");
+    }
+}
