@@ -133,7 +133,7 @@ pub fn subscribe_namespace(
 ) -> Message {
     let (request_id, prefix) = (id, namespace(prefix));
     let parameters = Parameters::default();
-    if draft == Draft::D18 && interest == NamespaceInterest::Tracks {
+    if draft >= Draft::D18 && interest == NamespaceInterest::Tracks {
         return Message::SubscribeTracks(SubscribeTracks { request_id, prefix, parameters });
     }
     let interest = match draft {

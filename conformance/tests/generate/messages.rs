@@ -210,7 +210,7 @@ fn options(draft: Draft, from_server: bool) -> impl Strategy<Value = SetupOption
             options.path = path;
             options.authority = authority.filter(|_| !ambiguous);
             options.implementation = name;
-            options.max_request_id = max.filter(|_| draft != Draft::D18);
+            options.max_request_id = max.filter(|_| draft < Draft::D18);
             options.max_auth_token_cache_size = size;
             options.authorization_tokens = tokens;
             options
@@ -240,7 +240,7 @@ fn refusal(draft: Draft, answers: Option<RequestKind>) -> BoxedStrategy<Message>
 
 /// The Request ID of an answer.
 fn id(draft: Draft) -> BoxedStrategy<Option<u64>> {
-    if draft == Draft::D18 { Just(None).boxed() } else { int(draft).prop_map(Some).boxed() }
+    if draft >= Draft::D18 { Just(None).boxed() } else { int(draft).prop_map(Some).boxed() }
 }
 
 /// What the messages that only carry parameters may carry: "MAY appear in".
@@ -347,7 +347,7 @@ fn parameters_of(draft: Draft, kind: MessageKind) -> BoxedStrategy<Parameters> {
 pub(crate) fn message(draft: Draft, kind: MessageKind) -> BoxedStrategy<Message> {
     use MessageKind as Kind;
     let int = || int(draft);
-    let fewest = usize::from(draft != Draft::D18);
+    let fewest = usize::from(draft < Draft::D18);
     let fewest_in_prefix = usize::from(draft == Draft::D14);
     let p = parameters_of(draft, kind);
     let answered = match kind {
@@ -437,7 +437,7 @@ pub(crate) fn message(draft: Draft, kind: MessageKind) -> BoxedStrategy<Message>
             .boxed(),
         Kind::RequestUpdate => (int(), int(), p)
             .prop_map(move |(request_id, existing, parameters)| {
-                let existing_request_id = (draft != Draft::D18).then_some(existing);
+                let existing_request_id = (draft < Draft::D18).then_some(existing);
                 Message::RequestUpdate(RequestUpdate {
                     request_id,
                     existing_request_id,

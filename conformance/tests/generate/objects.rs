@@ -101,7 +101,7 @@ pub(crate) fn header(draft: Draft) -> impl Strategy<Value = SubgroupHeader> {
             subgroup_id,
             publisher_priority: priority.or((draft == Draft::D14).then_some(0)),
             end_of_group: last,
-            first_object: first && draft == Draft::D18,
+            first_object: first && draft >= Draft::D18,
             has_properties: some,
         },
     )

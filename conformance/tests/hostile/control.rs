@@ -65,7 +65,7 @@ fn a_length_that_does_not_fit_closes() {
                 bytes[1..3].copy_from_slice(&new_len.to_be_bytes());
                 bytes.push(0);
                 let mut end = session(draft, role);
-                if draft == Draft::D18 {
+                if draft >= Draft::D18 {
                     end.open_with(Dir::Bi, bytes);
                 } else {
                     end.data(end.control, bytes);
@@ -171,7 +171,7 @@ fn goaway_comes_once_and_with_a_uri_from_servers_only() {
                 end.events
             ),
         }
-        if draft == Draft::D18 {
+        if draft >= Draft::D18 {
             let mut end = session(draft, role);
             end.say(end.control, &goaway("", own + 1));
             assert_closed(&end, INVALID_REQUEST_ID, "parity of its Request ID");

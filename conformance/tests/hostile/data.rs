@@ -43,9 +43,9 @@ fn padding_is_for_draft_18() {
     for (draft, role) in cases() {
         let vi64 = |last: u8| vec![0xF0, 0x13, 0x2B, 0x3E, last];
         let quic = |last: u8| vec![0xC0, 0, 0, 0, 0x13, 0x2B, 0x3E, last];
-        let code = |last| if draft == Draft::D18 { vi64(last) } else { quic(last) };
+        let code = |last| if draft >= Draft::D18 { vi64(last) } else { quic(last) };
         let mut end = session(draft, role);
-        let mut bystander = (draft == Draft::D18).then(|| Bystander::new(&mut end));
+        let mut bystander = (draft >= Draft::D18).then(|| Bystander::new(&mut end));
         let padding = end.open_with(Dir::Uni, code(0x28));
         if let Some(bystander) = &mut bystander {
             end.data(padding, vec![0; 300_000]);

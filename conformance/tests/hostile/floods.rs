@@ -363,7 +363,7 @@ fn messages_that_come_late_are_discarded() {
                 _ => say::done(id, 0),
             };
             end.say(on, &message);
-            if draft == Draft::D18 {
+            if draft >= Draft::D18 {
                 end.fin(on);
             }
         }
@@ -373,7 +373,7 @@ fn messages_that_come_late_are_discarded() {
         let Some(Event::Request { request, .. }) = end.take_events().pop() else { panic!() };
         let refusal = Refusal::new(RequestErrorCode::DoesNotExist);
         end.with(|engine, now| engine.reject(now, request, refusal)).unwrap();
-        if draft == Draft::D18 {
+        if draft >= Draft::D18 {
             let update = end.fresh_id();
             end.say(on, &say::update(update, id, Parameters::default()));
             end.reset(on, 0);

@@ -155,7 +155,7 @@ fn a_join_that_waits_ends_with_its_subscription() {
         let (subscription, id, on) = subscribing(&mut end, joinable());
         let join = join(&mut end, id, RELATIVE);
         if withdraws {
-            if draft == Draft::D18 {
+            if draft >= Draft::D18 {
                 end.reset(on, 1);
             } else {
                 end.say(end.control, &say::unsubscribe(id));
@@ -165,7 +165,7 @@ fn a_join_that_waits_ends_with_its_subscription() {
             end.with(|engine, now| engine.reject(now, subscription, refusal)).unwrap();
         }
         assert_refused(&mut end, join, RequestErrorCode::InvalidJoiningRequestId);
-        if draft == Draft::D18 {
+        if draft >= Draft::D18 {
             end.fin(join);
             if !withdraws {
                 end.fin(on);
@@ -184,7 +184,7 @@ fn a_join_can_be_cancelled_while_it_waits() {
         let before = end.engine.usage();
         let fetch = end.peer_id;
         let on = join(&mut end, id, RELATIVE);
-        if draft == Draft::D18 {
+        if draft >= Draft::D18 {
             end.reset(on, 1);
         } else {
             let cancel = moqt_engine::model::FetchCancel { request_id: fetch };
@@ -219,7 +219,7 @@ fn only_drafts_14_and_16_ask_for_the_filter() {
                 accept(&mut end, subscription, largest(Some(LARGEST)));
             }
             join(&mut end, id, RELATIVE);
-            if draft == Draft::D18 {
+            if draft >= Draft::D18 {
                 if is_pending {
                     accept(&mut end, subscription, largest(Some(LARGEST)));
                 }

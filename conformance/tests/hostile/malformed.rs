@@ -69,7 +69,7 @@ impl Subscribed {
         let events = self.end.take_events();
         assert_eq!(events.last(), Some(&expected), "{what}: {events:?} {:?}", self.end.reads);
         assert_eq!(self.end.engine.usage(), self.before, "{what}: released");
-        if draft == Draft::D18 {
+        if draft >= Draft::D18 {
             // MALFORMED_TRACK is 0x12.
             assert!(self.end.did(&Output::Reset(self.on, 0x12)), "{what}: {:?}", self.end.outputs);
             assert!(self.end.did(&Output::Stop(self.on, 0x12)), "{what}");
@@ -123,7 +123,7 @@ fn two_priorities_in_a_subgroup_are_malformed_on_draft_18() {
             plain(draft, 3).subgroup(7).priority(5).objects([0, 1]),
             plain(draft, 3).subgroup(7).priority(6).objects([2]),
         ]);
-        if draft == Draft::D18 {
+        if draft >= Draft::D18 {
             track.assert_malformed(MalformedRule::SubgroupPriority, (3, 2), "two priorities");
         } else {
             track.assert_well_formed("two priorities");
@@ -609,7 +609,7 @@ fn a_mandatory_track_property_on_an_object_is_malformed_on_draft_18() {
         for key in [0x4000, 0x7FFE] {
             let mut track = Subscribed::new(draft, role);
             track.send_all([rich(draft, 1).with(0, b"x", &[Property::int(key, 0)])]);
-            if draft == Draft::D18 {
+            if draft >= Draft::D18 {
                 let rule = MalformedRule::MandatoryProperty;
                 track.assert_malformed(rule, (1, 0), &format!("{key:#x}"));
             } else {

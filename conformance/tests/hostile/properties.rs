@@ -34,7 +34,7 @@ fn a_publish_with_a_mandatory_property_that_is_not_understood_is_refused() {
                 publish.track_properties = TrackProperties::new().with_int(key, 1);
             }
             let on = end.request(&Message::Publish(publish));
-            if draft != Draft::D18 || OTHERS.contains(&key) {
+            if draft < Draft::D18 || OTHERS.contains(&key) {
                 assert!(matches!(end.take_events()[..], [Event::Request { .. }]), "{what}");
                 continue;
             }
@@ -67,7 +67,7 @@ fn a_subscribe_ok_with_a_mandatory_property_that_is_not_understood_makes_us_canc
             ok.track_properties = TrackProperties::new().with_int(key, 1);
             end.say(on, &Message::SubscribeOk(ok));
             let events = end.take_events();
-            if draft != Draft::D18 || OTHERS.contains(&key) {
+            if draft < Draft::D18 || OTHERS.contains(&key) {
                 assert!(matches!(events[..], [Event::Accepted { .. }]), "{what}: {events:?}");
                 continue;
             }

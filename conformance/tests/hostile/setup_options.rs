@@ -118,7 +118,7 @@ fn the_implementation_is_named_with_its_version_and_no_more() {
 // "MAX_REQUEST_ID" of setup)
 #[test]
 fn without_a_maximum_no_request_is_sent_until_there_is_one() {
-    for (draft, role) in cases().filter(|(draft, _)| *draft != Draft::D18) {
+    for (draft, role) in cases().filter(|(draft, _)| *draft < Draft::D18) {
         let mut end = End::new(draft, role, Config::default());
         end.data(end.control, say::setup(draft, role.peer(), SetupOptions::default()));
         assert!(end.engine.is_established());
@@ -146,7 +146,7 @@ fn without_a_maximum_no_request_is_sent_until_there_is_one() {
 // "The Maximum Request ID MUST only increase within a session" (draft-14, -16, "MAX_REQUEST_ID")
 #[test]
 fn the_maximum_that_is_sent_only_grows() {
-    for (draft, role) in cases().filter(|(draft, _)| *draft != Draft::D18) {
+    for (draft, role) in cases().filter(|(draft, _)| *draft < Draft::D18) {
         let mut config = Config::default();
         config.limits.open_requests = 4;
         let mut end = End::established(draft, role, config);

@@ -22,7 +22,7 @@ fn requests(draft: Draft, id: u64) -> Vec<Message> {
     let mut requests =
         vec![say::subscribe(id, "t"), say::publish(id, "t", 9), say::publish_namespace(id, "t")];
     requests.push(say::subscribe_namespace(draft, id, "a", NamespaceInterest::Namespaces));
-    if draft == Draft::D18 {
+    if draft >= Draft::D18 {
         requests.push(say::subscribe_namespace(draft, id, "a", NamespaceInterest::Tracks));
     }
     requests

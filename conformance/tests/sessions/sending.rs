@@ -225,7 +225,7 @@ fn what_is_unfinished_when_a_subscription_ends_is_reset() {
                     let publisher = engine.publisher(request).unwrap();
                     publisher.done(PublishDoneCode::SubscriptionEnded, "");
                 });
-            } else if draft == Draft::D18 {
+            } else if draft >= Draft::D18 {
                 end.reset(on, 1);
             } else {
                 end.say(end.control, &say::unsubscribe(id));

@@ -106,7 +106,7 @@ fn streams(draft: Draft, subgroups: u64, groups: u64, objects: u64) -> Vec<Bytes
         }
     }
     // In draft 18 the first is the control stream.
-    let control = usize::from(draft == Draft::D18);
+    let control = usize::from(draft >= Draft::D18);
     sent.into_values().skip(control).map(Bytes::from).collect()
 }
 

@@ -121,7 +121,7 @@ const DOWN: GroupOrder = GroupOrder::Descending;
 fn headers_are_a_type_and_a_request() {
     for draft in Draft::ALL {
         let dialect = draft.dialect();
-        let thousand = if draft == Draft::D18 { "05 83e8" } else { "05 43e8" };
+        let thousand = if draft >= Draft::D18 { "05 83e8" } else { "05 43e8" };
         let bytes = hex(thousand);
         assert_eq!(FetchReader::decode_header(dialect, &bytes), Ok(Some((1000, 3))));
         for cut in 0..3 {

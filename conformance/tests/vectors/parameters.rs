@@ -171,7 +171,7 @@ fn every_parameter_in_every_message() {
                 if carriers.contains(&message.0) {
                     assert_ne!(with.as_ref(), Ok(&without), "{context}");
                     assert!(with.is_ok(), "{context}: {with:?}");
-                } else if draft == Draft::D18 {
+                } else if draft >= Draft::D18 {
                     // "the receiving endpoint MUST close the connection"
                     let error = with.expect_err(&context);
                     assert_eq!(error.fault, Fault::NotAllowed, "{context}");

@@ -51,7 +51,7 @@ fn shown(body: &[u8]) -> &[u8] {
 
 /// A length of 4,097: one more than a name may have.
 fn over_4096(draft: Draft) -> &'static str {
-    if draft == Draft::D18 { "9001" } else { "5001" }
+    if draft >= Draft::D18 { "9001" } else { "5001" }
 }
 
 #[test]
@@ -62,9 +62,9 @@ fn namespaces_and_names_have_limits() {
         let too_many = Fault::OutOfRange(33);
         refuse(dialect, "03", "00 21", too_many, "Track Namespace");
         refuse(dialect, "06", "00 21", too_many, "Track Namespace");
-        let prefix_code = if draft == Draft::D18 { "50" } else { "11" };
+        let prefix_code = if draft >= Draft::D18 { "50" } else { "11" };
         refuse(dialect, prefix_code, "00 21", too_many, "Track Namespace");
-        if draft == Draft::D18 {
+        if draft >= Draft::D18 {
             refuse(dialect, "51", "00 21", too_many, "Track Namespace");
         }
         // So is a length.
