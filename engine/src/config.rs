@@ -29,6 +29,10 @@ pub struct Config {
     /// they are accepted if they can be carried out. Draft 14 has no answer to an update, so
     /// there it makes no difference.
     pub decide_updates: bool,
+    /// Whether to send values that mean nothing where the draft reserves some for that, so that
+    /// peers learn to ignore what they do not know (draft-18, "Grease"): a setup option, by
+    /// [`hash_seed`](Self::hash_seed). Off by default.
+    pub grease: bool,
     /// Payloads shorter than this many bytes are copied next to their header on their way
     /// out; longer ones are handed on as they are. 0, the default, never copies. Transports
     /// that pay per buffer want some thousand.
@@ -49,6 +53,7 @@ impl Default for Config {
                 concat!("moqt-engine/", env!("CARGO_PKG_VERSION")).as_bytes(),
             )),
             decide_updates: false,
+            grease: false,
             coalesce_below: 0,
             hash_seed: 0,
         }

@@ -1,6 +1,7 @@
 //! What a connection tells its application.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::key::{RequestKey, StreamKey, UpdateId};
@@ -227,6 +228,19 @@ pub enum Event {
         /// Where to continue; empty means at the current URI.
         new_session_uri: Bytes,
         /// Time until the peer closes; zero if it did not say.
+        timeout: Duration,
+        /// Requests of ours that the peer says it has not processed, in the order they were
+        /// begun (draft 18). It will refuse them; they can be made again elsewhere.
+        unprocessed: Vec<RequestKey>,
+    },
+    /// The peer asks to move one request: make it again, then end this one (draft-18,
+    /// "GOAWAY").
+    RequestGoaway {
+        /// The request, of either side.
+        request: RequestKey,
+        /// Where to make it; empty means in this session.
+        new_session_uri: Bytes,
+        /// Time until the peer resets it; zero if it did not say.
         timeout: Duration,
     },
     /// The session is over. Nothing follows.

@@ -93,4 +93,9 @@ impl<K: Into<Index> + From<Index>, V> Table<K, V> {
     pub(crate) fn len(&self) -> usize {
         self.arena.len()
     }
+
+    /// In order of slots, which is the same in every run.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
+        self.arena.iter().map(|(index, value)| (index.into(), value))
+    }
 }

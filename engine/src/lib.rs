@@ -140,6 +140,7 @@ mod connection;
 pub mod draft;
 mod error;
 mod event;
+mod grease;
 mod hash;
 mod key;
 mod limits;

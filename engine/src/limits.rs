@@ -121,7 +121,7 @@ pub struct Limits {
     /// alias that was not announced.
     pub alias_tombstone_age: Duration,
     /// Streams that the peer may reset before saying what they are, and requests it may
-    /// cancel, at once: 1,000. One more closes the session.
+    /// cancel before they are answered or within a second, at once: 1,000. One more closes the session.
     pub churn_burst: u32,
     /// How many of those come back a second: 100.
     pub churn_per_second: u32,

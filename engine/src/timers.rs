@@ -23,6 +23,10 @@ pub enum Timer {
     UpdateAnswer(UpdateId),
     /// The end of a subscription that this side lets expire.
     Expiry(RequestKey),
+    /// The peer's leaving after this side's GOAWAY.
+    Goaway,
+    /// The end of a request that this side has sent a GOAWAY for.
+    RequestGoaway(RequestKey),
     /// Streams that a finished subscription still lacks.
     LateStreams(RequestKey),
     /// The announcement of this track alias.

@@ -186,7 +186,8 @@ fn requests_after_our_goaway_are_refused() {
     for role in ROLES {
         let mut end = session(Draft::D18, role);
         let mut bystander = Bystander::new(&mut end);
-        end.with(|engine, _| engine.goaway(Bytes::new(), std::time::Duration::ZERO)).unwrap();
+        end.with(|engine, now| engine.goaway(now, Bytes::new(), std::time::Duration::ZERO))
+            .unwrap();
         let id = end.fresh_id();
         let on = end.request(&say::subscribe(id, "t"));
         let said = end.said(on);

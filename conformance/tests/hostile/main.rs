@@ -4,11 +4,13 @@
 
 mod answers;
 mod control;
+mod crossing;
 mod data;
 mod deaths;
 mod fetch;
 mod fetch_response;
 mod floods;
+mod goaway;
 mod joins;
 mod limits;
 mod malformed;
@@ -17,6 +19,7 @@ mod namespaces;
 mod noise;
 mod own_updates;
 mod properties;
+mod redirects;
 mod requests;
 mod setup;
 mod setup_options;

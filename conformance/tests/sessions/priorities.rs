@@ -221,7 +221,7 @@ fn control_goes_first() {
         end.with(|engine, now| {
             let none = Parameters::default();
             engine.publish_namespace(now, say::track("t").namespace(), &none).unwrap();
-            engine.goaway(bytes::Bytes::new(), std::time::Duration::ZERO).unwrap();
+            engine.goaway(now, bytes::Bytes::new(), std::time::Duration::ZERO).unwrap();
         });
         let mut turns = Vec::new();
         while let Some(Some(name)) = end.take_turn(usize::MAX) {

@@ -177,7 +177,8 @@ impl Player {
                 format!("{done:?}")
             }
             Do::Goaway => {
-                let result = self.end.with(|engine, _| engine.goaway(Bytes::new(), Duration::ZERO));
+                let result =
+                    self.end.with(|engine, now| engine.goaway(now, Bytes::new(), Duration::ZERO));
                 format!("{result:?}")
             }
             Do::Open(of, options) => {

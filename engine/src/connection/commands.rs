@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::own_updates::check_new_group;
 use super::tokens::{beginning, request_parameters};
+use super::updates::invalid_range;
 use super::{MoqtConnection, SessionState};
 use crate::config::{Dir, Role};
 use crate::error::{Blocked, CommandError};
@@ -13,11 +14,11 @@ use crate::event::{Event, RequestError};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Cancelled;
 use crate::model::{
-    FullTrackName, GroupOrder, Message, Parameters, Publish, Redirect,
+    FullTrackName, GroupOrder, Location, Message, Parameters, Publish, Redirect,
     RequestError as RequestErrorMessage, RequestErrorCode, RequestKind, RequestOk, RequestsBlocked,
     StreamResetCode, Subscribe, SubscribeOk, TrackProperties, TrackStatus,
 };
-use crate::request::{Body, Expiry, Phase, Request, Subscriber, Updates};
+use crate::request::{Body, Expiry, Phase, Request, Subscriber, Unfit, Updates};
 use crate::stream::{MessageStream, RecvKind, SendClass};
 use crate::time::Timestamp;
 use crate::timers::Timer;
@@ -53,6 +54,9 @@ impl Refusal {
     }
 }
 
+/// A request that its sender cancels this soon counts as abandoned.
+const SHORT_LIVED: Duration = Duration::from_secs(1);
+
 impl MoqtConnection {
     /// Subscribes to a track (draft-18, "SUBSCRIBE"). [`Event::Accepted`] or
     /// [`Event::Rejected`] tells how it went.
@@ -62,7 +66,8 @@ impl MoqtConnection {
         track: &FullTrackName,
         parameters: &Parameters,
     ) -> Result<RequestKey, CommandError> {
-        if self.requests.received(track).is_some() {
+        let other = self.requests.received(track);
+        if other.is_some_and(|other| !self.requests.is_ending(other)) {
             return Err(CommandError::WrongState("the track is subscribed to already"));
         }
         let message = |request_id| {
@@ -157,6 +162,10 @@ impl MoqtConnection {
 
     /// Accepts a request of the peer's. For a FETCH there is
     /// [`accept_fetch`](Self::accept_fetch).
+    ///
+    /// A SUBSCRIBE whose filter lets pass nothing but what is published already, by the largest
+    /// location given here, is refused with INVALID_RANGE instead, and [`Event::Cancelled`]
+    /// follows (draft-18, "Subscription Filters").
     pub fn accept(
         &mut self,
         now: Timestamp,
@@ -166,6 +175,13 @@ impl MoqtConnection {
         let Accept { mut parameters, track_properties } = accept;
         let (id, kind, own_stream) = self.answerable(request)?;
         self.check_accept(request, &parameters)?;
+        if self.is_past(request, parameters.largest_object) {
+            self.send_refusal(id, kind, own_stream, invalid_range(Unfit::Past));
+            self.release(now, request);
+            let code = StreamResetCode::Cancelled;
+            self.events.push_back(Event::Cancelled { request, code, error: None });
+            return Ok(());
+        }
         let order = self.order_for(request, parameters.group_order, &track_properties);
         if self.dialect.fixed_fields && kind == RequestKind::Subscribe {
             parameters.group_order = order;
@@ -248,6 +264,16 @@ impl MoqtConnection {
         parameters.expires.filter(|_| kind == RequestKind::Subscribe || !self.dialect.fixed_fields)
     }
 
+    /// Whether a SUBSCRIBE asks for nothing that is still to come.
+    fn is_past(&self, request: RequestKey, largest: Option<Location>) -> bool {
+        match self.requests.get(request).map(|request| &request.body) {
+            Some(Body::Publisher(publisher)) => {
+                publisher.filter.is_some_and(|filter| filter.is_past(largest))
+            }
+            _ => false,
+        }
+    }
+
     /// What must not be said when accepting.
     fn check_accept(
         &self,
@@ -283,12 +309,11 @@ impl MoqtConnection {
         else {
             return;
         };
-        let track = subscriber.track.clone();
-        let Some(crossing) = self.requests.received(&track).filter(|key| *key != accepted) else {
+        if self.requests.crossing(&subscriber.track) != Some(accepted) {
             return;
-        };
+        }
+        let Some(crossing) = self.requests.received(&subscriber.track) else { return };
         self.withdraw(now, crossing, StreamResetCode::Cancelled);
-        self.requests.set_received(track, accepted);
         let error = RequestError {
             code: RequestErrorCode::DuplicateSubscription,
             raw_code: None,
@@ -325,6 +350,9 @@ impl MoqtConnection {
             return Err(CommandError::WrongState("a client cannot send a server elsewhere"));
         }
         let kind = self.requests.get(request).map(Request::kind);
+        if matches!(kind, Some(RequestKind::Publish | RequestKind::SubscribeTracks)) {
+            return Err(CommandError::WrongState("such a request cannot be redirected"));
+        }
         if kind.is_some_and(is_of_namespace) && !redirect.track.name().is_empty() {
             return Err(CommandError::WrongState("a namespace is redirected without a track name"));
         }
@@ -439,6 +467,9 @@ impl MoqtConnection {
             answer_deadline,
             updates: Updates::default(),
             expiry: None,
+            goaway_sent: false,
+            goaway_deadline: None,
+            since: now,
             body,
         };
         let key = self.requests.insert(request);
@@ -583,7 +614,8 @@ impl MoqtConnection {
         code: StreamResetCode,
     ) {
         let Some(request) = self.requests.get(key) else { return };
-        let is_new = !request.ours && request.phase == Phase::Pending;
+        let is_short = request.is_unanswered() || now.saturating_since(request.since) < SHORT_LIVED;
+        let is_churn = !request.ours && is_short;
         let own_stream = request.stream;
         if let Some(stream) = own_stream {
             let code = self.dialect.reset_code(StreamResetCode::Cancelled);
@@ -593,7 +625,7 @@ impl MoqtConnection {
         self.all_namespaces_done(key);
         self.release(now, key);
         self.events.push_back(Event::Cancelled { request: key, code, error: None });
-        if is_new {
+        if is_churn {
             self.count_churn(now);
         }
     }
@@ -609,6 +641,9 @@ impl MoqtConnection {
             // Not stopped: that would cancel the request, and it could overtake the last word.
             self.streams.finish(stream);
             self.streams.ignore(stream);
+        }
+        if let Some(deadline) = request.goaway_deadline {
+            self.timers.clear(deadline, Timer::RequestGoaway(key));
         }
         if let Some(Expiry { deadline, .. }) = request.expiry {
             self.timers.clear(deadline, Timer::Expiry(key));

@@ -251,11 +251,8 @@ impl MoqtConnection {
         }
         match inbound {
             Inbound::Setup(setup) => self.on_setup(now, setup),
-            Inbound::Goaway(goaway) if is_control => {
-                self.on_goaway(goaway.new_session_uri, goaway.timeout, goaway.request_id)
-            }
-            // On a request stream it asks to move that request, which nobody has to.
-            Inbound::Goaway(goaway) => self.on_request_goaway(stream, goaway.request_id),
+            Inbound::Goaway(goaway) if is_control => self.on_goaway(goaway),
+            Inbound::Goaway(goaway) => self.on_request_goaway(stream, goaway),
             Inbound::MaxRequestId(max) => self.on_max_request_id(max),
             Inbound::Open(message) => self.on_open(now, (!is_control).then_some(stream), message),
             Inbound::Answer(target, message) => {

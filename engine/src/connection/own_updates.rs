@@ -199,6 +199,9 @@ impl MoqtConnection {
                     retry_after,
                     redirect: error.redirect,
                 };
+                if let Some(kind) = self.requests.get(key).map(Request::kind) {
+                    self.check_redirect(kind, error.redirect.as_ref())?;
+                }
                 self.on_update_error(key, id, &error);
             }
             _ => return Err(Violation::protocol("an answer of another kind than the update")),

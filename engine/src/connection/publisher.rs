@@ -162,6 +162,7 @@ impl Publisher<'_> {
                 skipping: false,
                 last_object: None,
                 omitted,
+                has_hole: false,
                 end_of_group: options.end_of_group,
                 clock: None,
             });

@@ -5,12 +5,14 @@ use alloc::string::ToString;
 use core::time::Duration;
 
 use super::MoqtConnection;
+use super::commands::is_of_namespace;
 use super::tokens::{DUPLICATE_TOKEN, request_parameters};
+use crate::config::Role;
 use crate::event::{Answer, Event, IncomingRequest, RequestError};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Violation;
 use crate::model::{
-    FullTrackName, Message, Parameter, ParameterSet, Parameters, Publish, PublishDone,
+    FullTrackName, Message, Parameter, ParameterSet, Parameters, Publish, PublishDone, Redirect,
     RequestErrorCode, RequestKind, RequestOk, SessionError, StreamResetCode, Subscribe,
     SubscribeOk, TrackProperties, TrackStatus,
 };
@@ -36,16 +38,16 @@ impl MoqtConnection {
         }
         self.requests.peer_ids.take(id)?;
         let tokens_are_valid = self.resolve_tokens(request_parameters(&mut message))?;
-        let answer_to = PendingAnswer { id, kind, stream };
+        let answer_to = PendingAnswer { id, kind, stream, since: now };
+        if self.goaway_sent && self.dialect.goaway_refuses_requests {
+            self.refuse(answer_to, RequestErrorCode::GoingAway, "this endpoint is going away");
+            return Ok(());
+        }
         if self.requests.open_by_peer >= self.config.limits.open_requests
             || self.requests.open_by_peer_of(kind) >= self.config.limits.open_of(kind)
         {
             let code = RequestErrorCode::ExcessiveLoad;
             self.refuse(answer_to, code, "too many open requests");
-            return Ok(());
-        }
-        if self.goaway_sent && self.dialect.goaway_refuses_requests {
-            self.refuse(answer_to, RequestErrorCode::GoingAway, "this endpoint is going away");
             return Ok(());
         }
         if !tokens_are_valid {
@@ -74,7 +76,6 @@ impl MoqtConnection {
             }
         }
         self.replenish_request_credit();
-        let _ = now;
         Ok(())
     }
 
@@ -121,8 +122,10 @@ impl MoqtConnection {
         let Publish { request_id: _, track, track_alias, parameters, track_properties } = publish;
         // A SUBSCRIBE of ours that crosses with this is left to the application: it gives way
         // if the PUBLISH is accepted.
-        let other = self.requests.received(&track);
-        if other.is_some_and(|other| !self.is_pending_of_ours(other)) {
+        let is_open = |other| !self.is_pending_of_ours(other) && !self.requests.is_ending(other);
+        if self.requests.received(&track).is_some_and(is_open)
+            || self.requests.crossing(&track).is_some()
+        {
             self.refuse_duplicate(answer_to);
             return Ok(());
         }
@@ -183,7 +186,7 @@ impl MoqtConnection {
     }
 
     pub(super) fn register(&mut self, answer_to: PendingAnswer, body: Body) -> RequestKey {
-        let PendingAnswer { id, kind: _, stream } = answer_to;
+        let PendingAnswer { id, kind: _, stream, since } = answer_to;
         let request = Request {
             id,
             ours: false,
@@ -192,6 +195,9 @@ impl MoqtConnection {
             answer_deadline: None,
             updates: Updates::default(),
             expiry: None,
+            goaway_sent: false,
+            goaway_deadline: None,
+            since,
             body,
         };
         let key = self.requests.insert(request);
@@ -216,7 +222,7 @@ impl MoqtConnection {
         code: RequestErrorCode,
         reason: &str,
     ) {
-        let PendingAnswer { id, kind, stream } = answer_to;
+        let PendingAnswer { id, kind, stream, .. } = answer_to;
         let refusal = super::Refusal { reason: reason.to_string(), ..super::Refusal::new(code) };
         self.send_refusal(id, kind, stream, refusal);
         if let Some(stream) = stream {
@@ -254,6 +260,7 @@ impl MoqtConnection {
                     retry_after,
                     redirect: error.redirect,
                 };
+                self.check_redirect(kind, error.redirect.as_ref())?;
                 self.release(now, key);
                 self.events.push_back(Event::Rejected { request: key, error });
                 Ok(())
@@ -269,6 +276,22 @@ impl MoqtConnection {
             }
             _ => Err(Violation::protocol("an answer of another kind than the request")),
         }
+    }
+
+    /// What a redirect must not say (draft-18, "Redirect Structure").
+    pub(super) fn check_redirect(
+        &self,
+        kind: RequestKind,
+        redirect: Option<&Redirect>,
+    ) -> Result<(), Violation> {
+        let Some(redirect) = redirect else { return Ok(()) };
+        if self.role == Role::Server && !redirect.connect_uri.is_empty() {
+            return Err(Violation::protocol("a redirect that sends a server elsewhere"));
+        }
+        if is_of_namespace(kind) && !redirect.track.name().is_empty() {
+            return Err(Violation::protocol("a redirect of a namespace with a track name"));
+        }
+        Ok(())
     }
 
     fn on_subscribe_ok(
@@ -446,6 +469,8 @@ pub(super) struct PendingAnswer {
     pub(super) id: u64,
     pub(super) kind: RequestKind,
     pub(super) stream: Option<StreamKey>,
+    /// When the request came.
+    pub(super) since: Timestamp,
 }
 
 fn opened(message: &Message) -> Option<(u64, RequestKind)> {

@@ -94,6 +94,8 @@ impl MoqtConnection {
             max_auth_token_cache_size: self.token_cache_to_announce(),
             authorization_tokens,
             implementation: config.implementation.clone(),
+            reserved: (config.grease && self.dialect.grease)
+                .then(|| crate::grease::reserved(config.hash_seed)),
         };
         let versions = self.dialect.draft.setup_version().into_iter().collect();
         let setup = Setup { versions, options };

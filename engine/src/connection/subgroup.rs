@@ -159,7 +159,7 @@ impl Subgroup<'_> {
             return Err(CommandError::WrongState("the subgroup has a stream, or was given up"));
         }
         let passes = publisher.passes(location);
-        if !passes || !publisher.forward {
+        if !passes || !publisher.forward || subgroup.has_hole {
             // Before its start an object is not missed, unless the start was moved; otherwise the
             // subgroup has a hole.
             let is_before = subgroup.header.is_some() && location < publisher.start;
@@ -288,6 +288,7 @@ impl SubgroupSend {
     fn skip(&mut self, header: &ObjectHeader) {
         self.last_object = Some(header.object_id);
         self.skipping = true;
+        self.has_hole |= self.header.is_none();
         self.payload_left = header.payload_len;
         self.subgroup_id = self.subgroup_id.or(Some(header.object_id));
         if let Some(first) = &mut self.header {

@@ -243,6 +243,8 @@ impl MoqtConnection {
                 Timer::FetchStream(request) => self.fetch_stream_expired(request),
                 Timer::UpdateAnswer(update) => self.update_unanswered(update),
                 Timer::Expiry(request) => self.subscription_expired(now, request),
+                Timer::Goaway => self.goaway_expired(),
+                Timer::RequestGoaway(request) => self.request_goaway_expired(now, request),
                 Timer::LateStreams(request) => self.late_streams_expired(request),
                 Timer::StreamHeader(stream) => self.header_overdue(now, stream),
                 Timer::UnknownAlias(alias) => self.alias_expired(alias),

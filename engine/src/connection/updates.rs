@@ -49,7 +49,9 @@ impl MoqtConnection {
         request: RequestKey,
         refusal: Refusal,
     ) -> Result<(), CommandError> {
-        self.check_refusal(request, &refusal)?;
+        if refusal.redirect.is_some() {
+            return Err(CommandError::WrongState("an update cannot be redirected"));
+        }
         let update = self.take_undecided(request)?;
         self.refuse_update(now, request, update.id, refusal);
         Ok(())
@@ -290,8 +292,12 @@ impl MoqtConnection {
         let reason = refusal.reason.clone();
         if request.is_unanswered() {
             // One error answers both where answers do not say what they answer.
-            let first =
-                PendingAnswer { id: request.id, kind: request.kind(), stream: request_stream };
+            let first = PendingAnswer {
+                id: request.id,
+                kind: request.kind(),
+                stream: request_stream,
+                since: now,
+            };
             if !self.dialect.answers_by_stream {
                 self.send_refusal(id, RequestKind::Update, None, refusal.clone());
             }

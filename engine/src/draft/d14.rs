@@ -123,6 +123,7 @@ pub(super) const D14_CONST: Dialect = Dialect {
     retry_interval: false,
     redirect: false,
     update_names_request: true,
+    grease: false,
     only_subscribers_update: true,
     updates_narrow_only: true,
     duplicate_subscription_closes: true,

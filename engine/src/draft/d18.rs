@@ -137,6 +137,7 @@ pub static D18: Dialect = Dialect {
     default_token_cache: 0,
     min_namespace_fields: 0,
     namespace_options: false,
+    grease: true,
     goaway_timeout: true,
     goaway_refuses_requests: true,
     redirect: true,

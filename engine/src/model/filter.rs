@@ -45,6 +45,14 @@ impl SubscriptionFilter {
         matches!(self, Self::AbsoluteRange { start, end_group } if *end_group < start.group)
     }
 
+    /// Whether all that passes has been published already, given the largest location.
+    pub(crate) fn is_past(&self, largest: Option<Location>) -> bool {
+        match (self.end_group(), largest) {
+            (Some(end_group), Some(largest)) => end_group < largest.group,
+            _ => false,
+        }
+    }
+
     /// Last group that passes, if there is one.
     pub fn end_group(&self) -> Option<u64> {
         match self {

@@ -24,4 +24,7 @@ pub struct SetupOptions {
     pub authorization_tokens: Vec<AuthToken>,
     /// Name and version of the implementation (MOQT_IMPLEMENTATION, 0x07).
     pub implementation: Option<Bytes>,
+    /// An option without a meaning, to be written with this reserved number (draft-18,
+    /// "Grease"). `None` when reading: what is unknown is ignored.
+    pub reserved: Option<u64>,
 }

@@ -285,15 +285,7 @@ impl Publisher {
         } else if narrow_only {
             widens((self.start, self.end_group), range).then_some(Unfit::Wider)
         } else {
-            self.is_past(filter).then_some(Unfit::Past)
-        }
-    }
-
-    /// Whether all that the filter lets pass has been published already.
-    pub(crate) fn is_past(&self, filter: SubscriptionFilter) -> bool {
-        match (filter.end_group(), self.largest) {
-            (Some(end_group), Some(largest)) => end_group < largest.group,
-            _ => false,
+            filter.is_past(self.largest).then_some(Unfit::Past)
         }
     }
 

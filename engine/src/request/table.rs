@@ -27,6 +27,12 @@ pub(crate) struct Request {
     pub(crate) answer_deadline: Option<Timestamp>,
     pub(crate) updates: Updates,
     pub(crate) expiry: Option<Expiry>,
+    /// GOAWAY was sent for it alone.
+    pub(crate) goaway_sent: bool,
+    /// When the peer must have moved it.
+    pub(crate) goaway_deadline: Option<Timestamp>,
+    /// When it was begun.
+    pub(crate) since: Timestamp,
     pub(crate) body: Body,
 }
 
@@ -83,6 +89,8 @@ pub(crate) struct Requests {
     by_id: HashMap<u64, RequestKey>,
     /// Per track, the subscription in which this side is the subscriber.
     received: HashMap<FullTrackName, RequestKey>,
+    /// Per track, the peer's PUBLISH that crossed with our SUBSCRIBE in `received`.
+    crossing: HashMap<FullTrackName, RequestKey>,
     /// Per track, the subscription in which this side is the publisher.
     sent: HashMap<FullTrackName, RequestKey>,
     advertised: Advertised,
@@ -112,6 +120,7 @@ impl Requests {
             table: Table::default(),
             by_id: HashMap::with_hasher(state),
             received: HashMap::with_hasher(state),
+            crossing: HashMap::with_hasher(state),
             sent: HashMap::with_hasher(state),
             fetched: HashMap::with_hasher(state),
             advertised: Advertised::default(),
@@ -178,6 +187,20 @@ impl Requests {
         sent.remove(position)
     }
 
+    /// Requests of ours with this Request ID or a larger one that have not been answered, in
+    /// the order they were begun. Looks at all, which is for what happens once in a session.
+    pub(crate) fn unanswered_from(&self, id: u64) -> Vec<RequestKey> {
+        let waits = |request: &Request| request.ours && request.phase == Phase::Pending;
+        let mut found: Vec<_> = self
+            .table
+            .iter()
+            .filter(|(_, request)| waits(request) && request.id >= id)
+            .map(|(key, request)| (request.id, key))
+            .collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, key)| key).collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
@@ -192,17 +215,18 @@ impl Requests {
         self.sent.get(track).copied()
     }
 
+    /// The peer's PUBLISH of this track, if a SUBSCRIBE of ours that crossed with it is the one
+    /// to be found.
+    pub(crate) fn crossing(&self, track: &FullTrackName) -> Option<RequestKey> {
+        self.crossing.get(track).copied()
+    }
+
     /// Whether it is a subscription whose publisher has said that it is done.
     pub(crate) fn is_ending(&self, key: RequestKey) -> bool {
         match self.table.get(key).map(|request| &request.body) {
             Some(Body::Subscriber(subscriber)) => subscriber.ending.is_some(),
             _ => false,
         }
-    }
-
-    /// Of two subscriptions of a track, this is the one to be found.
-    pub(crate) fn set_received(&mut self, track: FullTrackName, key: RequestKey) {
-        self.received.insert(track, key);
     }
 
     pub(crate) fn insert(&mut self, request: Request) -> RequestKey {
@@ -214,8 +238,12 @@ impl Requests {
         self.by_id.insert(id, key);
         match self.table.get(key).map(|request| &request.body) {
             Some(Body::Subscriber(subscriber)) => {
-                // Of a crossing SUBSCRIBE and PUBLISH, the first stays the one that is found.
-                self.received.entry(subscriber.track.clone()).or_insert(key);
+                let track = subscriber.track.clone();
+                match self.received.get(&track).copied() {
+                    // Of a crossing SUBSCRIBE and PUBLISH, the first stays the one that is found.
+                    Some(first) if !self.is_ending(first) => self.crossing.insert(track, key),
+                    _ => self.received.insert(track, key),
+                };
             }
             Some(Body::Publisher(publisher)) => {
                 self.sent.entry(publisher.track.clone()).or_insert(key);
@@ -270,6 +298,12 @@ impl Requests {
         };
         if map.get(track) == Some(&key) {
             map.remove(track);
+            if let (Body::Subscriber(_), Some(other)) = (&request.body, self.crossing.remove(track))
+            {
+                self.received.insert(track.clone(), other);
+            }
+        } else if self.crossing.get(track) == Some(&key) {
+            self.crossing.remove(track);
         }
         Some(request)
     }

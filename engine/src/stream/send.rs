@@ -34,6 +34,7 @@ impl SendHalf {
 
 /// A subgroup on its way out.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not one state")]
 pub(crate) struct SubgroupSend {
     pub(crate) writer: SubgroupWriter,
     /// To be written before the first object.
@@ -49,6 +50,9 @@ pub(crate) struct SubgroupSend {
     pub(crate) last_object: Option<u64>,
     /// An object after the subscription's start was left out: the stream cannot finish.
     pub(crate) omitted: bool,
+    /// It was left out between others. A later one is not the next, so none may follow
+    /// (draft-18, "Closing Subgroup Streams").
+    pub(crate) has_hole: bool,
     /// The last object will be the last of its group.
     pub(crate) end_of_group: bool,
     /// How old what is queued is, if that matters.

@@ -74,6 +74,8 @@ pub struct Dialect {
     pub redirect: bool,
     /// REQUEST_UPDATE names the request it changes.
     pub update_names_request: bool,
+    /// There are numbers reserved for values without a meaning.
+    pub grease: bool,
     /// Only subscriptions can be updated, and only by their subscribers.
     pub only_subscribers_update: bool,
     /// An update may not widen the filter of a subscription.

@@ -125,6 +125,7 @@ pub(super) fn write_setup(
             options.max_auth_token_cache_size.is_some(),
             options.authority.is_some(),
             options.implementation.is_some(),
+            options.reserved.is_some(),
         ]
         .into_iter()
         .filter(|present| *present)
@@ -151,6 +152,11 @@ pub(super) fn write_setup(
     }
     if let Some(name) = &options.implementation {
         pairs.bytes(writer, option_type::MOQT_IMPLEMENTATION, name, "MOQT_IMPLEMENTATION")?;
+    }
+    match options.reserved {
+        Some(key) if key.is_multiple_of(2) => pairs.int(writer, key, key >> 8, OPTION)?,
+        Some(key) => pairs.bytes(writer, key, &key.to_be_bytes(), OPTION)?,
+        None => {}
     }
     Ok(())
 }

@@ -287,7 +287,7 @@ impl Router {
                     slot.dropped += 1;
                 }
             }
-            Event::Goaway { new_session_uri, timeout } => {
+            Event::Goaway { new_session_uri, timeout, .. } => {
                 self.goaway = Some(Goaway { new_session_uri, timeout });
                 self.state_wakers.take_into(&mut self.wakers);
                 self.unblocked_wakers.take_into(&mut self.wakers);

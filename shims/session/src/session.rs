@@ -290,7 +290,7 @@ impl Session {
         self.shared
             .run(|access| {
                 access.wrote = true;
-                access.connection.goaway(new_session_uri, timeout)
+                access.connection.goaway(access.now, new_session_uri, timeout)
             })
             .unwrap_or(Err(CommandError::Closed))
     }
