@@ -3,7 +3,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use moqt_engine::model::{EndOfRange, Location, TrackProperties};
+use moqt_engine::model::{EndOfRange, Location, Parameters, TrackProperties};
 use moqt_engine::wire::FetchObject;
 use moqt_engine::{
     Answer, FetchAnswer, FetchRead, MoqtConnection, RequestError, RequestKey, StreamKey,
@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::pending::withdraw;
 use crate::session::{Session, driver_gone};
 use crate::subgroup_reader::Object;
+use crate::updates::PendingUpdate;
 use crate::wakers::WakerSlot;
 
 /// A FETCH or TRACK_STATUS of this side's.
@@ -72,6 +73,11 @@ struct State {
 type Step<T> = Poll<Result<Option<T>, Error>>;
 
 impl FetchReader {
+    /// Changes the fetch's priority, or brings new tokens. Draft 14 cannot.
+    pub fn update(&self, parameters: Parameters) -> PendingUpdate {
+        PendingUpdate::new(self.session.clone(), self.request, parameters)
+    }
+
     /// `None` if the answer is none to a FETCH.
     pub(crate) fn new(session: Session, request: RequestKey, answer: Answer) -> Option<Self> {
         let Answer { fetch, track_properties, .. } = answer;

@@ -42,6 +42,7 @@ mod subgroup_writer;
 mod subscription;
 mod track_reader;
 mod track_writer;
+mod updates;
 mod wakers;
 
 pub use driver::{Access, Driver};
@@ -62,5 +63,6 @@ pub use subgroup_writer::SubgroupWriter;
 pub use subscription::{Subscription, SubscriptionDone, SubscriptionEvent};
 pub use track_reader::TrackReader;
 pub use track_writer::TrackWriter;
+pub use updates::{IncomingUpdate, PendingUpdate};
 
 pub use moqt_engine as engine;

@@ -12,6 +12,7 @@ use crate::fetch_reader::{FetchReader, FetchSlot};
 use crate::router::{NamespaceSlot, SubscriberSlot};
 use crate::session::{Session, driver_gone};
 use crate::subscription::Subscription;
+use crate::updates::PendingUpdate;
 
 /// A request that is on its way: await it for the peer's answer, now or later. Dropping it
 /// withdraws the request.
@@ -235,6 +236,7 @@ impl<T> Drop for Pending<T> {
 pub(crate) fn withdraw(session: &Session, request: RequestKey) {
     session.shared.run(|access| {
         access.router.namespaces.remove(&request);
+        access.router.request_over(request);
         if let Some(slot) = access.router.fetches.remove(&request)
             && let Some(stream) = slot.stream
         {
@@ -265,6 +267,11 @@ impl NamespacePublication {
     /// The namespace.
     pub fn namespace(&self) -> &TrackNamespace {
         &self.namespace
+    }
+
+    /// Brings new tokens for a namespace of ours. Draft 14 cannot.
+    pub fn update(&self, parameters: Parameters) -> PendingUpdate {
+        PendingUpdate::new(self.session.clone(), self.request, parameters)
     }
 
     /// What was said when it was accepted.

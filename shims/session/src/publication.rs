@@ -9,7 +9,7 @@ use moqt_engine::{
 };
 
 use crate::error::{Error, WriteError};
-use crate::router::StreamSlot;
+use crate::router::{PublisherSlot, StreamSlot};
 use crate::session::{Session, driver_gone};
 use crate::subgroup_writer::SubgroupWriter;
 
@@ -32,6 +32,8 @@ pub struct Publication {
 pub enum PublicationEnd {
     /// The subscriber does not want it any more.
     Cancelled(StreamResetCode),
+    /// The time had passed that this side gave in EXPIRES.
+    Expired,
     /// The peer refused the track.
     Rejected(Box<RequestError>),
     /// The session is over.
@@ -188,12 +190,20 @@ impl Publication {
     /// Waits for the subscriber to change something about its subscription; what is absent is
     /// as it was. It is in force already.
     pub async fn next_update(&self) -> Result<Parameters, PublicationEnd> {
+        self.take(|slot| slot.updates.pop_front()).await
+    }
+
+    /// Waits for something that comes for the publication.
+    pub(crate) async fn take<T>(
+        &self,
+        mut take: impl FnMut(&mut PublisherSlot) -> Option<T>,
+    ) -> Result<T, PublicationEnd> {
         poll_fn(|cx| {
-            let update = self.session.shared.run(|access| {
+            let taken = self.session.shared.run(|access| {
                 let router = &mut *access.router;
                 let slot = router.publishers.entry(self.request).or_default();
-                if let Some(update) = slot.updates.pop_front() {
-                    return Poll::Ready(Ok(update));
+                if let Some(taken) = take(slot) {
+                    return Poll::Ready(Ok(taken));
                 }
                 match (&slot.end, &router.closed) {
                     (Some(end), _) => Poll::Ready(Err(end.clone())),
@@ -206,7 +216,7 @@ impl Publication {
                     }
                 }
             });
-            update.unwrap_or_else(|| Poll::Ready(Err(PublicationEnd::Closed(driver_gone()))))
+            taken.unwrap_or_else(|| Poll::Ready(Err(PublicationEnd::Closed(driver_gone()))))
         })
         .await
     }
@@ -243,6 +253,7 @@ impl Publication {
         }
         self.session.shared.run(|access| {
             access.router.publishers.remove(&self.request);
+            access.router.request_over(self.request);
             if let Some(publisher) = access.connection.publisher(self.request) {
                 publisher.done(code, reason);
                 access.wrote = true;
@@ -261,6 +272,7 @@ impl From<PublicationEnd> for Error {
     fn from(end: PublicationEnd) -> Self {
         match end {
             PublicationEnd::Cancelled(code) => Self::Cancelled(code),
+            PublicationEnd::Expired => Self::Cancelled(StreamResetCode::Cancelled),
             PublicationEnd::Rejected(error) => Self::Rejected(error),
             PublicationEnd::Closed(reason) => Self::Closed(reason),
         }

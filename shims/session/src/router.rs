@@ -18,6 +18,7 @@ use crate::namespace_subscription::NamespaceSubscriptionSlot;
 use crate::publication::PublicationEnd;
 use crate::session::Goaway;
 use crate::subscription::{SubscriptionDone, SubscriptionEnd};
+use crate::updates::UpdateSlots;
 use crate::wakers::{WakerSet, WakerSlot};
 
 /// Bounds on what a router keeps for an application that does not fetch it.
@@ -72,6 +73,7 @@ pub struct Router {
     /// PUBLISH_NAMESPACE requests of the peer's that are told of in a namespace subscription.
     pub(crate) publications: HashMap<RequestKey, (RequestKey, TrackNamespace)>,
     pub(crate) streams: HashMap<StreamKey, StreamSlot>,
+    pub(crate) updates: UpdateSlots,
     pub(crate) incoming: VecDeque<(Timestamp, RequestKey, IncomingRequest)>,
     /// Somebody has called `accept_request`.
     pub(crate) accepting: bool,
@@ -111,6 +113,9 @@ pub(crate) struct PublisherSlot {
     pub(crate) answer: Option<Answer>,
     pub(crate) end: Option<PublicationEnd>,
     pub(crate) updates: VecDeque<moqt_engine::model::Parameters>,
+    /// Updates that wait for a decision.
+    pub(crate) undecided: VecDeque<moqt_engine::model::Parameters>,
+    pub(crate) new_group: Option<u64>,
     pub(crate) dropped: u64,
     /// Those who wait to write.
     pub(crate) writers: WakerSet,
@@ -146,6 +151,7 @@ impl Router {
 
     /// Sorts in one event of the connection's.
     pub fn handle_event(&mut self, connection: &mut MoqtConnection, now: Timestamp, event: Event) {
+        self.updates_event(connection, now, &event);
         match event {
             Event::Established { setup } => {
                 self.setup = Some(setup);
@@ -204,6 +210,12 @@ impl Router {
                 }
             }
             Event::Cancelled { request, code, error } => self.cancelled(request, code, error),
+            Event::Expired { request } if self.publishers.contains_key(&request) => {
+                self.publication_ended(request, PublicationEnd::Expired);
+            }
+            Event::Expired { request } => {
+                self.cancelled(request, StreamResetCode::Cancelled, None);
+            }
             Event::Namespace { request, namespace } => {
                 if let Some(slot) = self.namespace_subscriptions.get_mut(&request) {
                     slot.changed(namespace, true);
@@ -441,7 +453,7 @@ impl Router {
         }
     }
 
-    fn publication_ended(&mut self, request: RequestKey, end: PublicationEnd) {
+    pub(crate) fn publication_ended(&mut self, request: RequestKey, end: PublicationEnd) {
         if let Some(slot) = self.publishers.get_mut(&request) {
             slot.end = Some(end);
             slot.writers.take_into(&mut self.wakers);

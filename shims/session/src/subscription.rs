@@ -1,16 +1,21 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use moqt_engine::model::{FullTrackName, Location, PublishDoneCode, StreamResetCode};
-use moqt_engine::{Answer, MalformedRule, RequestError, RequestKey, StreamKey, SubscriptionStats};
+use bytes::Bytes;
+use moqt_engine::model::{FullTrackName, Location, Parameters, PublishDoneCode, StreamResetCode};
+use moqt_engine::{
+    Answer, CommandError, MalformedRule, RequestError, RequestKey, StreamKey, SubscriptionStats,
+};
 
 use crate::driver::Access;
 use crate::error::{Error, ReadError};
 use crate::pending::withdraw;
 use crate::router::StreamSlot;
-use crate::session::{Session, driver_gone};
+use crate::session::{Goaway, Session, driver_gone};
 use crate::subgroup_reader::{Object, ReaderState, SubgroupReader};
+use crate::updates::{PendingUpdate, goaway, goaway_received};
 
 /// How many objects are fetched under one lock, and how many bytes at most.
 const BATCH: (usize, usize) = (64, 256 * 1024);
@@ -99,6 +104,24 @@ impl Subscription {
     /// properties. `None` if it was the publisher who offered the track.
     pub fn answer(&self) -> Option<&Answer> {
         self.answer.as_ref()
+    }
+
+    /// Changes filter, priority, forward state, timeouts or tokens; what is absent stays as it
+    /// is. Draft 14 lets the filter only be narrowed, and knows no answer.
+    pub fn update(&self, parameters: Parameters) -> PendingUpdate {
+        PendingUpdate::new(self.session.clone(), self.request, parameters)
+    }
+
+    /// Waits for the publisher to ask that this subscription be moved (draft 18): subscribe
+    /// where it says, then drop this.
+    pub async fn goaway_received(&self) -> Result<Goaway, Error> {
+        goaway_received(&self.session, self.request).await
+    }
+
+    /// Asks the publisher to move this subscription, or to make it again in this session if the
+    /// URI is empty (draft 18); a client's must be. When `timeout` has passed it is reset.
+    pub fn goaway(&self, new_session_uri: Bytes, timeout: Duration) -> Result<(), CommandError> {
+        goaway(&self.session, self.request, new_session_uri, timeout)
     }
 
     /// How the publisher ended the subscription, once that is known: after
