@@ -24,6 +24,7 @@ mod requests;
 mod setup;
 mod setup_options;
 mod tokens;
+mod track_properties;
 mod track_status;
 mod updates;
 

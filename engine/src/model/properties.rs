@@ -73,15 +73,25 @@ pub enum PropertyValue {
 /// The properties of a track, as its publisher states them.
 ///
 /// Unknown ones are kept, since relays must pass them on.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TrackProperties {
     list: Vec<Property>,
+    /// What was found inside Immutable Properties, which are in the list as they came.
+    immutable: Vec<Property>,
 }
+
+impl PartialEq for TrackProperties {
+    fn eq(&self, other: &Self) -> bool {
+        self.list == other.list
+    }
+}
+
+impl Eq for TrackProperties {}
 
 impl TrackProperties {
     /// No properties.
     pub const fn new() -> Self {
-        Self { list: Vec::new() }
+        Self { list: Vec::new(), immutable: Vec::new() }
     }
 
     /// All of them, in ascending order of type.
@@ -108,12 +118,21 @@ impl TrackProperties {
         self
     }
 
-    /// The number under `key`, if there is one.
+    /// The number under `key`, if there is one, also inside Immutable Properties that a peer
+    /// sent (draft-18, "Immutable Properties").
     pub fn int(&self, key: u64) -> Option<u64> {
-        self.list.iter().find_map(|property| match property.value {
-            PropertyValue::Int(value) if property.key == key => Some(value),
-            _ => None,
-        })
+        let mut all = self.list.iter().chain(&self.immutable);
+        all.find(|property| property.key == key)?.as_int()
+    }
+
+    /// What is inside Immutable Properties, as far as it could be read.
+    pub fn immutable(&self) -> impl ExactSizeIterator<Item = &Property> {
+        self.immutable.iter()
+    }
+
+    /// Notes what is inside the Immutable Properties of the list.
+    pub(crate) fn set_immutable(&mut self, immutable: Vec<Property>) {
+        self.immutable = immutable;
     }
 
     /// Milliseconds after which the publisher gives an object up; 0 is the same as absent.
@@ -154,6 +173,7 @@ impl TrackProperties {
     pub fn first_mandatory(&self) -> Option<u64> {
         self.list
             .iter()
+            .chain(&self.immutable)
             .map(|property| property.key)
             .find(|key| property_type::MANDATORY.contains(key))
     }
@@ -163,6 +183,6 @@ impl FromIterator<Property> for TrackProperties {
     fn from_iter<I: IntoIterator<Item = Property>>(properties: I) -> Self {
         let mut list: Vec<_> = properties.into_iter().collect();
         list.sort_by_key(|property| property.key);
-        Self { list }
+        Self { list, immutable: Vec::new() }
     }
 }

@@ -144,10 +144,15 @@ pub(super) fn read_track_properties(
 ) -> Result<TrackProperties, Malformed> {
     let mut pairs = PairReader::new(dialect.key_deltas);
     let mut properties = Vec::new();
+    let mut immutable = Vec::new();
     while !reader.is_empty() {
         let (key, value) = pairs.pair(reader, "Track Properties")?;
-        if let PairValue::Int(value) = value {
-            check_track_property(reader, dialect, key, value)?;
+        match value {
+            PairValue::Int(value) => check_track_property(reader, dialect, key, value)?,
+            PairValue::Bytes(bytes) if key == property_type::IMMUTABLE => {
+                read_immutable(reader, dialect, bytes, &mut immutable)?;
+            }
+            PairValue::Bytes(_) => {}
         }
         properties.push(Property {
             key,
@@ -157,7 +162,33 @@ pub(super) fn read_track_properties(
             },
         });
     }
-    Ok(properties.into_iter().collect())
+    let mut properties: TrackProperties = properties.into_iter().collect();
+    properties.set_immutable(immutable);
+    Ok(properties)
+}
+
+/// What is inside a track's Immutable Properties counts like what is outside ("processors MUST
+/// search both", draft-18, "Immutable Properties"). Where it cannot be read it says nothing.
+fn read_immutable(
+    outer: &mut Reader<'_>,
+    dialect: &Dialect,
+    bytes: &[u8],
+    immutable: &mut Vec<Property>,
+) -> Result<(), Malformed> {
+    let mut reader = Reader::new(dialect.ints, bytes);
+    let mut pairs = PairReader::new(dialect.key_deltas);
+    while !reader.is_empty() {
+        let Ok((key, value)) = pairs.pair(&mut reader, "Immutable Properties") else { break };
+        let value = match value {
+            PairValue::Int(value) => {
+                check_track_property(outer, dialect, key, value)?;
+                PropertyValue::Int(value)
+            }
+            PairValue::Bytes(bytes) => PropertyValue::Bytes(Bytes::copy_from_slice(bytes)),
+        };
+        immutable.push(Property { key, value });
+    }
+    Ok(())
 }
 
 pub(super) fn write_track_properties(
