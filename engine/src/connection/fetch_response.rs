@@ -535,6 +535,14 @@ impl FetchResponse<'_> {
         else {
             return Err(CommandError::Gone);
         };
+        // "FETCH responses however can contain objects with different publisher priorities": what
+        // waits goes by the priority of its first.
+        if half.queue.len() == 0
+            && !half.scheduled
+            && let SendClass::Data(_, position) = &mut half.class
+        {
+            position.publisher_priority = priority;
+        }
         let block = half.queue.block(room);
         let before = block.len();
         write(response, block)?;

@@ -6,6 +6,7 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod joins;
 mod limits;
 mod raw;
 mod session;
