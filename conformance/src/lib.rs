@@ -20,6 +20,11 @@ use moqt_engine::{Draft, Role};
 /// All drafts.
 pub const DRAFTS: [Draft; 3] = [Draft::D14, Draft::D16, Draft::D18];
 
+/// This draft and all later ones.
+pub fn drafts_from(first: Draft) -> impl Iterator<Item = Draft> {
+    DRAFTS.into_iter().filter(move |draft| *draft >= first)
+}
+
 /// Both roles.
 pub const ROLES: [Role; 2] = [Role::Client, Role::Server];
 

@@ -133,12 +133,13 @@ pub fn subscribe_namespace(
 ) -> Message {
     let (request_id, prefix) = (id, namespace(prefix));
     let parameters = Parameters::default();
-    if draft >= Draft::D18 && interest == NamespaceInterest::Tracks {
+    let has_tracks = draft.dialect().message_code(MessageKind::SubscribeTracks).is_some();
+    if has_tracks && interest == NamespaceInterest::Tracks {
         return Message::SubscribeTracks(SubscribeTracks { request_id, prefix, parameters });
     }
     let interest = match draft {
         Draft::D14 => NamespaceInterest::Both,
-        Draft::D18 => NamespaceInterest::Namespaces,
+        _ if has_tracks => NamespaceInterest::Namespaces,
         _ => interest,
     };
     Message::SubscribeNamespace(SubscribeNamespace { request_id, prefix, interest, parameters })

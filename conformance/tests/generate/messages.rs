@@ -379,7 +379,7 @@ pub(crate) fn message(draft: Draft, kind: MessageKind) -> BoxedStrategy<Message>
             .prop_map(move |(new_session_uri, timeout, request_id)| {
                 let goaway = Goaway { new_session_uri, ..Goaway::default() };
                 Message::Goaway(match draft {
-                    Draft::D18 => Goaway { timeout, request_id, ..goaway },
+                    _ if draft >= Draft::D18 => Goaway { timeout, request_id, ..goaway },
                     _ => goaway,
                 })
             })

@@ -350,7 +350,7 @@ fn half_a_message_has_a_deadline() {
         let bytes = say::message(draft, &say::subscribe(id, "t"));
         let mut end = session(draft, role);
         let on = match draft {
-            Draft::D18 => end.open(Dir::Bi),
+            _ if draft >= Draft::D18 => end.open(Dir::Bi),
             _ => end.control,
         };
         let half = bytes.len() / 2;
@@ -364,7 +364,7 @@ fn half_a_message_has_a_deadline() {
 
         let mut end = session(draft, role);
         let on = match draft {
-            Draft::D18 => end.open(Dir::Bi),
+            _ if draft >= Draft::D18 => end.open(Dir::Bi),
             _ => end.control,
         };
         end.data(on, bytes[..half].to_vec());

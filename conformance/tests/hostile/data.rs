@@ -158,7 +158,7 @@ fn objects_that_are_malformed_close() {
 /// The largest integer.
 fn largest(draft: Draft) -> Vec<u8> {
     match draft {
-        Draft::D18 => vec![0xFF; 9],
+        _ if draft >= Draft::D18 => vec![0xFF; 9],
         _ => vec![0xFF; 8],
     }
 }
@@ -166,7 +166,7 @@ fn largest(draft: Draft) -> Vec<u8> {
 /// Object ID delta 0, and a length of properties of 16,385 as a QUIC integer or a vi64.
 fn large_properties(draft: Draft) -> Vec<u8> {
     match draft {
-        Draft::D18 => vec![0, 0xC0, 0x40, 0x01],
+        _ if draft >= Draft::D18 => vec![0, 0xC0, 0x40, 0x01],
         _ => vec![0, 0x80, 0, 0x40, 0x01],
     }
 }

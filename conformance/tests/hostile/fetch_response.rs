@@ -347,7 +347,7 @@ fn one_more_open_fetch_is_refused() {
         let id = end.fresh_id();
         let on = end.request(&say::fetch(id, "t", at(0, 0), at(1, 0)));
         let expected = match draft {
-            Draft::D18 => RequestErrorCode::ExcessiveLoad,
+            _ if draft >= Draft::D18 => RequestErrorCode::ExcessiveLoad,
             _ => RequestErrorCode::InternalError,
         };
         assert_eq!(refusal(&mut end, on), Some(expected), "{draft:?} {role:?}");

@@ -577,7 +577,7 @@ fn one_more_namespace_subscription_is_refused() {
         let on = ask(&mut end, "c", NamespaceInterest::Both);
         let code = refusal(&mut end, on);
         let expected = match draft {
-            Draft::D18 => RequestErrorCode::ExcessiveLoad,
+            _ if draft >= Draft::D18 => RequestErrorCode::ExcessiveLoad,
             // Which these cannot say.
             _ => RequestErrorCode::InternalError,
         };

@@ -157,7 +157,7 @@ fn the_control_stream_must_live() {
         assert_closed(&end, PROTOCOL_VIOLATION, "reset");
         let mut end = session(draft, role);
         let own = match draft {
-            Draft::D18 => Name { ours: true, n: 0 },
+            _ if draft >= Draft::D18 => Name { ours: true, n: 0 },
             _ => end.control,
         };
         end.stop(own, 0);

@@ -575,7 +575,7 @@ fn a_token_that_comes_byte_by_byte_or_not_whole() {
         let tokens = with_tokens(&[register(1, "x"), value("y")]);
         let bytes = say::message(draft, &say::subscribe_with(0, "t", tokens));
         let on = match draft {
-            Draft::D18 => end.open(Dir::Bi),
+            _ if draft >= Draft::D18 => end.open(Dir::Bi),
             _ => end.control,
         };
         for byte in &bytes[..bytes.len() - 1] {

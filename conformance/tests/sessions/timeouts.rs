@@ -560,7 +560,7 @@ fn a_subscription_that_is_over_has_no_deadlines() {
         end.wait(MS);
         assert!(matches!(end.engine.poll_timeout(), Some((_, Timer::Delivery))), "{draft:?}");
         match draft {
-            Draft::D18 => end.reset(on, 1),
+            _ if draft >= Draft::D18 => end.reset(on, 1),
             _ => end.say(end.control, &say::unsubscribe(id)),
         }
         assert_eq!(end.engine.poll_timeout(), None, "{draft:?}");

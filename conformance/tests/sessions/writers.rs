@@ -248,7 +248,7 @@ fn no_writer_waits_for_good() {
                     let at = usize::try_from(rng.below(writers.len() as u64)).unwrap();
                     let (id, on) = writers.remove(at).subscribed_by;
                     match draft {
-                        Draft::D18 => end.stop(on, 1),
+                        _ if draft >= Draft::D18 => end.stop(on, 1),
                         _ => end.say(on, &say::unsubscribe(id)),
                     }
                 }
