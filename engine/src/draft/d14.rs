@@ -2,7 +2,7 @@
 
 use crate::model::MessageKind as Message;
 use crate::model::{
-    Draft, Parameter, PublishDoneCode, RequestErrorCode, RequestKind, SessionError,
+    Draft, Parameter, PublishDoneCode, RequestErrorCode, RequestKind, SessionError, SetupOption,
     StreamResetCode, property_type,
 };
 use crate::wire::{
@@ -18,6 +18,14 @@ pub(super) const D14_CONST: Dialect = Dialect {
     ints: Ints::Quic,
     key_deltas: false,
     setup: SetupLayout::VersionsAndCount,
+    setup_options: &[
+        (0x01, SetupOption::Path),
+        (0x02, SetupOption::MaxRequestId),
+        (0x03, SetupOption::AuthorizationToken),
+        (0x04, SetupOption::MaxAuthTokenCacheSize),
+        (0x05, SetupOption::Authority),
+        (0x07, SetupOption::Implementation),
+    ],
     messages: &[
         (0x03, Message::Subscribe),
         (0x04, Message::SubscribeOk),
@@ -119,6 +127,7 @@ pub(super) const D14_CONST: Dialect = Dialect {
     namespace_options: false,
     namespace_done_by_name: true,
     goaway_timeout: false,
+    goaway_request_id: false,
     goaway_refuses_requests: false,
     retry_interval: false,
     redirect: false,

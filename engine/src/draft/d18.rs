@@ -3,7 +3,7 @@
 use super::d16::{D16_CONST, parameter};
 use crate::model::MessageKind as Message;
 use crate::model::{
-    Draft, Parameter, PublishDoneCode, RequestErrorCode, SessionError, StreamResetCode,
+    Draft, Parameter, PublishDoneCode, RequestErrorCode, SessionError, SetupOption, StreamResetCode,
 };
 use crate::wire::{
     Carrier, CarrierSet, CodeTables, Dialect, FetchLayout, Ints, JoiningRule, ObjectRules,
@@ -15,6 +15,13 @@ pub static D18: Dialect = Dialect {
     draft: Draft::D18,
     ints: Ints::Vi64,
     setup: SetupLayout::Bounded,
+    setup_options: &[
+        (0x01, SetupOption::Path),
+        (0x03, SetupOption::AuthorizationToken),
+        (0x04, SetupOption::MaxAuthTokenCacheSize),
+        (0x05, SetupOption::Authority),
+        (0x07, SetupOption::Implementation),
+    ],
     messages: &[
         (0x03, Message::Subscribe),
         (0x04, Message::SubscribeOk),
@@ -139,6 +146,7 @@ pub static D18: Dialect = Dialect {
     namespace_options: false,
     grease: true,
     goaway_timeout: true,
+    goaway_request_id: true,
     goaway_refuses_requests: true,
     redirect: true,
     update_names_request: false,

@@ -29,6 +29,27 @@ impl Draft {
     }
 }
 
+impl Draft {
+    /// The numbers of all drafts, as a choice for people: `14, 16 or 18`.
+    pub fn choice() -> impl fmt::Display {
+        struct Choice;
+        impl fmt::Display for Choice {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                for (after, draft) in Draft::ALL.iter().enumerate().rev() {
+                    let separator = match after {
+                        0 => "",
+                        1 => " or ",
+                        _ => ", ",
+                    };
+                    write!(f, "{}{separator}", draft.number())?;
+                }
+                Ok(())
+            }
+        }
+        Choice
+    }
+}
+
 impl fmt::Display for Draft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "draft-{}", self.number())
@@ -41,7 +62,7 @@ pub struct UnknownDraft;
 
 impl fmt::Display for UnknownDraft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a supported draft: use 14, 16 or 18")
+        write!(f, "not a supported draft: use {}", Draft::choice())
     }
 }
 

@@ -34,5 +34,5 @@ pub use name::{
 pub use object::{EndOfRange, ObjectStatus, SubgroupId};
 pub use parameters::{Parameter, ParameterSet, Parameters};
 pub use properties::{Property, PropertyValue, TrackProperties, property_type};
-pub use setup::SetupOptions;
+pub use setup::{SetupOption, SetupOptions};
 pub use token::AuthToken;

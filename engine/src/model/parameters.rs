@@ -153,7 +153,7 @@ impl fmt::Display for Parameter {
 
 /// A set of [`Parameter`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct ParameterSet(u16);
+pub struct ParameterSet(u32);
 
 impl ParameterSet {
     /// No parameter.
@@ -173,12 +173,12 @@ impl ParameterSet {
     /// This set and one more.
     #[must_use]
     pub const fn with(self, parameter: Parameter) -> Self {
-        Self(self.0 | 1 << parameter as u16)
+        Self(self.0 | 1 << parameter as u32)
     }
 
     /// Whether `parameter` is in the set.
     pub const fn contains(self, parameter: Parameter) -> bool {
-        self.0 & 1 << parameter as u16 != 0
+        self.0 & 1 << parameter as u32 != 0
     }
 
     /// What is in this set and not in `other`.

@@ -28,3 +28,43 @@ pub struct SetupOptions {
     /// "Grease"). `None` when reading: what is unknown is ignored.
     pub reserved: Option<u64>,
 }
+
+/// One of the options in [`SetupOptions`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each is documented as a field of `SetupOptions`")]
+pub enum SetupOption {
+    Path,
+    MaxRequestId,
+    AuthorizationToken,
+    MaxAuthTokenCacheSize,
+    Authority,
+    Implementation,
+}
+
+impl SetupOption {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Path => "PATH",
+            Self::MaxRequestId => "MAX_REQUEST_ID",
+            Self::AuthorizationToken => "AUTHORIZATION_TOKEN",
+            Self::MaxAuthTokenCacheSize => "MAX_AUTH_TOKEN_CACHE_SIZE",
+            Self::Authority => "AUTHORITY",
+            Self::Implementation => "MOQT_IMPLEMENTATION",
+        }
+    }
+}
+
+impl SetupOptions {
+    /// How many there are of an option.
+    pub(crate) fn count(&self, option: SetupOption) -> usize {
+        match option {
+            SetupOption::Path => self.path.iter().count(),
+            SetupOption::MaxRequestId => self.max_request_id.iter().count(),
+            SetupOption::AuthorizationToken => self.authorization_tokens.len(),
+            SetupOption::MaxAuthTokenCacheSize => self.max_auth_token_cache_size.iter().count(),
+            SetupOption::Authority => self.authority.iter().count(),
+            SetupOption::Implementation => self.implementation.iter().count(),
+        }
+    }
+}

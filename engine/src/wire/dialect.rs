@@ -1,7 +1,7 @@
 use super::Ints;
 use crate::model::{
     Draft, MessageKind, Parameter, ParameterSet, PublishDoneCode, RequestErrorCode, RequestKind,
-    SessionError, StreamResetCode,
+    SessionError, SetupOption, StreamResetCode,
 };
 
 /// What one draft looks like on the wire, as data.
@@ -20,6 +20,8 @@ pub struct Dialect {
     pub key_deltas: bool,
     /// What a setup message holds besides its options.
     pub setup: SetupLayout,
+    /// Setup options, ascending by type. Others are ignored.
+    pub setup_options: &'static [(u64, SetupOption)],
     /// Message types on control and request streams.
     pub messages: &'static [(u64, MessageKind)],
     /// Answers do not name their request: the stream they are on tells.
@@ -64,8 +66,10 @@ pub struct Dialect {
     pub namespace_options: bool,
     /// PUBLISH_NAMESPACE_DONE and _CANCEL name the namespace instead of its request.
     pub namespace_done_by_name: bool,
-    /// GOAWAY has a timeout, and a Request ID on the control stream.
+    /// GOAWAY has a timeout.
     pub goaway_timeout: bool,
+    /// GOAWAY tells, on the control stream, the first Request ID that was not processed.
+    pub goaway_request_id: bool,
     /// Requests that come after a GOAWAY was sent must be refused.
     pub goaway_refuses_requests: bool,
     /// REQUEST_ERROR has a retry interval.
@@ -312,6 +316,11 @@ impl Dialect {
     /// The message that a type stands for.
     pub fn message_kind(&self, code: u64) -> Option<MessageKind> {
         meaning(self.messages, code)
+    }
+
+    /// The setup option that a type stands for.
+    pub fn setup_option(&self, code: u64) -> Option<SetupOption> {
+        meaning(self.setup_options, code)
     }
 
     /// The type of a message, if the draft has it.

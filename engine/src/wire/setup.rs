@@ -7,19 +7,9 @@ use bytes::Bytes;
 use super::pairs::{PairReader, PairValue, PairWriter};
 use super::token::{read_token, write_token};
 use super::{DecodeError, Dialect, EncodeError, Fault, Malformed, Reader, SetupLayout, Writer};
-use crate::model::{Message, MessageKind, Setup, SetupOptions};
+use crate::model::{Message, MessageKind, Setup, SetupOption, SetupOptions};
 
 const OPTION: &str = "Setup Option";
-
-/// Numbers of setup options, the same on every draft.
-mod option_type {
-    pub(super) const PATH: u64 = 0x01;
-    pub(super) const MAX_REQUEST_ID: u64 = 0x02;
-    pub(super) const AUTHORIZATION_TOKEN: u64 = 0x03;
-    pub(super) const MAX_AUTH_TOKEN_CACHE_SIZE: u64 = 0x04;
-    pub(super) const AUTHORITY: u64 = 0x05;
-    pub(super) const MOQT_IMPLEMENTATION: u64 = 0x07;
-}
 
 pub(super) fn read_setup(
     reader: &mut Reader<'_>,
@@ -50,7 +40,7 @@ pub(super) fn read_setup(
         let (key, value) = pairs.pair(reader, OPTION)?;
         let known = read_option(dialect, kind, (key, value), &mut setup.options)
             .map_err(|DecodeError { fault, field, .. }| reader.fault_at(fault, field, at))?;
-        if known && key != option_type::AUTHORIZATION_TOKEN {
+        if known.is_some_and(|option| option != SetupOption::AuthorizationToken) {
             if seen.contains(&key) {
                 return Err(reader.fault_at(Fault::Duplicate, OPTION, at));
             }
@@ -60,43 +50,45 @@ pub(super) fn read_setup(
     Ok(Message::Setup(setup))
 }
 
-/// Takes in one option; `false` if it is unknown and was ignored.
+/// Takes in one option, and says which; one that is unknown is ignored.
 fn read_option(
     dialect: &Dialect,
     kind: MessageKind,
     (key, value): (u64, PairValue<'_>),
     options: &mut SetupOptions,
-) -> Result<bool, DecodeError> {
-    let has_credit = dialect.message_code(MessageKind::MaxRequestId).is_some();
-    match (key, value) {
-        (option_type::PATH, PairValue::Bytes(path)) => {
+) -> Result<Option<SetupOption>, DecodeError> {
+    let found = dialect.setup_option(key).map(|option| match (option, kind) {
+        (SetupOption::Authority, MessageKind::ServerSetup)
+            if dialect.server_authority_is_implementation =>
+        {
+            SetupOption::Implementation
+        }
+        _ => option,
+    });
+    match (found, value) {
+        (Some(SetupOption::Path), PairValue::Bytes(path)) => {
             options.path = Some(Bytes::copy_from_slice(path));
         }
-        (option_type::MAX_REQUEST_ID, PairValue::Int(max)) if has_credit => {
+        (Some(SetupOption::MaxRequestId), PairValue::Int(max)) => {
             options.max_request_id = Some(max);
         }
-        (option_type::MAX_AUTH_TOKEN_CACHE_SIZE, PairValue::Int(size)) => {
+        (Some(SetupOption::MaxAuthTokenCacheSize), PairValue::Int(size)) => {
             options.max_auth_token_cache_size = Some(size);
         }
-        (option_type::AUTHORITY, PairValue::Bytes(name))
-            if dialect.server_authority_is_implementation && kind == MessageKind::ServerSetup =>
-        {
-            options.implementation = Some(Bytes::copy_from_slice(name));
-        }
-        (option_type::AUTHORITY, PairValue::Bytes(authority)) => {
+        (Some(SetupOption::Authority), PairValue::Bytes(authority)) => {
             options.authority = Some(Bytes::copy_from_slice(authority));
         }
-        (option_type::MOQT_IMPLEMENTATION, PairValue::Bytes(name)) => {
+        (Some(SetupOption::Implementation), PairValue::Bytes(name)) => {
             options.implementation = Some(Bytes::copy_from_slice(name));
         }
-        (option_type::AUTHORIZATION_TOKEN, PairValue::Bytes(token)) => {
+        (Some(SetupOption::AuthorizationToken), PairValue::Bytes(token)) => {
             let mut reader = Reader::new(dialect.ints, token);
             let token = read_token(&mut reader).map_err(|Malformed| reader.error())?;
             options.authorization_tokens.push(token);
         }
-        _ => return Ok(false),
+        _ => return Ok(None),
     }
-    Ok(true)
+    Ok(found)
 }
 
 pub(super) fn write_setup(
@@ -116,47 +108,51 @@ pub(super) fn write_setup(
         }
     }
     let options = &setup.options;
-    let has_credit = dialect.message_code(MessageKind::MaxRequestId).is_some();
-    let max_request_id = options.max_request_id.filter(|_| has_credit);
     if dialect.setup != SetupLayout::Bounded {
-        let count = [
-            options.path.is_some(),
-            max_request_id.is_some(),
-            options.max_auth_token_cache_size.is_some(),
-            options.authority.is_some(),
-            options.implementation.is_some(),
-            options.reserved.is_some(),
-        ]
-        .into_iter()
-        .filter(|present| *present)
-        .count()
-            + options.authorization_tokens.len();
+        let count: usize =
+            dialect.setup_options.iter().map(|(_, option)| options.count(*option)).sum();
+        let count = count + usize::from(options.reserved.is_some());
         writer.int(count as u64, "Number of Parameters")?;
     }
     let mut pairs = PairWriter::new(dialect.key_deltas);
-    if let Some(path) = &options.path {
-        pairs.bytes(writer, option_type::PATH, path, "PATH")?;
-    }
-    if let Some(max) = max_request_id {
-        pairs.int(writer, option_type::MAX_REQUEST_ID, max, "MAX_REQUEST_ID")?;
-    }
-    for token in &options.authorization_tokens {
-        pairs.key(writer, option_type::AUTHORIZATION_TOKEN, OPTION)?;
-        writer.prefixed_with("AUTHORIZATION_TOKEN", |writer| write_token(writer, token))?;
-    }
-    if let Some(size) = options.max_auth_token_cache_size {
-        pairs.int(writer, option_type::MAX_AUTH_TOKEN_CACHE_SIZE, size, OPTION)?;
-    }
-    if let Some(authority) = &options.authority {
-        pairs.bytes(writer, option_type::AUTHORITY, authority, "AUTHORITY")?;
-    }
-    if let Some(name) = &options.implementation {
-        pairs.bytes(writer, option_type::MOQT_IMPLEMENTATION, name, "MOQT_IMPLEMENTATION")?;
+    for (key, option) in dialect.setup_options {
+        write_option(writer, &mut pairs, (*key, *option), options)?;
     }
     match options.reserved {
         Some(key) if key.is_multiple_of(2) => pairs.int(writer, key, key >> 8, OPTION)?,
         Some(key) => pairs.bytes(writer, key, &key.to_be_bytes(), OPTION)?,
         None => {}
+    }
+    Ok(())
+}
+
+/// Writes one option as often as it is there.
+fn write_option(
+    writer: &mut Writer<'_>,
+    pairs: &mut PairWriter,
+    (key, option): (u64, SetupOption),
+    options: &SetupOptions,
+) -> Result<(), EncodeError> {
+    let name = option.name();
+    let (int, bytes) = match option {
+        SetupOption::Path => (None, &options.path),
+        SetupOption::MaxRequestId => (options.max_request_id, &None),
+        SetupOption::MaxAuthTokenCacheSize => (options.max_auth_token_cache_size, &None),
+        SetupOption::Authority => (None, &options.authority),
+        SetupOption::Implementation => (None, &options.implementation),
+        SetupOption::AuthorizationToken => {
+            for token in &options.authorization_tokens {
+                pairs.key(writer, key, name)?;
+                writer.prefixed_with(name, |writer| write_token(writer, token))?;
+            }
+            return Ok(());
+        }
+    };
+    if let Some(value) = int {
+        pairs.int(writer, key, value, name)?;
+    }
+    if let Some(value) = bytes {
+        pairs.bytes(writer, key, value, name)?;
     }
     Ok(())
 }

@@ -45,7 +45,9 @@ impl fmt::Display for ConfigError {
                  or pin the server's certificate"
             ),
             Self::Tls(error) => write!(f, "certificate and key cannot be used: {error}"),
-            Self::NoDrafts => f.write_str("no draft to offer: choose 14, 16 or 18, or several"),
+            Self::NoDrafts => {
+                write!(f, "no draft to offer: choose {}, or several", moqt_engine::Draft::choice())
+            }
             Self::SelfSigned(reason) => write!(f, "cannot make a certificate: {reason}"),
         }
     }

@@ -23,7 +23,7 @@ pub(super) fn read_goaway(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Messa
     let mut goaway = Goaway { new_session_uri: Bytes::copy_from_slice(uri), ..Goaway::default() };
     if dialect.goaway_timeout {
         goaway.timeout = r.int("Timeout")?;
-        if !r.is_empty() {
+        if dialect.goaway_request_id && !r.is_empty() {
             goaway.request_id = Some(r.int(REQUEST_ID)?);
         }
     }
@@ -38,7 +38,7 @@ pub(super) fn write_goaway(
     w.prefixed(&goaway.new_session_uri, MAX_URI_LEN, "New Session URI")?;
     if dialect.goaway_timeout {
         w.int(goaway.timeout, "Timeout")?;
-        if let Some(id) = goaway.request_id {
+        if let Some(id) = goaway.request_id.filter(|_| dialect.goaway_request_id) {
             w.int(id, REQUEST_ID)?;
         }
     }
