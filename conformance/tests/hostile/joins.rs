@@ -356,3 +356,50 @@ fn a_subscription_of_this_sides_is_joined_only_if_that_is_allowed() {
         }
     }
 }
+
+// "A publisher MUST process any pending REQUEST_UPDATE messages for the associated subscription
+// before evaluating the current request." (draft-18, "Joining Fetches"): also those that the
+// application has still to decide on.
+#[test]
+fn a_join_comes_after_the_updates_that_wait() {
+    for role in moqt_conformance::ROLES {
+        for accepts in [true, false] {
+            let mut config = moqt_engine::Config::default();
+            config.decide_updates = true;
+            let mut end = End::established(Draft::D18, role, config);
+            let mut bystander = Bystander::new(&mut end);
+            let before = end.engine.usage();
+            let mut parameters = joinable();
+            parameters.forward = Some(false);
+            let (subscription, id, on) = subscribing(&mut end, parameters);
+            accept(&mut end, subscription, largest(Some(LARGEST)));
+            let mut forward = Parameters::default();
+            forward.forward = Some(true);
+            for parameters in [forward, Parameters::default()] {
+                let update = end.fresh_id();
+                end.say(on, &say::update(update, id, parameters));
+            }
+            end.take_events();
+            let fetch = join(&mut end, id, RELATIVE);
+            assert_eq!((joined(&mut end), end.said(fetch)), (None, vec![]), "{role:?}: it waits");
+            let none = Parameters::default();
+            end.with(|engine, now| engine.accept_update(now, subscription, &none)).unwrap();
+            assert_eq!((joined(&mut end), end.said(fetch)), (None, vec![]), "{role:?}: one more");
+            if accepts {
+                end.with(|engine, now| engine.accept_update(now, subscription, &none)).unwrap();
+                let (range, joining, _) = joined(&mut end).expect("joined");
+                assert_eq!(range, LocationRange::to_last(Location::new(3, 0), LARGEST));
+                assert_eq!(joining, subscription);
+                continue;
+            }
+            // The subscription ends with the update that is refused.
+            let refusal = Refusal::new(RequestErrorCode::Unauthorized);
+            end.with(|engine, now| engine.reject_update(now, subscription, refusal)).unwrap();
+            assert_refused(&mut end, fetch, RequestErrorCode::InvalidJoiningRequestId);
+            end.fin(fetch);
+            end.fin(on);
+            assert_eq!(end.engine.usage(), before, "{role:?}");
+            bystander.assert_well(&mut end);
+        }
+    }
+}

@@ -23,7 +23,9 @@ use crate::request::{
 };
 use crate::stream::{DataPosition, SendClass, SenderKey};
 use crate::time::Timestamp;
-use crate::wire::{EncodeError, FetchLayout, FetchObject, FetchWriter, encode_message};
+use crate::wire::{
+    EncodeError, FetchLayout, FetchObject, FetchWriter, JoiningRule, encode_message,
+};
 
 /// Room for an object header without its properties.
 const OBJECT_HEADER_LEN: usize = 64;
@@ -100,19 +102,24 @@ impl MoqtConnection {
                 Body::Publisher(publisher)
                     if !request.ours || request.phase == Phase::Established =>
                 {
-                    Some((key, request.phase, publisher))
+                    // Its Forward State may depend on updates that the application has still to
+                    // decide on, and these come first.
+                    let waits = request.phase == Phase::Pending
+                        || request.updates.wait_for_a_decision()
+                            && self.dialect.joining == JoiningRule::ForwardState;
+                    Some((key, waits, publisher))
                 }
                 _ => None,
             }
         });
-        let Some((joined, phase, publisher)) = joined else {
+        let Some((joined, waits, publisher)) = joined else {
             let code = RequestErrorCode::InvalidJoiningRequestId;
             self.refuse(answer_to, code, "no such subscription to join");
             return Ok(());
         };
         let point = publisher.join_point();
         let track = publisher.track.clone();
-        let resolved = if phase == Phase::Pending {
+        let resolved = if waits {
             point.check_filter(self.dialect.joining).map(|()| None)
         } else {
             point.range(self.dialect.joining, start).map(Some)
@@ -167,13 +174,17 @@ impl MoqtConnection {
         })
     }
 
-    /// A subscription was accepted: FETCHes that waited to join it have their ranges now.
+    /// A subscription was accepted, or an update of it: FETCHes that waited to join it have their
+    /// ranges now, unless other updates still wait.
     pub(super) fn resolve_joins(&mut self, subscription: RequestKey) {
-        let Some(Body::Publisher(publisher)) =
-            self.requests.get_mut(subscription).map(|request| &mut request.body)
-        else {
+        let Some(request) = self.requests.get_mut(subscription) else { return };
+        let rule = self.dialect.joining;
+        let waits = request.phase == Phase::Pending
+            || request.updates.wait_for_a_decision() && rule == JoiningRule::ForwardState;
+        if waits {
             return;
-        };
+        }
+        let Body::Publisher(publisher) = &mut request.body else { return };
         let waiting = core::mem::take(&mut publisher.joins);
         let point = publisher.join_point();
         for request in waiting {
@@ -197,8 +208,8 @@ impl MoqtConnection {
         }
     }
 
-    /// A subscription ended before it was accepted: FETCHes that waited to join it have nothing
-    /// to join.
+    /// A subscription ended before it or its update was accepted: FETCHes that waited to join it
+    /// have nothing to join.
     pub(super) fn refuse_joins(&mut self, waiting: WaitingJoins) {
         for request in waiting {
             let code = RequestErrorCode::InvalidJoiningRequestId;

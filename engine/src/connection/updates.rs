@@ -37,6 +37,7 @@ impl MoqtConnection {
             Ok(()) => self.answer_update(now, request, id, parameters),
             Err(unfit) => self.fail_update(now, request, id, invalid_range(unfit)),
         }
+        self.resolve_joins(request);
         Ok(())
     }
 

@@ -23,6 +23,14 @@ pub(crate) struct Updates {
     pub(crate) failed: bool,
 }
 
+impl Updates {
+    /// Whether the application has still to decide on one of the peer's.
+    pub(crate) fn wait_for_a_decision(&self) -> bool {
+        // They are all alike: either all are decided on, or none.
+        self.received.front().is_some_and(|update| update.undecided.is_some())
+    }
+}
+
 /// An update of this side's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SentUpdate {
