@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use moqt_engine::Draft;
-use moqt_engine::model::{AuthToken, FullTrackName, Location, SubscriptionFilter, TrackNamespace};
+use moqt_engine::model::{
+    AuthToken, FullTrackName, JoiningStart, Location, LocationRange, SubscriptionFilter,
+    TrackNamespace,
+};
 
 /// Publish, subscribe, serve and measure Media over QUIC Transport (MoQT).
 #[derive(Debug, Parser)]
@@ -41,6 +44,16 @@ pub(crate) enum Command {
         after_help = "Example:\n  moqt sub moqt://127.0.0.1:4443 -k -n demo --trackname media > copy.ts"
     )]
     Subscribe(SubscribeArgs),
+    /// Fetch a past range of a track.
+    #[command(
+        after_help = "Example:\n  moqt fetch moqt://127.0.0.1:4443 -k -n demo --trackname media --range 0..2 > head.ts"
+    )]
+    Fetch(FetchArgs),
+    /// Join a track: its past, then what is published now, in order and without a gap.
+    #[command(
+        after_help = "Example:\n  moqt join moqt://127.0.0.1:4443 -k -n live --trackname tv --back 1 | ffplay -"
+    )]
+    Join(JoinArgs),
     /// Print the versions that belong in a bug report.
     Version,
 }
@@ -328,6 +341,55 @@ pub(crate) struct SubscribeArgs {
     pub(crate) gap_timeout: Duration,
 }
 
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FetchArgs {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) track: TrackArgs,
+    /// Which objects: GROUP[.OBJECT] to begin there and go on to what was published last, or
+    /// GROUP[.OBJECT]..GROUP[.OBJECT], both included.
+    #[arg(long, default_value = "0", value_parser = parse_range)]
+    pub(crate) range: LocationRange,
+    /// The newest group first.
+    #[arg(long)]
+    pub(crate) descending: bool,
+    /// The priority to ask for; lower is more urgent.
+    #[arg(long, value_name = "0-255")]
+    pub(crate) priority: Option<u8>,
+    #[command(flatten)]
+    pub(crate) sink: SinkArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct JoinArgs {
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) track: TrackArgs,
+    /// Begin so many groups before the current one.
+    #[arg(long, value_name = "GROUPS", default_value_t = 0)]
+    back: u64,
+    /// Begin with this group instead.
+    #[arg(long, value_name = "GROUP", conflicts_with = "back")]
+    from: Option<u64>,
+    /// The priority to ask for; lower is more urgent. The past is asked for a little more
+    /// urgently.
+    #[arg(long, value_name = "0-255")]
+    pub(crate) priority: Option<u8>,
+    #[command(flatten)]
+    pub(crate) sink: SinkArgs,
+    /// Wait this many seconds for what is missing before going on without it.
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
+    pub(crate) gap_timeout: Duration,
+}
+
+impl JoinArgs {
+    pub(crate) fn start(&self) -> JoiningStart {
+        self.from.map_or(JoiningStart::Relative(self.back), JoiningStart::Absolute)
+    }
+}
+
 /// `None` is everything from now on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filter(pub(crate) Option<SubscriptionFilter>);
@@ -335,10 +397,7 @@ pub(crate) struct Filter(pub(crate) Option<SubscriptionFilter>);
 fn parse_filter(text: &str) -> Result<Filter, String> {
     let wrong =
         || "use all, latest, next-group, GROUP[.OBJECT] or GROUP[.OBJECT]..GROUP".to_string();
-    let location = |text: &str| {
-        let (group, object) = text.split_once('.').unwrap_or((text, "0"));
-        Some(Location::new(group.parse().ok()?, object.parse().ok()?))
-    };
+    let location = parse_location;
     Ok(Filter(Some(match text {
         "all" => return Ok(Filter(None)),
         "latest" => SubscriptionFilter::LargestObject,
@@ -355,6 +414,35 @@ fn parse_filter(text: &str) -> Result<Filter, String> {
             }
         },
     })))
+}
+
+/// `GROUP[.OBJECT]`
+fn parse_location(text: &str) -> Option<Location> {
+    let (group, object) = text.split_once('.').unwrap_or((text, "0"));
+    Some(Location::new(group.parse().ok()?, object.parse().ok()?))
+}
+
+fn parse_range(text: &str) -> Result<LocationRange, String> {
+    /// The largest group that every draft can write.
+    const LAST_GROUP: u64 = (1 << 62) - 1;
+    let wrong = || "use GROUP[.OBJECT] or GROUP[.OBJECT]..GROUP[.OBJECT]".to_string();
+    let (start, end) = match text.split_once("..") {
+        Some((start, "")) => (start, None),
+        Some((start, end)) => (start, Some(end)),
+        None => (text, None),
+    };
+    let start = parse_location(start).ok_or_else(wrong)?;
+    let range = match end {
+        None => LocationRange::new(start, Location::new(LAST_GROUP, 0)),
+        Some(end) if end.contains('.') => {
+            LocationRange::to_last(start, parse_location(end).ok_or_else(wrong)?)
+        }
+        Some(end) => LocationRange::new(start, parse_location(end).ok_or_else(wrong)?),
+    };
+    if range.is_backwards() {
+        return Err("the range ends before it begins".into());
+    }
+    Ok(range)
 }
 
 #[derive(Clone, Debug, Args)]
@@ -405,6 +493,18 @@ mod tests {
         assert_eq!(parse_bytes("64M"), Ok(64 << 20));
         for wrong in ["", "M", "1 M", "1T", "99999999999999G"] {
             assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ranges_include_their_ends() {
+        let at = Location::new;
+        assert_eq!(parse_range("1.2..3.4"), Ok(LocationRange::new(at(1, 2), at(3, 5))));
+        assert_eq!(parse_range("1..3"), Ok(LocationRange::new(at(1, 0), at(3, 0))));
+        assert_eq!(parse_range("7").map(|range| range.start), Ok(at(7, 0)));
+        assert!(parse_range("7..").is_ok_and(|range| range.contains(at(1 << 60, 9))));
+        for wrong in ["", "x", "3..1", "1.5..1.4", "1..2..3"] {
+            assert!(parse_range(wrong).is_err(), "{wrong}");
         }
     }
 

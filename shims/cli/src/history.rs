@@ -24,6 +24,8 @@ struct Inner {
     /// The ID of the first of them.
     first_group: u64,
     largest: Option<Location>,
+    /// Nothing is published any more.
+    ended: bool,
 }
 
 enum Kept {
@@ -56,13 +58,25 @@ impl History {
             Some((path, cut, repeat)) => Kept::File { path: path.into(), cut, repeat },
             None => Kept::Memory { limit, bytes: 0 },
         };
-        let inner = Inner { kept, groups: VecDeque::new(), first_group: 0, largest: None };
+        let inner =
+            Inner { kept, groups: VecDeque::new(), first_group: 0, largest: None, ended: false };
         Arc::new(Self(Mutex::new(inner)))
     }
 
     /// The largest location published.
     pub(crate) fn largest(&self) -> Option<Location> {
         self.lock().largest
+    }
+
+    /// Nothing is published any more.
+    pub(crate) fn end(&self) {
+        self.lock().ended = true;
+    }
+
+    /// Whether the track has ended with this object.
+    pub(crate) fn ends_with(&self, last: Location) -> bool {
+        let inner = self.lock();
+        inner.ended && inner.largest == Some(last)
     }
 
     /// An object is published that began so far into its source. Objects come in order, and
@@ -276,7 +290,8 @@ mod tests {
 
     fn history(limit: usize) -> Arc<History> {
         let kept = Kept::Memory { limit, bytes: 0 };
-        let inner = Inner { kept, groups: VecDeque::new(), first_group: 0, largest: None };
+        let inner =
+            Inner { kept, groups: VecDeque::new(), first_group: 0, largest: None, ended: false };
         Arc::new(History(Mutex::new(inner)))
     }
 

@@ -2,10 +2,12 @@
 
 mod args;
 mod demo;
+mod desk;
 mod failure;
+mod fetch;
 mod gate;
-#[allow(dead_code)]
 mod history;
+mod join;
 mod net;
 mod origin;
 mod progress;
@@ -53,6 +55,8 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(args, &cli.output).await,
         Command::Publish(args) => publish::run(args, &cli.output).await,
         Command::Subscribe(args) => subscribe::run(args, &cli.output).await,
+        Command::Fetch(args) => fetch::run(args, &cli.output).await,
+        Command::Join(args) => join::run(args, &cli.output).await,
         Command::Version => {
             version(&cli.output);
             Ok(())

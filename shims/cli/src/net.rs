@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use moqt_engine::Draft;
+use moqt_engine::model::SessionError;
 use moqt_quinn_proto::{
     Client, ClientOptions, ClientTls, ConnectError, Identity, Server, ServerOptions, Target,
     TargetError, Verify,
@@ -12,6 +13,9 @@ use moqt_session::Session;
 
 use crate::args::{ConnectArgs, ServeArgs};
 use crate::failure::Failure;
+
+/// How long to wait for the last bytes to arrive when leaving.
+pub(crate) const PARTING: Duration = Duration::from_secs(5);
 
 /// Connects to the URL given.
 pub(crate) async fn connect(args: &ConnectArgs) -> Result<Session, Failure> {
@@ -60,6 +64,12 @@ pub(crate) struct Listener {
     server: Server,
     /// Of the certificate made up for it, if it was.
     self_signed: Option<[u8; 32]>,
+}
+
+/// Leaves in order: what ends requests is sent before the session is closed.
+pub(crate) async fn leave(session: &Session) {
+    let _ = tokio::time::timeout(PARTING, session.flushed()).await;
+    session.close(SessionError::NoError, "");
 }
 
 /// Listens where the command line says.

@@ -117,6 +117,7 @@ impl<'a> Origin<'a> {
             self.history.note(slot.location, position, &payload);
             self.send(slot, payload).await;
         }
+        self.history.end();
         for writer in self.writers.drain(..) {
             writer.done(PublishDoneCode::TrackEnded, "");
         }

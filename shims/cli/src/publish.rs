@@ -1,21 +1,17 @@
 //! `moqt pub`: a track to a relay.
 
-use std::time::Duration;
-
-use moqt_engine::model::{Parameters, SessionError, TrackProperties};
-use moqt_session::{Incoming, Session};
+use moqt_engine::model::{Parameters, TrackProperties};
+use moqt_session::Session;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
 
 use crate::args::{OutputArgs, PublishArgs};
+use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::history::History;
 use crate::origin::{Joiner, Origin};
 use crate::progress::Progress;
 use crate::source::Source;
-
-/// How long to wait for the last bytes to arrive when leaving.
-const PARTING: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: &PublishArgs, output: &OutputArgs) -> Result<(), Failure> {
     let track = args.track.full_name()?;
@@ -46,7 +42,8 @@ pub(crate) async fn run(args: &PublishArgs, output: &OutputArgs) -> Result<(), F
         progress.say(&format!("publishing {track}"));
         let _ = joiners.send(Joiner::Publication(publication)).await;
     }
-    let mut origin = Origin::new(&args.source, history.clone(), joined, &progress);
+    let desk = Desk::new(track, history.clone(), joiners, &args.source);
+    let mut origin = Origin::new(&args.source, history, joined, &progress);
     let published = async {
         origin.wait_for_first().await;
         origin.run(source).await?;
@@ -54,30 +51,23 @@ pub(crate) async fn run(args: &PublishArgs, output: &OutputArgs) -> Result<(), F
     };
     let outcome = tokio::select! {
         outcome = published => outcome,
-        reason = answer(&session, &track, joiners) => Err(reason),
+        reason = answer(&session, desk) => Err(reason),
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
     let sent = origin.sent();
     origin.leave();
-    let _ = timeout(PARTING, session.flushed()).await;
-    session.close(SessionError::NoError, "");
+    crate::net::leave(&session).await;
     progress.finish();
     crate::serve::report(&progress, output, sent)?;
     outcome
 }
 
 /// Answers the peer's requests; only the end of the session ends this.
-async fn answer(
-    session: &Session,
-    track: &moqt_engine::model::FullTrackName,
-    joiners: mpsc::Sender<Joiner>,
-) -> Failure {
+async fn answer(session: &Session, desk: Desk) -> Failure {
+    let mut tasks = JoinSet::new();
     loop {
         match session.accept_request().await {
-            Ok(Incoming::Subscribe(subscribe)) if subscribe.track() == track => {
-                let _ = joiners.send(Joiner::Subscribe(Box::new(subscribe))).await;
-            }
-            Ok(other) => crate::serve::turn_away(other, track),
+            Ok(incoming) => drop(desk.answer(incoming, &mut tasks).await),
             Err(reason) => return Failure::new(format!("the session ended: {reason}")),
         }
     }

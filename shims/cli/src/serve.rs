@@ -1,9 +1,6 @@
 //! `moqt serve`: a track to whoever comes for it.
 
-use std::time::Duration;
-
-use moqt_engine::Refusal;
-use moqt_engine::model::{FullTrackName, RequestErrorCode, SessionError};
+use moqt_engine::model::SessionError;
 use moqt_session::{Incoming, Session};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -11,15 +8,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::args::{OutputArgs, ServeArgs, Start};
+use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::history::History;
-use crate::origin::{Joiner, Origin, Sent};
+use crate::origin::{Origin, Sent};
 use crate::progress::Progress;
 use crate::source::Source;
-
-/// How long to wait for subscribers to take what is left when told to leave.
-const PARTING: Duration = Duration::from_secs(5);
 
 /// What was sent, for `--json`.
 #[derive(Debug, Serialize)]
@@ -57,7 +52,8 @@ pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Fai
     }
     let (joiners, joined) = mpsc::channel(16);
     let history = History::of(&source, args.source.history);
-    let mut origin = Origin::new(&args.source, history.clone(), joined, &progress);
+    let desk = Desk::new(track, history.clone(), joiners, &args.source);
+    let mut origin = Origin::new(&args.source, history, joined, &progress);
     let gate = Gate::new(&args.auth_tokens);
     let mut sessions = JoinSet::new();
     let mut interrupted = false;
@@ -76,8 +72,7 @@ pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Fai
     let accepted = async {
         loop {
             let session = listener.accept().await?;
-            let served = serve_session(session, track.clone(), gate.clone(), joiners.clone());
-            sessions.spawn(served);
+            sessions.spawn(serve_session(session, gate.clone(), desk.clone()));
             while sessions.try_join_next().is_some() {}
         }
         #[expect(unreachable_code, reason = "it says what kind of future this is")]
@@ -93,10 +88,10 @@ pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Fai
     };
     let sent = origin.sent();
     origin.leave();
-    drop(joiners);
+    drop(desk);
     let parted = async { while sessions.join_next().await.is_some() {} };
     if interrupted {
-        let _ = timeout(PARTING, parted).await;
+        let _ = timeout(crate::net::PARTING, parted).await;
     } else {
         parted.await;
     }
@@ -130,45 +125,26 @@ pub(crate) fn report(progress: &Progress, output: &OutputArgs, sent: Sent) -> Re
 }
 
 /// Answers one peer until it leaves, or until nobody is left to serve it.
-async fn serve_session(
-    session: Session,
-    track: FullTrackName,
-    gate: Gate,
-    joiners: mpsc::Sender<Joiner>,
-) {
+async fn serve_session(session: Session, gate: Gate, desk: Desk) {
+    let mut tasks = JoinSet::new();
     let mut served = false;
     loop {
         let incoming = tokio::select! {
             incoming = session.accept_request() => incoming,
-            () = joiners.closed() => break,
+            () = desk.closed() => break,
         };
         let Ok(incoming) = incoming else { return };
-        match gate.admit(&session, incoming) {
-            Some(Incoming::Subscribe(subscribe)) if *subscribe.track() == track => {
-                served = true;
-                if joiners.send(Joiner::Subscribe(Box::new(subscribe))).await.is_err() {
-                    break;
-                }
+        if let Some(incoming) = gate.admit(&session, incoming) {
+            served |= matches!(incoming, Incoming::Subscribe(_) | Incoming::Fetch(_));
+            if !desk.answer(incoming, &mut tasks).await {
+                break;
             }
-            Some(other) => turn_away(other, &track),
-            None => {}
         }
     }
+    while tasks.join_next().await.is_some() {}
     // What has been sent may not have been read: those who are to read it leave first.
     if session.usage().requests == 0 && session.flushed().await.is_ok() && !served {
         session.close(SessionError::NoError, "");
     }
     session.closed().await;
-}
-
-/// Refuses what is not about the one track there is.
-pub(crate) fn turn_away(incoming: Incoming, track: &FullTrackName) {
-    let code = match &incoming {
-        Incoming::Subscribe(_) => RequestErrorCode::DoesNotExist,
-        Incoming::Publish(_) | Incoming::PublishNamespace(_) => RequestErrorCode::Uninterested,
-        _ => RequestErrorCode::NotSupported,
-    };
-    let mut refusal = Refusal::new(code);
-    refusal.reason = format!("only {track} is served here");
-    incoming.reject(refusal);
 }

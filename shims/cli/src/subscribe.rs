@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use moqt_engine::model::{Location, Parameters, PublishDoneCode, SessionError};
+use moqt_engine::model::{Location, Parameters, PublishDoneCode};
 use moqt_engine::track::TrackRead;
-use moqt_session::TrackReader;
+use moqt_session::{Session, TrackReader};
 use serde::Serialize;
 
 use crate::args::{OutputArgs, SubscribeArgs};
@@ -41,12 +41,23 @@ pub(crate) async fn run(args: &SubscribeArgs, output: &OutputArgs) -> Result<(),
         || largest.map_or(Some(Location::ZERO), after),
         |filter| Some(filter.start(largest)),
     );
-    let mut reader = subscription.into_ordered(args.gap_timeout, start);
-    let mut sink = Sink::open(&args.sink, &track).await?;
+    let reader = subscription.into_ordered(args.gap_timeout, start);
+    let sink = Sink::open(&args.sink, &track).await?;
+    write_out(&session, reader, sink, output, &progress).await
+}
+
+/// Writes out all that comes of a track, says what that was, and leaves.
+pub(crate) async fn write_out(
+    session: &Session,
+    mut reader: TrackReader,
+    mut sink: Sink,
+    output: &OutputArgs,
+    progress: &Progress,
+) -> Result<(), Failure> {
     let began = Instant::now();
     let mut report = Report::default();
     let received = tokio::select! {
-        received = receive(&mut reader, &mut sink, &mut report, &progress) => received,
+        received = receive(&mut reader, &mut sink, &mut report, progress) => received,
         _ = tokio::signal::ctrl_c() => {
             report.end = "interrupted".into();
             Ok(())
@@ -56,7 +67,7 @@ pub(crate) async fn run(args: &SubscribeArgs, output: &OutputArgs) -> Result<(),
     report.late = reader.late_objects();
     report.seconds = began.elapsed().as_secs_f64();
     drop(reader);
-    session.close(SessionError::NoError, "");
+    crate::net::leave(session).await;
     progress.finish();
     if output.json {
         eprintln!("{}", serde_json::to_string(&report).map_err(|e| Failure::new(e.to_string()))?);

@@ -3,16 +3,18 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use moqt_engine::model::{JoiningStart, Location, Parameters, StreamResetCode};
+use moqt_engine::model::{
+    JoiningStart, Location, LocationRange, Parameters, RequestErrorCode, StreamResetCode,
+};
 use moqt_engine::track::{SubscribedTrack, TrackRead};
-use moqt_engine::{Event, FetchTarget, RequestKey, StreamKey};
+use moqt_engine::{CommandError, Event, FetchTarget, RequestKey, StreamKey};
 
 use crate::driver::Access;
 use crate::error::Error;
 use crate::fetch_reader::FetchSlot;
 use crate::pending::withdraw;
 use crate::router::StreamSlot;
-use crate::session::driver_gone;
+use crate::session::{Session, driver_gone};
 use crate::subscription::{Subscription, SubscriptionEnd};
 
 /// How much is read under one lock: pieces, and bytes.
@@ -41,7 +43,8 @@ impl Subscription {
     ///
     /// The subscription must have the filter Largest Object, or on draft 18 be in Forward State
     /// 1; call this before reading anything. If nothing had been published when it began, there
-    /// is nothing to fetch. If the fetch fails, its part is a
+    /// is nothing to fetch. If the publisher has ended it meanwhile, the same objects are fetched
+    /// without joining it. If the fetch fails, its part is a
     /// [`Gap`](moqt_engine::track::TrackRead::Gap).
     pub async fn into_joined(
         self,
@@ -51,19 +54,67 @@ impl Subscription {
     ) -> Result<TrackReader, Error> {
         let largest = self.answer().and_then(|answer| answer.parameters.largest_object);
         let Some(largest) = largest else { return Ok(self.into_ordered(gap_timeout, None)) };
-        let target = FetchTarget::Joining { subscription: self.request, start };
-        let fetch = poll_fn(|cx| {
+        let joining = FetchTarget::Joining { subscription: self.request, start };
+        let fetch = match self.fetch_past(&joining, &parameters).await {
+            Ok(fetch) => fetch,
+            Err(error) if is_over(&error) => {
+                let group = match start {
+                    JoiningStart::Relative(groups) => largest.group.saturating_sub(groups),
+                    JoiningStart::Absolute(group) => group,
+                };
+                let range = LocationRange::to_last(Location::new(group, 0), largest);
+                let standalone = FetchTarget::Standalone { track: self.track().clone(), range };
+                self.fetch_past(&standalone, &parameters).await?
+            }
+            Err(error) => return Err(error),
+        };
+        let track = SubscribedTrack::joining(self.request, largest, fetch, gap_timeout);
+        let mut reader = TrackReader::new(self, track);
+        reader.fetch = Some(fetch);
+        Ok(reader)
+    }
+
+    /// Sends a FETCH and waits for its answer. Only an error that says that there is nothing to
+    /// join is one: any other answer is the reader's to handle.
+    async fn fetch_past(
+        &self,
+        target: &FetchTarget,
+        parameters: &Parameters,
+    ) -> Result<RequestKey, Error> {
+        let request = poll_fn(|cx| {
             self.session.poll_command(cx, |access| {
-                let request = access.connection.fetch(access.now, &target, &parameters)?;
+                let request = access.connection.fetch(access.now, target, parameters)?;
                 access.router.fetches.insert(request, FetchSlot::default());
                 Ok(request)
             })
         })
         .await?;
-        let track = SubscribedTrack::joining(self.request, largest, fetch, gap_timeout);
-        let mut reader = TrackReader::new(self, track);
-        reader.fetch = Some(fetch);
-        Ok(reader)
+        let mut guard = Withdraw { session: &self.session, request: Some(request) };
+        poll_fn(|cx| {
+            let answered = self.session.shared.run(|access| {
+                let router = &mut *access.router;
+                let Some(slot) = router.fetches.get_mut(&request) else {
+                    return Poll::Ready(Err(Error::Closed(driver_gone())));
+                };
+                match (&slot.answer, &router.closed) {
+                    (Some(Err(error)), _) => {
+                        let error = Error::Rejected(Box::new(error.clone()));
+                        Poll::Ready(if is_over(&error) { Err(error) } else { Ok(()) })
+                    }
+                    (Some(Ok(_)), _) => Poll::Ready(Ok(())),
+                    (None, _) if slot.end.is_some() => Poll::Ready(Ok(())),
+                    (None, Some(reason)) => Poll::Ready(Err(Error::Closed(reason.clone()))),
+                    (None, None) => {
+                        slot.waker.register(cx);
+                        Poll::Pending
+                    }
+                }
+            });
+            answered.unwrap_or_else(|| Poll::Ready(Err(Error::Closed(driver_gone()))))
+        })
+        .await?;
+        guard.request = None;
+        Ok(request)
     }
 
     /// Reads the track in order. A gap is given up after `gap_timeout`, or sooner if it is
@@ -77,6 +128,29 @@ impl Subscription {
             track.begin_at(start);
         }
         TrackReader::new(self, track)
+    }
+}
+
+/// Whether there is no subscription to join any more, here or at the publisher.
+fn is_over(error: &Error) -> bool {
+    match error {
+        Error::Command(CommandError::Gone) => true,
+        Error::Rejected(error) => error.code == RequestErrorCode::InvalidJoiningRequestId,
+        _ => false,
+    }
+}
+
+/// Withdraws a request that nobody has taken over.
+struct Withdraw<'a> {
+    session: &'a Session,
+    request: Option<RequestKey>,
+}
+
+impl Drop for Withdraw<'_> {
+    fn drop(&mut self) {
+        if let Some(request) = self.request {
+            withdraw(self.session, request);
+        }
     }
 }
 
