@@ -479,7 +479,10 @@ impl FetchResponse<'_> {
                 connection.fetch_state(request).is_some_and(|fetch| fetch.held_answer.is_some());
             if is_held {
                 // Nothing has been said, so it can be refused.
-                let code = RequestErrorCode::InternalError;
+                let code = match code {
+                    StreamResetCode::UnknownObjectStatus => RequestErrorCode::UnknownStatusInRange,
+                    _ => RequestErrorCode::InternalError,
+                };
                 return connection.refuse_fetch(request, code, "the response was given up");
             }
             // Without its header a stream could not be told to be this fetch's. Where the

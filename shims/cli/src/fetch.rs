@@ -70,14 +70,14 @@ async fn receive(
     report: &mut Report,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    while let Some(item) = reader.next().await? {
+    while let Some(item) = sink.flushed_before(reader.next()).await?? {
         match item {
             FetchItem::Object(object) => {
                 report.objects += 1;
                 report.bytes += object.payload_len;
                 progress.count(usize::try_from(object.payload_len).unwrap_or_default());
                 sink.object(object.location, object.payload_len).await?;
-                while let Some(piece) = reader.chunk(usize::MAX).await? {
+                while let Some(piece) = sink.flushed_before(reader.chunk(usize::MAX)).await?? {
                     sink.payload(&piece).await?;
                 }
             }

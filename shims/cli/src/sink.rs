@@ -1,6 +1,9 @@
 //! Where objects that were received go: standard output or a file.
 
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::Poll;
 
 use moqt_engine::model::{FullTrackName, Location};
 use tokio::fs::File;
@@ -50,7 +53,6 @@ impl Sink {
             let line =
                 format!("{{\"group\":{group},\"object\":{object},\"size\":{payload_len}}}\n");
             out.write_all(line.as_bytes()).await?;
-            out.flush().await?;
         }
         Ok(())
     }
@@ -62,6 +64,19 @@ impl Sink {
             out.write_all(payload).await.map_err(cannot)?;
         }
         Ok(())
+    }
+
+    /// Waits for `next`; if that takes time, what there is is written before.
+    pub(crate) async fn flushed_before<T>(
+        &mut self,
+        next: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let mut next = pin!(next);
+        if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+            return Ok(output);
+        }
+        self.flush().await?;
+        Ok(next.await)
     }
 
     /// Sees to it that everything is written.

@@ -97,7 +97,7 @@ async fn receive(
     progress: &Progress,
 ) -> Result<(), Failure> {
     loop {
-        match reader.next().await? {
+        match sink.flushed_before(reader.next()).await?? {
             TrackRead::Object { location, payload_len, .. } => {
                 report.objects += 1;
                 report.bytes += payload_len;

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by it")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
@@ -37,8 +37,12 @@ struct Serve {
 
 impl Serve {
     fn new(args: &[&str]) -> Self {
+        Self::reading(Stdio::null(), args)
+    }
+
+    fn reading(stdin: impl Into<Stdio>, args: &[&str]) -> Self {
         let mut command = moqt(&["serve", "--bind", "127.0.0.1:0"]);
-        command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(args).stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
@@ -145,6 +149,77 @@ fn a_track_arrives_byte_for_byte_and_is_counted() {
         let (code, copy, stderr) = run(&["sub", &serve.url, "-k", "-q"]);
         assert_eq!((code, stderr.as_str()), (0, ""));
         assert!(copy == bytes, "draft {draft}");
+        serve.said();
+    }
+}
+
+#[test]
+fn the_past_is_fetched_in_parts_and_in_either_order() {
+    let (input, bytes) = file("past", 10_000);
+    for draft in ["14", "16", "18"] {
+        let args = ["-s", "100", "-g", "10", "--start", "now", "--draft", draft];
+        let serve = Serve::new(&[&args[..], &[input.to_str().unwrap()]].concat());
+        let fetch = |args: &[&str]| run(&[&["fetch", &serve.url, "-k", "-q"], args].concat());
+        // The last group of ten is there once the track has ended.
+        while fetch(&["--range", "9.9"]).0 != 0 {}
+        assert!(fetch(&[]).1 == bytes, "draft {draft}");
+        assert!(fetch(&["--range", "3.4..5.6"]).1 == bytes[3400..5700], "draft {draft}");
+        let newest_first = fetch(&["--range", "8", "--descending"]).1;
+        assert!(newest_first == [&bytes[9000..], &bytes[8000..9000]].concat(), "draft {draft}");
+        assert!(run(&["join", &serve.url, "-k", "-q", "--back", "1"]).1 == bytes[8000..]);
+        let said = fails(&["fetch", &serve.url, "-k", "--range", "10"]);
+        assert!(said.contains("INVALID_RANGE") && said.contains("{9, 9}"), "{said}");
+        let said = fails(&["fetch", &serve.url, "-k", "--trackname", "other"]);
+        assert!(said.contains("DOES_NOT_EXIST"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_not_kept_any_more_is_not_passed_over_in_silence() {
+    let (input, _) = file("forgotten", 10_000);
+    for draft in ["14", "16", "18"] {
+        let args = ["--start", "now", "-s", "100", "-g", "10", "--history", "1k", "--draft", draft];
+        let stdin = fs::File::open(&input).unwrap();
+        let serve = Serve::reading(stdin, &[&args[..], &["-"]].concat());
+        let fetch = |range| run(&["fetch", &serve.url, "-k", "-q", "--range", range]);
+        while fetch("9.9").0 != 0 {}
+        let (code, part, stderr) = fetch("0");
+        assert_eq!(code, 1, "{stderr}");
+        assert!(part.len() <= 1024, "{}", part.len());
+        // Draft 14 has no way to say which part it is, and refuses the whole.
+        let why = if draft == "14" { "UNKNOWN_STATUS_IN_RANGE" } else { "not known" };
+        assert!(stderr.contains(why), "draft {draft}: {stderr}");
+    }
+}
+
+fn lines(numbers: std::ops::Range<u32>) -> String {
+    numbers.map(|number| ["line ", &number.to_string(), "\n"].concat()).collect()
+}
+
+#[test]
+fn who_joins_gets_the_past_and_what_comes_after_it() {
+    for draft in ["14", "16", "18"] {
+        let args = ["--lines", "-g", "3", "--start", "now", "--once", "--draft", draft, "-"];
+        let mut serve = Serve::reading(Stdio::piped(), &args);
+        let mut input = serve.child.stdin.take().unwrap();
+        let url = serve.url.clone();
+        let early = lines(0..10);
+        input.write_all(early.as_bytes()).unwrap();
+        while run(&["fetch", &url, "-k", "-q", "--range", "3"]).0 != 0 {}
+        let mut join = moqt(&["join", &url, "-k", "-q", "--from", "0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut came = vec![0; early.len()];
+        // The past comes though nothing new does; what comes new comes after it.
+        join.stdout.as_mut().unwrap().read_exact(&mut came).unwrap();
+        let late = lines(10..20);
+        input.write_all(late.as_bytes()).unwrap();
+        drop(input);
+        let Output { status, stdout, stderr } = join.wait_with_output().unwrap();
+        assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        assert_eq!(String::from_utf8([came, stdout].concat()).unwrap(), early + &late);
         serve.said();
     }
 }
