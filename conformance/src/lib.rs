@@ -17,7 +17,8 @@ pub mod say;
 
 use moqt_engine::{Draft, Role};
 
-/// All drafts.
+/// All drafts, in order. A test that tells drafts apart asks from which one on
+/// (`draft >= Draft::D18`), so that it says the same of the draft that comes next.
 pub const DRAFTS: [Draft; 3] = [Draft::D14, Draft::D16, Draft::D18];
 
 /// This draft and all later ones.

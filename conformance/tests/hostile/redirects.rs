@@ -223,7 +223,7 @@ fn setup_options_without_meaning_are_sent_and_ignored() {
         for seed in 0..16 {
             let greased = greasing(draft, role, seed, true);
             assert_eq!(greased, greasing(draft, role, seed, true), "the same for a seed");
-            if draft != Draft::D18 {
+            if draft < Draft::D18 {
                 assert_eq!(greased, plain, "{draft:?}");
                 continue;
             }
@@ -242,7 +242,7 @@ fn setup_options_without_meaning_are_sent_and_ignored() {
             assert_eq!(read, meant, "it means nothing");
             different.insert(greased);
         }
-        if draft == Draft::D18 {
+        if draft >= Draft::D18 {
             assert!(different.len() > 8, "seeds give different ones");
         }
     }

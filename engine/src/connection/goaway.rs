@@ -123,7 +123,7 @@ impl MoqtConnection {
             return Err(Violation::protocol("a second GOAWAY"));
         }
         self.check_peer_uri(&new_session_uri)?;
-        if request_id.is_none() && self.dialect.goaway_timeout {
+        if request_id.is_none() && self.dialect.goaway_request_id {
             return Err(Violation::protocol("GOAWAY on the control stream without a Request ID"));
         }
         if request_id.is_some_and(|id| id % 2 != self.role.first_request_id()) {
