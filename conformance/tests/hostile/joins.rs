@@ -345,7 +345,7 @@ fn a_subscription_of_this_sides_is_joined_only_if_that_is_allowed() {
             let fetch = end.with(|engine, now| engine.fetch(now, &target, &Parameters::default()));
             let allowed = match (draft, n) {
                 (_, 0) => true,
-                (Draft::D18, n) => n == 1,
+                (_, n) if draft >= Draft::D18 => n == 1,
                 (_, n) => n == 2,
             };
             assert_eq!(fetch.is_ok(), allowed, "{draft:?} {role:?} {n}: {fetch:?}");

@@ -21,7 +21,7 @@ fn stream_cases() -> impl Iterator<Item = (Draft, Role)> {
 /// The kind of the request that [`say::subscribe_namespace`] makes.
 fn kind(draft: Draft, interest: NamespaceInterest) -> RequestKind {
     match (draft, interest) {
-        (Draft::D18, NamespaceInterest::Tracks) => RequestKind::SubscribeTracks,
+        (_, NamespaceInterest::Tracks) if draft >= Draft::D18 => RequestKind::SubscribeTracks,
         _ => RequestKind::SubscribeNamespace,
     }
 }
