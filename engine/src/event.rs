@@ -57,7 +57,8 @@ pub enum Event {
     /// The peer asks to change a request of its, or a subscription to something published
     /// here: [`accept_update`](crate::MoqtConnection::accept_update) or
     /// [`reject_update`](crate::MoqtConnection::reject_update) it. Only if
-    /// [`Config::decide_updates`](crate::Config::decide_updates) says so.
+    /// [`Config::decide_updates`](crate::Config::decide_updates) says so. On draft 18 one that
+    /// comes before its request is answered is told of when it has been accepted.
     UpdateRequested {
         /// The request.
         request: RequestKey,
@@ -75,7 +76,8 @@ pub enum Event {
         parameters: Parameters,
     },
     /// An update of ours failed, and did or did not take effect. The request goes on if no
-    /// answer came in time; if the peer refused it, the end of the request follows.
+    /// answer came in time. If the peer refused it, the end of the request follows, except of a
+    /// namespace or namespace subscription on draft 16.
     UpdateRejected {
         /// The request.
         request: RequestKey,
@@ -99,11 +101,20 @@ pub enum Event {
         /// The subscription.
         request: RequestKey,
     },
-    /// The peer withdrew a request of its, or its acceptance of one of ours. It is over.
+    /// A request ended that had no other end. It is over. In most cases the peer withdrew it, or
+    /// its acceptance of it. Or this side ended it, which it does to a request that
+    /// - was accepted or updated by the application to what turned out to be impossible, and had
+    ///   to be refused (INVALID_RANGE and the like),
+    /// - was updated by the peer in a way that had to be refused, where a refusal ends it,
+    /// - the peer should have ended, after it had refused an update of it, and did not in time,
+    /// - was not moved in time after [`goaway_request`](crate::MoqtConnection::goaway_request),
+    /// - is a subscription whose subscriber was too slow
+    ///   ([`SlowSubscriber::End`](crate::SlowSubscriber::End)), or one that a limit was reached
+    ///   in ([`Limits::namespaces_told`](crate::Limits::namespaces_told)).
     Cancelled {
         /// The request.
         request: RequestKey,
-        /// Why, as far as the peer said.
+        /// Why, as far as it was said: by the peer, or by this side.
         code: StreamResetCode,
         /// What a PUBLISH_NAMESPACE_CANCEL said (drafts 14 and 16).
         error: Option<RequestError>,

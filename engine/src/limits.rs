@@ -70,14 +70,15 @@ pub struct Limits {
     /// Time for such an alias to be announced: 2 s. Then its streams are stopped.
     pub unknown_alias_timeout: Duration,
     /// Time for a control message that has begun to be whole: 10 s. Then the session is
-    /// closed.
+    /// closed; of a stream whose request is over, no more is read.
     pub control_message_timeout: Duration,
     /// Time for the header of a new stream that has begun to be whole: 10 s. Then the stream is
     /// stopped, and counts as one that was abandoned
     /// ([`churn_burst`](Self::churn_burst)).
     pub stream_header_timeout: Duration,
-    /// Time for the answer to a request of ours, if there is a bound: 10 s. Then the request
-    /// fails with TIMEOUT.
+    /// Time for the answer to a request of ours, or to an update of one, if there is a bound:
+    /// 10 s. Then it fails with TIMEOUT. The same for the end of a request after the peer has
+    /// refused an update of it; then it is cancelled.
     pub answer_timeout: Option<Duration>,
     /// Time after FETCH_OK for the fetch's stream to come, if there is a bound: 10 s. Then the
     /// fetch fails with TIMEOUT.

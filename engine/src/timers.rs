@@ -21,6 +21,8 @@ pub enum Timer {
     FetchStream(RequestKey),
     /// The answer to an update of ours.
     UpdateAnswer(UpdateId),
+    /// The end of a request after the peer has refused an update of it.
+    UpdateRefused(RequestKey),
     /// The end of a subscription that this side lets expire.
     Expiry(RequestKey),
     /// The peer's leaving after this side's GOAWAY.

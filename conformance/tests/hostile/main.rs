@@ -12,6 +12,7 @@ mod fetch_response;
 mod floods;
 mod goaway;
 mod joins;
+mod late_updates;
 mod limits;
 mod malformed;
 mod namespace_subscriptions;

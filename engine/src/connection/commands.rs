@@ -640,7 +640,7 @@ impl MoqtConnection {
         if let Some(stream) = request.stream {
             // Not stopped: that would cancel the request, and it could overtake the last word.
             self.streams.finish(stream);
-            self.streams.ignore(stream);
+            self.streams.leave_request(stream);
         }
         if let Some(deadline) = request.goaway_deadline {
             self.timers.clear(deadline, Timer::RequestGoaway(key));
@@ -648,7 +648,7 @@ impl MoqtConnection {
         if let Some(Expiry { deadline, .. }) = request.expiry {
             self.timers.clear(deadline, Timer::Expiry(key));
         }
-        self.release_updates(request.updates);
+        self.release_updates(key, request.updates);
         match request.body {
             Body::Subscriber(subscriber) => self.release_subscriber(key, *subscriber),
             Body::Publisher(publisher) => self.release_publisher(*publisher),

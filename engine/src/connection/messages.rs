@@ -160,7 +160,12 @@ impl MoqtConnection {
                 }
                 None => break,
             };
+            let is_over = messages.is_over;
             self.message_deadline(now, stream, false);
+            if is_over {
+                self.on_late_message(&raw)?;
+                continue;
+            }
             let is_first_here = !is_control
                 && self.streams.get(stream).is_some_and(|stream| stream.request.is_none());
             self.on_raw(now, stream, is_control, is_first_here, &raw)?;
@@ -176,7 +181,7 @@ impl MoqtConnection {
         let (RecvKind::Control(messages) | RecvKind::Request(messages)) = &half.kind else {
             return Ok(());
         };
-        let is_mid_message = messages.reader.is_mid_message();
+        let is_mid_message = messages.reader.is_mid_message() && !(messages.is_over && half.fin);
         let is_control = matches!(half.kind, RecvKind::Control(_));
         if !half.fin {
             self.message_deadline(now, stream, is_mid_message);
@@ -188,12 +193,18 @@ impl MoqtConnection {
         if is_mid_message {
             return Err(Violation::protocol("a request stream ended inside a message"));
         }
+        self.message_deadline(now, stream, false);
         self.request_stream_finished(now, stream);
         Ok(())
     }
 
     /// Starts or ends the time for the rest of a message to come.
-    fn message_deadline(&mut self, now: Timestamp, stream: StreamKey, is_mid_message: bool) {
+    pub(super) fn message_deadline(
+        &mut self,
+        now: Timestamp,
+        stream: StreamKey,
+        is_mid_message: bool,
+    ) {
         let timeout = self.config.limits.control_message_timeout;
         let Some(half) = self.streams.recv_mut(stream) else { return };
         let (RecvKind::Control(messages) | RecvKind::Request(messages)) = &mut half.kind else {
@@ -214,6 +225,32 @@ impl MoqtConnection {
         }
     }
 
+    /// The rest of a message did not come in time.
+    pub(super) fn message_overdue(&mut self, stream: StreamKey) {
+        let Some(half) = self.streams.recv_mut(stream) else { return };
+        match &half.kind {
+            RecvKind::Request(messages) if messages.is_over => self.streams.ignore(stream),
+            RecvKind::Control(_) | RecvKind::Request(_) => {
+                let reason = "a control message was left incomplete";
+                self.close_local(SessionError::ControlMessageTimeout, reason.into());
+            }
+            _ => {}
+        }
+    }
+
+    /// A message on the stream of a request that is over. It crossed with what ended it and
+    /// changes nothing, but the Request ID of an update is used up, and what its tokens register
+    /// is registered (draft-18, "AUTHORIZATION TOKEN Parameter").
+    fn on_late_message(&mut self, raw: &RawMessage) -> Result<(), Violation> {
+        let mut message = decode_message(self.dialect, raw.kind, &raw.body)
+            .map_err(|error| decoding(raw.kind.name(), &error))?;
+        if let Message::RequestUpdate(update) = &message {
+            self.requests.peer_ids.take(update.request_id)?;
+        }
+        self.resolve_tokens(request_parameters(&mut message))?;
+        Ok(())
+    }
+
     fn on_raw(
         &mut self,
         now: Timestamp,
@@ -222,7 +259,7 @@ impl MoqtConnection {
         is_first_here: bool,
         raw: &RawMessage,
     ) -> Result<(), Violation> {
-        let mut message = decode_message(self.dialect, raw.kind, &raw.body)
+        let message = decode_message(self.dialect, raw.kind, &raw.body)
             .map_err(|error| decoding(raw.kind.name(), &error))?;
         let source = if is_control {
             Source::Control
@@ -233,12 +270,7 @@ impl MoqtConnection {
             match key.and_then(|key| self.requests.get(key)) {
                 Some(request) if request.ours => Source::OurRequest(request.kind()),
                 Some(request) => Source::PeerRequest(request.kind()),
-                // The request is over; what still comes on its stream means nothing but to
-                // the tokens.
-                None => {
-                    self.resolve_tokens(request_parameters(&mut message))?;
-                    return Ok(());
-                }
+                None => return Ok(()),
             }
         };
         let inbound = self.link.inbound(self.dialect, source, message)?;
@@ -257,7 +289,7 @@ impl MoqtConnection {
             Inbound::Open(message) => self.on_open(now, (!is_control).then_some(stream), message),
             Inbound::Answer(target, message) => {
                 if let Some(update) = self.answered_update(&target, stream) {
-                    return self.on_update_answer(update, message);
+                    return self.on_update_answer(now, update, message);
                 }
                 match self.resolve(&target, stream)? {
                     Some(key) => self.on_answer(now, key, message),

@@ -15,6 +15,7 @@ use crate::key::{RequestKey, StreamKey, UpdateId};
 use crate::link::{RequestRef, Violation};
 use crate::model::{
     Message, Parameters, PublishDoneCode, RequestErrorCode, RequestKind, RequestUpdate,
+    StreamResetCode,
 };
 use crate::request::{Body, Lane, Outgoing, Phase, Request, SentUpdate, Wants};
 use crate::time::Timestamp;
@@ -169,6 +170,7 @@ impl MoqtConnection {
 
     pub(super) fn on_update_answer(
         &mut self,
+        now: Timestamp,
         (key, id): (RequestKey, u64),
         message: Message,
     ) -> Result<(), Violation> {
@@ -202,7 +204,7 @@ impl MoqtConnection {
                 if let Some(kind) = self.requests.get(key).map(Request::kind) {
                     self.check_redirect(kind, error.redirect.as_ref())?;
                 }
-                self.on_update_error(key, id, &error);
+                self.on_update_error(now, key, id, &error);
             }
             _ => return Err(Violation::protocol("an answer of another kind than the update")),
         }
@@ -211,11 +213,19 @@ impl MoqtConnection {
 
     /// An update of ours failed. Where answers do not say what they answer, one error answers
     /// all that were sent (draft-18, "Updating Subscriptions").
-    fn on_update_error(&mut self, key: RequestKey, id: u64, error: &RequestError) {
+    fn on_update_error(&mut self, now: Timestamp, key: RequestKey, id: u64, error: &RequestError) {
         let Some(request) = self.requests.get_mut(key) else { return };
         let goes_on = matches!(request.body, Body::Namespace(_) | Body::NamespaceSubscription(_));
         let is_publisher = matches!(request.body, Body::Publisher(_));
         request.updates.failed |= !goes_on || self.dialect.answers_by_stream;
+        let is_for_peer_to_end = request.updates.failed && !is_publisher;
+        if let Some(timeout) = self.config.limits.answer_timeout.filter(|_| is_for_peer_to_end)
+            && request.updates.end_deadline.is_none()
+        {
+            let deadline = now.saturating_add(timeout);
+            request.updates.end_deadline = Some(deadline);
+            self.timers.set(deadline, Timer::UpdateRefused(key));
+        }
         let failed: Vec<u64> = if self.dialect.answers_by_stream {
             request.updates.sent.iter().map(|update| update.id).collect()
         } else {
@@ -262,6 +272,20 @@ impl MoqtConnection {
             redirect: None,
         };
         self.events.push_back(Event::UpdateRejected { request: key, update, error });
+    }
+
+    /// The peer has refused an update and not ended the request, as it must have. It is given
+    /// up, unless all there is to come has come.
+    pub(super) fn refused_not_ended(&mut self, now: Timestamp, key: RequestKey) {
+        let Some(request) = self.requests.get_mut(key) else { return };
+        request.updates.end_deadline = None;
+        if self.is_fetched(key) {
+            return;
+        }
+        let code = StreamResetCode::Cancelled;
+        self.all_namespaces_done(key);
+        self.withdraw(now, key, code);
+        self.events.push_back(Event::Cancelled { request: key, code, error: None });
     }
 
     pub(super) fn release_sent_updates(&mut self, sent: VecDeque<SentUpdate>) {

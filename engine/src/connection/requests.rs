@@ -228,7 +228,7 @@ impl MoqtConnection {
         if let Some(stream) = stream {
             // Not stopped: that would cancel the request, and could overtake the refusal.
             self.streams.finish(stream);
-            self.streams.ignore(stream);
+            self.streams.leave_request(stream);
         }
     }
 
@@ -440,6 +440,9 @@ impl MoqtConnection {
         let deadline = now.saturating_add(timeout.max(may_be_late));
         subscriber.ending = Some(Ending { done, late_deadline: Some(deadline) });
         self.timers.set(deadline, Timer::LateStreams(key));
+        if let Some(deadline) = request.updates.end_deadline.take() {
+            self.timers.clear(deadline, Timer::UpdateRefused(key));
+        }
         if let Some(stream) = request.stream
             && request.phase == Phase::Established
         {

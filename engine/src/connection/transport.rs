@@ -227,21 +227,13 @@ impl MoqtConnection {
                     SessionError::ControlMessageTimeout,
                     "the peer's SETUP did not come in time".into(),
                 ),
-                Timer::ControlMessage(stream) => {
-                    // If not, its request is over, and nobody reads it any more.
-                    let half = self.streams.recv_mut(stream);
-                    if half.is_some_and(|half| half.reads_messages()) {
-                        self.close_local(
-                            SessionError::ControlMessageTimeout,
-                            "a control message was left incomplete".into(),
-                        );
-                    }
-                }
+                Timer::ControlMessage(stream) => self.message_overdue(stream),
                 Timer::Answer(request) => {
                     self.fail_request(request, RequestErrorCode::Timeout, "no answer in time");
                 }
                 Timer::FetchStream(request) => self.fetch_stream_expired(request),
                 Timer::UpdateAnswer(update) => self.update_unanswered(update),
+                Timer::UpdateRefused(request) => self.refused_not_ended(now, request),
                 Timer::Expiry(request) => self.subscription_expired(now, request),
                 Timer::Goaway => self.goaway_expired(),
                 Timer::RequestGoaway(request) => self.request_goaway_expired(now, request),
@@ -271,6 +263,10 @@ impl MoqtConnection {
         match &mut half.kind {
             RecvKind::Control(_) => {
                 self.close_for(Violation::protocol("the control stream was reset"));
+            }
+            RecvKind::Request(messages) if messages.is_over => {
+                self.message_deadline(now, stream, false);
+                self.streams.drop_recv(stream);
             }
             RecvKind::Request(_) => self.on_request_stopped(now, stream, code),
             RecvKind::Unidentified => {
@@ -327,9 +323,25 @@ impl MoqtConnection {
         }
     }
 
+    /// Whether it is the stream of a request that is over.
+    fn is_left(&self, stream: StreamKey) -> bool {
+        let Some(stream) = self.streams.get(stream) else { return true };
+        match stream.recv.as_ref().map(|half| &half.kind) {
+            Some(RecvKind::Request(messages)) => messages.is_over,
+            Some(RecvKind::Discard) => true,
+            Some(_) => false,
+            None => stream.request.is_none_or(|request| self.requests.get(request).is_none()),
+        }
+    }
+
     /// The transport's request stream of a request was reset or stopped by the peer.
     fn on_request_stopped(&mut self, now: Timestamp, stream: StreamKey, code: u64) {
         let reason = self.dialect.reset(code);
+        if self.is_left(stream) {
+            let code = self.dialect.reset_code(StreamResetCode::Cancelled);
+            self.streams.reset(stream, code);
+            return;
+        }
         let key = self.streams.get(stream).and_then(|stream| stream.request);
         match key {
             // Its last word has come, though its objects may not have.

@@ -16,6 +16,7 @@ use crate::model::{
 };
 use crate::request::{Body, ReceivedUpdate, Request, Unfit, Updates};
 use crate::time::Timestamp;
+use crate::timers::Timer;
 use crate::wire::{Carrier, JoiningRule};
 
 impl MoqtConnection {
@@ -130,7 +131,9 @@ impl MoqtConnection {
         }
         if asks {
             self.hold_update(key, id, Some(parameters.clone()));
-            self.events.push_back(Event::UpdateRequested { request: key, parameters });
+            if !waits {
+                self.events.push_back(Event::UpdateRequested { request: key, parameters });
+            }
             return Ok(());
         }
         if let Err(unfit) = self.apply_update(key, &parameters) {
@@ -252,8 +255,12 @@ impl MoqtConnection {
         );
     }
 
-    /// The request has been accepted: so are the updates of it that are in force.
+    /// The request has been accepted: so are the updates of it that are in force. Of the
+    /// others, the application is told now that it can decide on them.
     pub(super) fn answer_held_updates(&mut self, now: Timestamp, key: RequestKey) {
+        if !self.dialect.answers_by_stream {
+            return;
+        }
         loop {
             let Some(request) = self.requests.get_mut(key) else { return };
             match request.updates.received.front() {
@@ -262,9 +269,16 @@ impl MoqtConnection {
                     request.updates.received.pop_front();
                     self.answer_update(now, key, id, &Parameters::default());
                 }
-                _ => return,
+                _ => break,
             }
         }
+        let Some(request) = self.requests.get(key) else { return };
+        let undecided = request.updates.received.iter();
+        self.events.extend(
+            undecided
+                .filter_map(|update| update.undecided.clone())
+                .map(|parameters| Event::UpdateRequested { request: key, parameters }),
+        );
     }
 
     fn answers_updates_on(&self, request: &Request) -> Option<StreamKey> {
@@ -344,7 +358,10 @@ impl MoqtConnection {
     }
 
     /// A request is over: what was not answered of its updates never will be otherwise.
-    pub(super) fn release_updates(&mut self, updates: Updates) {
+    pub(super) fn release_updates(&mut self, key: RequestKey, updates: Updates) {
+        if let Some(deadline) = updates.end_deadline {
+            self.timers.clear(deadline, Timer::UpdateRefused(key));
+        }
         for update in updates.received {
             self.answer_late_update(update.id);
         }

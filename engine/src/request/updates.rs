@@ -21,6 +21,8 @@ pub(crate) struct Updates {
     pub(crate) received: VecDeque<ReceivedUpdate>,
     /// The peer refused one, which ends the request: no more may be sent.
     pub(crate) failed: bool,
+    /// When the peer must have ended it then.
+    pub(crate) end_deadline: Option<Timestamp>,
 }
 
 impl Updates {

@@ -53,11 +53,13 @@ pub(crate) struct MessageStream {
     pub(crate) deadline: Option<Timestamp>,
     /// A GOAWAY has come on it.
     pub(crate) goaway_seen: bool,
+    /// The request it belongs to is over.
+    pub(crate) is_over: bool,
 }
 
 impl MessageStream {
     pub(crate) fn new(reader: ControlReader) -> Self {
-        Self { reader, deadline: None, goaway_seen: false }
+        Self { reader, deadline: None, goaway_seen: false, is_over: false }
     }
 }
 
@@ -123,11 +125,6 @@ impl RecvHalf {
             window_closed: false,
             waits_for_session: false,
         }
-    }
-
-    /// Whether it carries control messages that somebody waits for.
-    pub(crate) fn reads_messages(&self) -> bool {
-        matches!(self.kind, RecvKind::Control(_) | RecvKind::Request(_))
     }
 
     /// Whether its unread bytes count against the session's data window.

@@ -232,6 +232,15 @@ impl Streams {
         }
     }
 
+    /// The request of a stream is over. Leaves it to the peer to end its side: messages that
+    /// still come in are read, since they may say something beside their request.
+    pub(crate) fn leave_request(&mut self, key: StreamKey) {
+        match self.recv_mut(key).map(|half| &mut half.kind) {
+            Some(RecvKind::Request(messages)) => messages.is_over = true,
+            _ => self.ignore(key),
+        }
+    }
+
     /// Leaves it to the peer to end its side; what still comes in is dropped.
     pub(crate) fn ignore(&mut self, key: StreamKey) {
         let Some(half) = self.recv_mut(key) else { return };

@@ -61,7 +61,11 @@ impl SessionInfo {
     }
 }
 
-/// The peer's wish that this side leave (draft-18, "GOAWAY").
+/// The peer's wish that this side leave, or move a request (draft-18, "GOAWAY").
+///
+/// What is open goes on, for as long as the peer lets it. Requests that the peer has not
+/// processed need no list: each of them is refused, and what waits for its answer gets
+/// [`Error::Rejected`] (GOING_AWAY on draft 18) and can ask again elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Goaway {
     /// Where to continue; empty means at the current URI.
@@ -286,6 +290,11 @@ impl Session {
 
     /// Tells the peer that this side is going away, and where to continue: an empty URI means
     /// at the current one. A client's must be empty.
+    ///
+    /// What is open goes on; end it, and [`close`](Self::close) when the peer has left. On draft
+    /// 18 new requests of the peer's are refused with GOING_AWAY from now on. When `timeout` has
+    /// passed, the session is closed with GOAWAY_TIMEOUT; zero sets no time. This can be done
+    /// once in a session.
     pub fn goaway(&self, new_session_uri: Bytes, timeout: Duration) -> Result<(), CommandError> {
         self.shared
             .run(|access| {

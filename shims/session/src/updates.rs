@@ -277,8 +277,8 @@ impl Router {
                     slot.undecided.push_back(parameters.clone());
                     slot.wakers.take_into(&mut self.wakers);
                 } else {
-                    // There is nothing about other requests to decide on. One that has not been
-                    // answered is decided on with its request.
+                    // There is nothing about other requests to decide on. On draft 16 one that
+                    // has not been answered is decided on with its request.
                     let _ = connection.accept_update(now, *request, &Parameters::default());
                 }
             }
