@@ -82,6 +82,35 @@ fn an_acceptance_that_cannot_be_said_ends_no_crossing_subscribe() {
     }
 }
 
+// Draft-18, "Subscriptions": an endpoint can have "at most one subscription to a Track acting as the
+// publisher and at most one acting as a subscriber": the end of the one says nothing of the other.
+#[test]
+fn a_publication_that_ends_is_nothing_to_subscriptions_of_its_track_that_cross() {
+    for (draft, role) in cases() {
+        let mut end = session(draft, role);
+        let (track, none) = (say::track("t"), Parameters::default());
+        let id = end.next_own_id();
+        let properties = TrackProperties::default();
+        end.with(|engine, now| engine.publish(now, &track, &none, &properties)).unwrap();
+        let publication = end.own_request();
+        let (subscription, ..) = subscribing(&mut end, "t");
+        let publish = end.fresh_id();
+        end.request(&say::publish(publish, "t", 5));
+        let publish = requested(&mut end);
+        let error = say::error(id, RequestKind::Publish, RequestErrorCode::Uninterested);
+        end.say(publication, &error);
+        assert!(matches!(end.take_events()[..], [Event::Rejected { .. }]), "{draft:?} {role:?}");
+        // The SUBSCRIBE still gives way.
+        end.with(|engine, now| engine.accept(now, publish, Accept::default())).unwrap();
+        let events = end.take_events();
+        assert!(
+            matches!(&events[..], [Event::Rejected { request, .. }] if *request == subscription),
+            "{draft:?} {role:?}: {events:?}"
+        );
+        assert_eq!(end.engine.usage().requests, 1);
+    }
+}
+
 // Draft-18, "Subscriptions": PUBLISH_DONE moves a subscription to `Terminated`, whatever is still on
 // its way: the track can be subscribed to again.
 #[test]

@@ -298,7 +298,8 @@ impl Requests {
         };
         if map.get(track) == Some(&key) {
             map.remove(track);
-            if let (Body::Subscriber(_), Some(other)) = (&request.body, self.crossing.remove(track))
+            if matches!(request.body, Body::Subscriber(_))
+                && let Some(other) = self.crossing.remove(track)
             {
                 self.received.insert(track.clone(), other);
             }
