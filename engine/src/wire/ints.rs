@@ -79,7 +79,7 @@ impl Ints {
     }
 }
 
-/// Writes two small integers at once: what begins most objects.
+/// Reads and writes two small integers at once: what begins most objects.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ShortPair {
     /// The first integer is to be below this.
@@ -104,7 +104,7 @@ impl ShortPair {
         }
     }
 
-    /// Writes no two integers.
+    /// Reads and writes no two integers.
     pub(super) const NEVER: Self = Self { first: 0, one_byte: 0, two_bytes: 0 };
 
     /// Two integers in their shortest forms, if the first takes one byte and the second one or
@@ -122,6 +122,25 @@ impl ShortPair {
             Some(Short::Three([first, high, low]))
         } else {
             None
+        }
+    }
+
+    /// Two integers at the front of `bytes`, and their length, if the first takes one byte and
+    /// the second one or two. `None` also if the second is 0, or if there are fewer than three
+    /// bytes.
+    #[expect(clippy::inline_always, reason = "a few instructions on the hottest path")]
+    #[inline(always)]
+    pub(super) fn decode(self, bytes: &[u8]) -> Option<(u64, u64, usize)> {
+        let &[first, high, low] = bytes.first_chunk()?;
+        let (first, one) = (u64::from(first), u64::from(high));
+        // Without the mark of two bytes a longer integer is too large, too.
+        let two = u64::from(u16::from_be_bytes([high, low])) ^ self.two_bytes;
+        if first >= self.first {
+            None
+        } else if one < self.one_byte {
+            (one > 0).then_some((first, one, 2))
+        } else {
+            (1..0x4000).contains(&two).then_some((first, two, 3))
         }
     }
 }
@@ -205,6 +224,32 @@ mod tests {
         ];
         for (bytes, value) in examples {
             assert_eq!(Ints::Quic.decode(bytes), Some((value, bytes.len())));
+        }
+    }
+
+    #[test]
+    fn two_short_integers_read_as_one_after_the_other() {
+        for ints in [Ints::Quic, Ints::Vi64] {
+            let pair = ShortPair::new(ints);
+            for first in [0, 1, 0x3f, 0x40, 0x7f, 0x80, 0xc0, 0xff] {
+                for second in 0..=u16::MAX {
+                    let [high, low] = second.to_be_bytes();
+                    let bytes = [first, high, low];
+                    let Some((one, two, len)) = pair.decode(&bytes) else { continue };
+                    assert_eq!(ints.decode(&bytes), Some((one, 1)));
+                    assert_eq!(ints.decode(&bytes[1..]), Some((two, len - 1)), "{bytes:x?}");
+                    assert!(two > 0);
+                }
+            }
+            assert_eq!(pair.decode(&[3, 4, 0xff]), Some((3, 4, 2)));
+            assert_eq!(pair.decode(&[3, 4]), None);
+            assert_eq!(pair.decode(&[3, 0, 4]), None);
+            for second in [1, 0x3f, 0x40, 0x7f, 0x80, 0x3fff] {
+                let (bytes, len) = ints.encode(second).unwrap();
+                let bytes = [5, bytes[0], bytes[1]];
+                assert_eq!(pair.decode(&bytes), Some((5, second, 1 + len)));
+            }
+            assert_eq!(ShortPair::NEVER.decode(&[0, 4, 0]), None);
         }
     }
 

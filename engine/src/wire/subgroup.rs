@@ -166,6 +166,7 @@ pub struct SubgroupReader {
 struct Form {
     dialect: &'static Dialect,
     ints: Ints,
+    short: ShortPair,
     has_properties: bool,
     max_properties: usize,
 }
@@ -190,7 +191,7 @@ impl SubgroupReader {
     /// A reader at the first object. Properties longer than `max_properties` are refused.
     pub fn new(dialect: &'static Dialect, has_properties: bool, max_properties: usize) -> Self {
         Self {
-            form: Form { dialect, ints: dialect.ints, has_properties, max_properties },
+            form: Form::new(dialect, has_properties, max_properties),
             previous: None,
             payload_left: 0,
             stash: Stash::default(),
@@ -346,12 +347,31 @@ fn next_id(previous: Option<u64>, delta: u64) -> Result<u64, DecodeError> {
     .ok_or(DecodeError::new(Fault::Overflow, "Object ID Delta", 0))
 }
 
+/// How the short headers of a subgroup's objects are read and written, if it has any.
+fn short_headers(dialect: &Dialect, has_properties: bool) -> ShortPair {
+    if has_properties { ShortPair::NEVER } else { ShortPair::new(dialect.ints) }
+}
+
 impl Form {
+    fn new(dialect: &'static Dialect, has_properties: bool, max_properties: usize) -> Self {
+        let short = short_headers(dialect, has_properties);
+        Self { dialect, ints: dialect.ints, short, has_properties, max_properties }
+    }
+
     /// The header of an ordinary object: its delta, payload length and own length. `None` for
     /// whatever else there may be.
     #[expect(clippy::inline_always, reason = "small, and called for each object and piece")]
     #[inline(always)]
-    fn quick_header(self, bytes: &[u8]) -> Option<(u64, u64, usize)> {
+    fn quick_header(&self, bytes: &[u8]) -> Option<(u64, u64, usize)> {
+        match self.short.decode(bytes) {
+            Some(short) => Some(short),
+            None => self.longer_header(bytes),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn longer_header(&self, bytes: &[u8]) -> Option<(u64, u64, usize)> {
         if self.has_properties {
             return None;
         }
@@ -392,7 +412,7 @@ pub struct SubgroupWriter {
 impl SubgroupWriter {
     /// A writer at the first object of a subgroup whose header says `has_properties`.
     pub fn new(dialect: &'static Dialect, has_properties: bool) -> Self {
-        let short = if has_properties { ShortPair::NEVER } else { ShortPair::new(dialect.ints) };
+        let short = short_headers(dialect, has_properties);
         Self { dialect, has_properties, short, next: 0, ended: false }
     }
 
