@@ -9,7 +9,7 @@ use moqt_engine::model::{
 };
 use moqt_engine::wire::{ObjectHeader, Properties};
 use moqt_engine::{
-    Accept, Config, DatagramOptions, Draft, Event, IncomingRequest, RequestKey, Role,
+    Accept, Config, DatagramOptions, Draft, Event, IncomingRequest, RequestKey, Role, StreamKey,
     SubgroupOptions,
 };
 use moqt_loopback::{Chunking, LinkConfig, Pair, PathConfig, Rng};
@@ -479,5 +479,74 @@ fn equals_are_never_a_turn_apart_on_a_narrow_link() {
         }
         assert_eq!(end.engine.publisher(requests[3]).unwrap().queued(), 0, "{draft:?}");
         assert!(sent.iter().sum::<usize>() > 600_000, "{draft:?}: {sent:?}");
+    }
+}
+
+/// Opens a subgroup that is not finished.
+fn open(end: &mut End, request: RequestKey, publisher_priority: u8) -> (StreamKey, Name) {
+    let mut options = SubgroupOptions::new(u64::from(publisher_priority));
+    options.publisher_priority = Some(publisher_priority);
+    let stream = end
+        .with(|engine, _| engine.publisher(request).unwrap().open_subgroup(options))
+        .unwrap()
+        .unwrap();
+    (stream, end.name(stream))
+}
+
+fn write(end: &mut End, stream: StreamKey, object_id: u64, len: usize) {
+    let header = ObjectHeader { object_id, payload_len: len as u64, ..Default::default() };
+    end.with(|engine, _| {
+        engine.subgroup(stream).unwrap().object(&header, vec![1; len].into()).unwrap();
+    });
+}
+
+// "the order is left to the implementation": who ran dry comes after those that were there
+// first, however often it was alone before.
+#[test]
+fn who_ran_dry_lines_up_again_behind_equals() {
+    for draft in DRAFTS {
+        let (mut end, requests, _) = waiting(draft, &[(5, GroupOrder::Ascending); 2]);
+        let [(first, first_name), (second, second_name)] =
+            [requests[0], requests[1]].map(|request| open(&mut end, request, 5));
+        for object in 0..3 {
+            write(&mut end, first, object, 100);
+            assert_eq!(end.take_turn(usize::MAX), Some(Some(first_name)), "{draft:?}");
+            assert_eq!(end.take_turn(usize::MAX), None, "{draft:?}");
+        }
+        write(&mut end, second, 0, 100);
+        write(&mut end, first, 3, 100);
+        assert_eq!(end.take_turn(usize::MAX), Some(Some(second_name)), "{draft:?}");
+        assert_eq!(end.take_turn(usize::MAX), Some(Some(first_name)), "{draft:?}");
+        assert_eq!(end.take_turn(usize::MAX), None, "{draft:?}");
+    }
+}
+
+// Draft-18, "Scheduling Algorithm": a higher publisher priority goes first, each time it has
+// something. That it had does not give the subscription more turns, nor fewer, at a lower one.
+// There are more priorities than the schedule keeps when nothing waits at them.
+#[test]
+fn what_is_urgent_and_rare_leaves_the_turns_of_equals_alone() {
+    const TURN: usize = 1_200;
+    for draft in DRAFTS {
+        let (mut end, requests, _) = waiting(draft, &[(5, GroupOrder::Ascending); 2]);
+        let bulk = [requests[0], requests[1]].map(|request| {
+            let (stream, name) = open(&mut end, request, 200);
+            write(&mut end, stream, 0, 500_000);
+            name
+        });
+        let urgent: Vec<_> = (0..20).map(|n| open(&mut end, requests[0], n)).collect();
+        let mut turns = [0_usize; 2];
+        for turn in 0..300 {
+            if turn % 5 == 0 {
+                let (stream, name) = urgent[usize::try_from(turn * 7 / 5 % 20).unwrap()];
+                write(&mut end, stream, turn, 100);
+                assert_eq!(end.take_turn(usize::MAX), Some(Some(name)), "{draft:?}");
+            }
+            let name = end.take_turn(TURN).flatten().unwrap();
+            let key = end.key(name);
+            end.with(|engine, now| engine.handle_writable(now, key));
+            turns[bulk.iter().position(|bulk| *bulk == name).unwrap()] += 1;
+            assert!(turns[0].abs_diff(turns[1]) <= 1, "{draft:?}: {turns:?}");
+        }
     }
 }

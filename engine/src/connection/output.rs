@@ -42,7 +42,7 @@ impl MoqtConnection {
         loop {
             match self.streams.next_turn()? {
                 Turn::Stream(stream) => {
-                    return Some(Send::Stream(StreamSend { connection: self, stream }));
+                    return Some(Send::Stream(StreamSend::new(self, stream)));
                 }
                 Turn::Datagram(sender) => {
                     if !self.expire_datagram(now, sender) {
@@ -62,27 +62,26 @@ impl MoqtConnection {
         Some(datagram)
     }
 
-    fn sent_on_stream(&mut self, stream: StreamKey, bytes: usize) {
-        let (offered, fin) = self.streams.offer(stream);
-        let total: usize = offered.iter().map(Bytes::len).sum();
-        let (class, queued) = match self.streams.get(stream).and_then(|stream| stream.send.as_ref())
-        {
-            Some(half) => (half.class, half.queue.len()),
-            None => return,
+    /// The transport took `bytes` of a stream, of `offered` and its end if that was among them.
+    fn sent_on_stream(&mut self, stream: StreamKey, offered: Offered, bytes: usize) {
+        let all = bytes >= offered.bytes;
+        let Some(sent) = self.streams.sent(stream, bytes.min(offered.bytes), all, offered.fin)
+        else {
+            return;
         };
-        let is_drained = bytes >= queued;
-        let finished = self.streams.sent(stream, bytes.min(total), bytes >= total, fin);
-        let SendClass::Data(sender, _) = class else { return };
-        if is_drained && let Some(sender) = self.streams.schedule.sender_mut(sender) {
+        let SendClass::Data(key, _) = sent.class else { return };
+        let Some(sender) = self.streams.schedule.sender_mut(key) else { return };
+        let request = sender.request;
+        if sender.blocked {
             // Whoever was told to wait while this stream was parked can have its turn now.
-            sender.wants_turn |= sender.blocked;
+            sender.wants_turn |= sent.is_drained;
+            self.wake_writer(key);
         }
-        self.wake_writers(sender);
-        if finished {
-            let sender = self.streams.schedule.sender(sender);
-            if let Some(request) = sender.and_then(|sender| sender.request) {
-                self.data_stream_closed(request, stream);
-            }
+        self.wake_session_writers();
+        if sent.is_finished
+            && let Some(request) = request
+        {
+            self.data_stream_closed(request, stream);
         }
     }
 
@@ -95,7 +94,9 @@ impl MoqtConnection {
 
     /// The session may have room again: tells those that wait for it.
     pub(super) fn wake_session_writers(&mut self) {
-        if self.streams.data_queued <= self.config.limits.session_send / 2 {
+        if self.streams.schedule.has_session_blocked()
+            && self.streams.data_queued <= self.config.limits.session_send / 2
+        {
             for sender in self.streams.schedule.take_session_blocked() {
                 self.wake_writer(sender);
             }
@@ -141,9 +142,22 @@ pub enum Send<'a> {
 pub struct StreamSend<'a> {
     connection: &'a mut MoqtConnection,
     stream: StreamKey,
+    /// Known once it was asked for.
+    offered: Option<Offered>,
 }
 
-impl StreamSend<'_> {
+/// How much of a stream the transport was offered, and whether its end is part of that.
+#[derive(Clone, Copy, Debug)]
+struct Offered {
+    bytes: usize,
+    fin: bool,
+}
+
+impl<'a> StreamSend<'a> {
+    fn new(connection: &'a mut MoqtConnection, stream: StreamKey) -> Self {
+        Self { connection, stream, offered: None }
+    }
+
     /// The stream.
     pub fn stream(&self) -> StreamKey {
         self.stream
@@ -151,14 +165,22 @@ impl StreamSend<'_> {
 
     /// The bytes, and whether the stream ends with them. There may be none if it does.
     pub fn offer(&mut self) -> (&[Bytes], bool) {
-        self.connection.streams.offer(self.stream)
+        let (chunks, fin) = self.connection.streams.offer(self.stream);
+        let bytes = chunks.iter().map(Bytes::len).sum();
+        self.offered = Some(Offered { bytes, fin });
+        (chunks, fin)
     }
 
     /// The transport took this many bytes. If that is all, it took the end of the stream, too;
     /// if not, the stream rests until
     /// [`handle_writable`](MoqtConnection::handle_writable).
-    pub fn written(self, bytes: usize) {
-        self.connection.sent_on_stream(self.stream, bytes);
+    pub fn written(mut self, bytes: usize) {
+        if self.offered.is_none() {
+            self.offer();
+        }
+        if let Self { connection, stream, offered: Some(offered) } = self {
+            connection.sent_on_stream(stream, offered, bytes);
+        }
     }
 }
 

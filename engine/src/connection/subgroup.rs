@@ -74,13 +74,7 @@ impl MoqtConnection {
         let coalesce_below = self.config.coalesce_below;
         let len = payload.len();
         let Some(half) = self.streams.send_mut(stream) else { return };
-        if len < coalesce_below {
-            let block = half.queue.block(len);
-            block.extend_from_slice(&payload);
-            half.queue.grew(len);
-        } else {
-            half.queue.push(payload);
-        }
+        half.queue.put(payload, coalesce_below);
         self.streams.queued(stream, len);
     }
 }
@@ -113,20 +107,22 @@ impl Subgroup<'_> {
         if header.payload_len != payload.len() as u64 {
             return Err(CommandError::WrongState("the payload is not as long as its header says"));
         }
-        let written = self.begin_object(header)?;
-        if written == Written::Queued && !payload.is_empty() {
-            self.push_payload(payload);
-        }
-        if let Some(subgroup) = self.state() {
-            subgroup.payload_left = 0;
-        }
-        Ok(written)
+        self.begin(header, Some(payload))
     }
 
     /// Queues the header of an object whose payload follows in pieces, through
     /// [`payload`](Self::payload).
-    #[inline]
     pub fn begin_object(&mut self, header: &ObjectHeader) -> Result<Written, CommandError> {
+        self.begin(header, None)
+    }
+
+    /// Queues an object's header, and its payload if it is at hand and not to follow.
+    #[inline]
+    fn begin(
+        &mut self,
+        header: &ObjectHeader,
+        payload: Option<Bytes>,
+    ) -> Result<Written, CommandError> {
         let connection = &mut *self.connection;
         connection.check_room(self.sender, Some(self.stream))?;
         let sender = connection.streams.schedule.sender(self.sender);
@@ -165,6 +161,9 @@ impl Subgroup<'_> {
             let is_before = subgroup.header.is_some() && location < publisher.start;
             subgroup.omitted |= !is_before;
             subgroup.skip(header);
+            if payload.is_some() {
+                subgroup.payload_left = 0;
+            }
             if !is_named {
                 publisher.name_stream(self.stream, (location.group, location.object));
                 half.class = half.class.within(location.object);
@@ -185,7 +184,8 @@ impl Subgroup<'_> {
             block.truncate(block_len);
             return Err(error.into());
         }
-        let grown = block.len() - block_len;
+        let mut grown = block.len() - block_len;
+        half.queue.grew(grown);
         subgroup.header = None;
         if !is_named {
             subgroup.subgroup_id = Some(location.object);
@@ -194,8 +194,12 @@ impl Subgroup<'_> {
         }
         subgroup.last_object = Some(header.object_id);
         subgroup.skipping = false;
-        subgroup.payload_left = header.payload_len;
-        half.queue.grew(grown);
+        let payload_left = if payload.is_some() { 0 } else { header.payload_len };
+        subgroup.payload_left = payload_left;
+        if let Some(payload) = payload {
+            grown += payload.len();
+            half.queue.put(payload, connection.config.coalesce_below);
+        }
         publisher.note(location);
         if header.status != ObjectStatus::Normal {
             publisher.note_end(header.status, location);
@@ -206,7 +210,7 @@ impl Subgroup<'_> {
         connection.stats.sent.payload_bytes += header.payload_len;
         connection.streams.queued(self.stream, grown);
         if ages {
-            connection.streams.object_begun(self.stream, header.payload_len, self.begun);
+            connection.streams.object_begun(self.stream, payload_left, self.begun);
         }
         Ok(Written::Queued)
     }

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use crate::wire::DatagramHeader;
 
 /// Urgencies kept in the list though nobody waits at them, so that a sender that comes and
-/// goes does not allocate each time.
+/// goes does not allocate each time, or take its place anew if it is the only one.
 const IDLE_LEVELS: usize = 8;
 
 /// Where a stream stands among those that wait to be sent.
@@ -113,6 +113,26 @@ impl Sender {
     /// It has a delivery timeout, or had one.
     pub(crate) fn ages(&self) -> bool {
         self.aging.is_some()
+    }
+
+    /// Where its items of this publisher priority stand among all.
+    fn urgency(&self, publisher_priority: u8) -> u16 {
+        u16::from_be_bytes([self.priority, publisher_priority])
+    }
+
+    /// Its most urgent item is of this publisher priority.
+    #[inline]
+    fn waits_at(&self, publisher_priority: u8) -> bool {
+        self.ready.peek().is_some_and(|first| first.0.publisher_priority == publisher_priority)
+    }
+
+    /// It is in the list that its most urgent item belongs to, if it has one.
+    #[inline]
+    fn is_listed(&self) -> bool {
+        match self.ready.peek() {
+            Some(Reverse(first)) => self.listed.contains(&first.publisher_priority),
+            None => true,
+        }
     }
 
     /// Nothing is queued that the transport would take now.
@@ -229,6 +249,12 @@ impl Schedule {
         }
     }
 
+    /// Whether some wait for room in the session's queue.
+    #[inline]
+    pub(crate) fn has_session_blocked(&self) -> bool {
+        !self.session_blocked.is_empty()
+    }
+
     /// The senders that waited for room in the session's queue, now that there is some.
     pub(crate) fn take_session_blocked(&mut self) -> VecDeque<SenderKey> {
         core::mem::take(&mut self.session_blocked)
@@ -313,7 +339,9 @@ impl Schedule {
             sequence: self.sequence,
             item,
         }));
-        self.list(key);
+        if !sender.is_listed() {
+            self.list(key);
+        }
     }
 
     /// Sees to it that the sender is in the list that its most urgent item belongs to.
@@ -325,14 +353,41 @@ impl Schedule {
             return;
         }
         sender.listed.push(publisher_priority);
-        let urgency = u16::from_be_bytes([sender.priority, publisher_priority]);
-        let at = self.levels.partition_point(|level| level.urgency < urgency);
-        match self.levels.get_mut(at) {
-            Some(level) if level.urgency == urgency => level.senders.push_back(key),
-            _ => {
+        let urgency = sender.urgency(publisher_priority);
+        match self.level(urgency) {
+            Ok(at) => {
+                self.unlist_idle(at);
+                if let Some(level) = self.levels.get_mut(at) {
+                    level.senders.push_back(key);
+                }
+            }
+            Err(at) => {
                 let senders = VecDeque::from([key]);
                 self.levels.insert(at, Level { urgency, senders });
             }
+        }
+    }
+
+    /// Where the level of this urgency is, or would be.
+    #[inline]
+    fn level(&self, urgency: u16) -> Result<usize, usize> {
+        self.levels.binary_search_by_key(&urgency, |level| level.urgency)
+    }
+
+    /// A sender that has a level to itself may stay in it while it has nothing to send. When
+    /// another comes, it has to line up again.
+    fn unlist_idle(&mut self, at: usize) {
+        let Some(level) = self.levels.get_mut(at) else { return };
+        if level.senders.len() != 1 {
+            return;
+        }
+        let [_, publisher_priority] = level.urgency.to_be_bytes();
+        let Some(sender) = level.senders.front().and_then(|key| self.senders.get_mut(*key)) else {
+            return;
+        };
+        if !sender.waits_at(publisher_priority) {
+            level.senders.clear();
+            sender.listed.retain(|listed| *listed != publisher_priority);
         }
     }
 
@@ -349,15 +404,18 @@ impl Schedule {
             }
         }
         let mut at = 0;
-        while let Some(level) = self.levels.get_mut(at) {
+        loop {
+            let is_many = self.levels.len() > IDLE_LEVELS;
+            let level = self.levels.get_mut(at)?;
             let Some(&key) = level.senders.front() else {
-                if self.levels.len() > IDLE_LEVELS {
+                if is_many {
                     self.levels.remove(at);
                 } else {
                     at += 1;
                 }
                 continue;
             };
+            let may_idle = !is_many && level.senders.len() == 1;
             let [_, publisher_priority] = level.urgency.to_be_bytes();
             let Some(sender) = self.senders.get_mut(key) else {
                 level.senders.pop_front();
@@ -382,14 +440,17 @@ impl Schedule {
                     self.list(key);
                 }
                 _ => {
-                    // Its most urgent item is listed elsewhere.
+                    // Its most urgent item is listed elsewhere, if it has one.
+                    if may_idle {
+                        at += 1;
+                        continue;
+                    }
                     level.senders.pop_front();
                     sender.listed.retain(|listed| *listed != publisher_priority);
                     self.list(key);
                 }
             }
         }
-        None
     }
 
     /// The stream that is next has nothing more to send for now.
@@ -397,12 +458,15 @@ impl Schedule {
         match class {
             SendClass::Control => drop(self.control.pop_front()),
             SendClass::Request => drop(self.requests.pop_front()),
-            SendClass::Data(key, _) => {
-                if let Some(sender) = self.senders.get_mut(key) {
-                    sender.ready.pop();
+            SendClass::Data(key, position) => {
+                let Some(sender) = self.senders.get_mut(key) else { return };
+                sender.ready.pop();
+                let urgency = sender.urgency(position.publisher_priority);
+                let is_listed = sender.is_listed();
+                self.rotate(key, urgency);
+                if !is_listed {
+                    self.list(key);
                 }
-                self.rotate(key);
-                self.list(key);
             }
         }
     }
@@ -412,14 +476,21 @@ impl Schedule {
         match class {
             SendClass::Control => self.control.rotate_left(1.min(self.control.len())),
             SendClass::Request => self.requests.rotate_left(1.min(self.requests.len())),
-            SendClass::Data(key, _) => self.rotate(key),
+            SendClass::Data(key, position) => {
+                let Some(sender) = self.senders.get(key) else { return };
+                self.rotate(key, sender.urgency(position.publisher_priority));
+            }
         }
     }
 
-    fn rotate(&mut self, key: SenderKey) {
-        let level = self.levels.iter_mut().find(|level| level.senders.front() == Some(&key));
-        if let Some(level) = level {
-            level.senders.rotate_left(1);
+    /// The sender that was next at this urgency has had its turn.
+    fn rotate(&mut self, key: SenderKey, urgency: u16) {
+        if let Ok(at) = self.level(urgency)
+            && let Some(Level { senders, .. }) = self.levels.get_mut(at)
+            && senders.len() > 1
+            && senders.front() == Some(&key)
+        {
+            senders.rotate_left(1);
         }
     }
 
@@ -438,7 +509,8 @@ impl Schedule {
         let Reverse(ready) = sender.ready.pop()?;
         let Item::Datagram(datagram) = ready.item else { return None };
         sender.queued = sender.queued.saturating_sub(datagram.charge());
-        self.rotate(key);
+        let urgency = sender.urgency(ready.publisher_priority);
+        self.rotate(key, urgency);
         self.list(key);
         Some(*datagram)
     }

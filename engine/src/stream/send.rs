@@ -30,6 +30,12 @@ impl SendHalf {
     pub(crate) fn new(class: SendClass) -> Self {
         Self { queue: SendQueue::default(), class, scheduled: false, parked: false, subgroup: None }
     }
+
+    /// It has something to send and does not wait its turn yet.
+    #[inline]
+    pub(crate) fn is_to_be_scheduled(&self) -> bool {
+        !self.scheduled && !self.parked && self.queue.has_something()
+    }
 }
 
 /// A subgroup on its way out.
@@ -103,6 +109,18 @@ impl SendQueue {
         self.block.reserve(size.max(additional));
     }
 
+    /// Queues bytes: as they are, or gathered with what is before them if they are fewer than
+    /// `gather_below`.
+    #[inline]
+    pub(crate) fn put(&mut self, bytes: Bytes, gather_below: usize) {
+        if bytes.len() < gather_below {
+            self.block(bytes.len()).extend_from_slice(&bytes);
+            self.len += bytes.len();
+        } else {
+            self.push(bytes);
+        }
+    }
+
     /// Queues bytes as they are.
     pub(crate) fn push(&mut self, bytes: Bytes) {
         if bytes.is_empty() {
@@ -125,6 +143,9 @@ impl SendQueue {
             self.seal();
         }
         let (chunks, more) = self.chunks.as_slices();
+        if self.len <= TURN_LEN && more.is_empty() && self.block.is_empty() {
+            return (chunks, self.fin);
+        }
         let mut total = 0;
         let count = chunks
             .iter()

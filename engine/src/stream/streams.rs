@@ -36,6 +36,16 @@ pub(crate) struct Streams {
     pub(crate) window_waiters: VecDeque<StreamKey>,
 }
 
+/// What was taken of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) class: SendClass,
+    /// Nothing is left in its queue.
+    pub(crate) is_drained: bool,
+    /// It is finished.
+    pub(crate) is_finished: bool,
+}
+
 #[derive(Debug, Default)]
 struct Credit {
     opened: u64,
@@ -160,7 +170,7 @@ impl Streams {
         let Some(half) = self.table.get_mut(key).and_then(|stream| stream.send.as_mut()) else {
             return;
         };
-        if !half.scheduled && !half.parked && half.queue.has_something() {
+        if half.is_to_be_scheduled() {
             half.scheduled = true;
             self.schedule.push_stream(key, half.class);
         }
@@ -170,17 +180,21 @@ impl Streams {
     #[inline]
     pub(crate) fn queued(&mut self, key: StreamKey, bytes: usize) {
         self.data_queued += bytes;
-        let Some(half) = self.send_mut(key) else { return };
-        let parked = half.parked;
+        let Some(half) = self.table.get_mut(key).and_then(|stream| stream.send.as_mut()) else {
+            return;
+        };
         if let SendClass::Data(sender, _) = half.class
             && let Some(sender) = self.schedule.sender_mut(sender)
         {
             sender.queued += bytes;
-            if parked {
+            if half.parked {
                 sender.parked += bytes;
             }
         }
-        self.schedule(key);
+        if half.is_to_be_scheduled() {
+            half.scheduled = true;
+            self.schedule.push_stream(key, half.class);
+        }
     }
 
     /// Takes back what [`queued`](Self::queued) and its like accounted for.
@@ -291,22 +305,28 @@ impl Streams {
     }
 
     /// The transport took `sent` bytes of the stream whose turn it was; `all` if that is
-    /// everything it was offered. Whether the stream is finished with that.
-    pub(crate) fn sent(&mut self, key: StreamKey, sent: usize, all: bool, fin: bool) -> bool {
-        let Some(half) = self.send_mut(key) else { return false };
+    /// everything it was offered.
+    pub(crate) fn sent(
+        &mut self,
+        key: StreamKey,
+        sent: usize,
+        all: bool,
+        fin: bool,
+    ) -> Option<Sent> {
+        let half = self.table.get_mut(key)?.send.as_mut()?;
         let class = half.class;
         half.queue.advance(sent);
         if let Some(SubgroupSend { clock: Some(clock), .. }) = &mut half.subgroup {
             clock.sent(sent);
         }
-        let finished = all && fin;
-        let more = half.queue.has_something() && !finished;
+        let left = half.queue.len();
+        let is_finished = all && fin;
+        let more = half.queue.has_something() && !is_finished;
         if all && more {
             self.schedule.yield_turn(class);
         } else {
             half.scheduled = false;
             half.parked = !all;
-            let left = half.queue.len();
             self.schedule.pop_stream(class);
             if !all
                 && let SendClass::Data(sender, _) = class
@@ -316,14 +336,14 @@ impl Streams {
             }
         }
         self.unqueued(class, sent);
-        if finished
+        if is_finished
             && let Some(half) = self.table.get_mut(key).and_then(|stream| stream.send.take())
         {
             self.clock_stopped(key, &half);
             self.watch(key, &half);
             self.forget_if_over(key);
         }
-        finished
+        Some(Sent { class, is_drained: left == 0, is_finished })
     }
 
     /// A parked stream can be written to again.
