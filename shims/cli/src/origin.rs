@@ -11,7 +11,7 @@ use moqt_engine::wire::Properties;
 use moqt_engine::{DatagramOptions, DatagramOutcome, DropReason};
 use moqt_session::{IncomingSubscribe, Publication, TrackWriter, WriteError};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::args::SourceArgs;
 use crate::history::History;
@@ -212,24 +212,56 @@ fn send_datagram(
     Ok(())
 }
 
+/// How far behind its time an object may be and still be followed by the next one at once. Time
+/// in which there was nothing to send is not made up for.
+const MAX_LAG: Duration = Duration::from_millis(20);
+
 /// Objects at an even rate.
-pub(crate) struct Pace(Option<tokio::time::Interval>);
+pub(crate) struct Pace {
+    /// Time between two; none if they go as fast as they can.
+    period: Option<Duration>,
+    next: Instant,
+}
 
 impl Pace {
     pub(crate) fn new(per_second: f64) -> Self {
-        if per_second <= 0.0 {
-            return Self(None);
-        }
-        let mut ticks = interval(Duration::from_secs_f64(1.0 / per_second));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        Self(Some(ticks))
+        let period = (per_second > 0.0).then(|| Duration::from_secs_f64(1.0 / per_second));
+        Self { period, next: Instant::now() }
     }
 
     pub(crate) async fn wait(&mut self) {
-        match &mut self.0 {
-            Some(ticks) => drop(ticks.tick().await),
+        let Some(period) = self.period else {
             // Others want to run, too.
-            None => tokio::task::yield_now().await,
+            return tokio::task::yield_now().await;
+        };
+        let now = Instant::now();
+        self.next = self.next.max(now.checked_sub(MAX_LAG).unwrap_or(now));
+        if self.next > now {
+            tokio::time::sleep_until(self.next).await;
         }
+        self.next += period;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_is_kept_and_a_pause_not_made_up_for() {
+        let mut pace = Pace::new(10_000.0);
+        let began = Instant::now();
+        for _ in 0..=20_000 {
+            pace.wait().await;
+        }
+        let took = began.elapsed();
+        assert!(took.abs_diff(Duration::from_secs(2)) < Duration::from_millis(2), "{took:?}");
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let after_a_pause = Instant::now();
+        for _ in 0..10_000 {
+            pace.wait().await;
+        }
+        let took = after_a_pause.elapsed();
+        assert!(took + 2 * MAX_LAG >= Duration::from_secs(1), "{took:?}");
     }
 }
