@@ -133,10 +133,9 @@ async fn receive(
                 return if is_end {
                     Ok(())
                 } else {
-                    Err(Failure::new(format!(
-                        "the publisher ended the track: {code} {}",
-                        reason.escape_debug()
-                    )))
+                    let why = if reason.is_empty() { "" } else { ": " };
+                    let reason = reason.escape_debug();
+                    Err(Failure::new(format!("the publisher ended the track: {code}{why}{reason}")))
                 };
             }
             _ => {}

@@ -192,6 +192,26 @@ fn what_is_not_kept_any_more_is_not_passed_over_in_silence() {
     }
 }
 
+#[test]
+fn a_filter_leaves_out_what_was_not_asked_for() {
+    let (input, bytes) = file("filter", 10_000);
+    for draft in ["14", "16", "18"] {
+        for (filter, part) in [
+            ("3.4..5", &bytes[3400..6000]),
+            ("9", &bytes[9000..]),
+            ("latest", &bytes[..]),
+            ("next-group", &bytes[..]),
+        ] {
+            // It begins with the first subscriber, so nothing is past.
+            let args = ["-s", "100", "-g", "10", "--draft", draft, input.to_str().unwrap()];
+            let serve = Serve::new(&args);
+            let (code, copy, stderr) = run(&["sub", &serve.url, "-k", "-q", "--filter", filter]);
+            assert_eq!((code, stderr.as_str()), (0, ""), "draft {draft}, {filter}");
+            assert!(copy == part, "draft {draft}, {filter}: {} bytes", copy.len());
+        }
+    }
+}
+
 fn lines(numbers: std::ops::Range<u32>) -> String {
     numbers.map(|number| ["line ", &number.to_string(), "\n"].concat()).collect()
 }
