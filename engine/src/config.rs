@@ -31,7 +31,8 @@ pub struct Config {
     pub decide_updates: bool,
     /// Whether to send values that mean nothing where the draft reserves some for that, so that
     /// peers learn to ignore what they do not know (draft-18, "Grease"): a setup option, by
-    /// [`hash_seed`](Self::hash_seed). Off by default.
+    /// [`hash_seed`](Self::hash_seed). Off by default. [`reserved_value`](crate::reserved_value)
+    /// says how to send others.
     pub grease: bool,
     /// Payloads shorter than this many bytes are copied next to their header on their way
     /// out; longer ones are handed on as they are. 0, the default, never copies. Transports

@@ -411,7 +411,9 @@ pub enum DropReason {
     QueueFull,
     /// Its track was not announced in time.
     UnknownTrack,
-    /// It waited for longer than its delivery timeout.
+    /// It waited for longer than its delivery timeout. That is told when its turn to be sent
+    /// comes; until then it counts as queued
+    /// ([`Limits::subscription_send`](crate::Limits::subscription_send)).
     DeliveryTimeout,
 }
 

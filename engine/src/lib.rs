@@ -167,6 +167,7 @@ pub use event::{
     Answer, CloseReason, DropReason, Event, FetchAnswer, FetchRead, GiveUpReason, IncomingRequest,
     Read, RequestError, SubgroupInfo,
 };
+pub use grease::reserved_value;
 pub use key::{RequestKey, StreamKey, UpdateId};
 pub use limits::Limits;
 pub use model::Draft;

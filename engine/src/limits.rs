@@ -113,7 +113,9 @@ pub struct Limits {
     /// stopped.
     pub open_subgroups: u32,
     /// Groups, subgroups and datagrams of one subscription remembered after they came, each: 64.
-    /// The oldest are forgotten; what contradicts them is not noticed to be malformed.
+    /// The oldest are forgotten; what contradicts them is not noticed to be malformed. Where this
+    /// side publishes, the groups whose end it stated and the subgroups that it finished, each:
+    /// the smallest are forgotten, and what contradicts them is sent.
     pub remembered_objects: usize,
     /// Closed track aliases remembered, so that late objects are dropped quietly: 1,024. The
     /// oldest are forgotten.

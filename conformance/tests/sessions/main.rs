@@ -6,6 +6,8 @@ mod answers;
 mod counters;
 mod delivery;
 mod endings;
+mod finished;
+mod grease;
 mod interleaving;
 mod invariance;
 mod lifecycle;

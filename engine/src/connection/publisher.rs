@@ -95,7 +95,7 @@ impl Publisher<'_> {
     /// Opens a stream for a subgroup. `None` if the subscriber wants nothing of the group,
     /// nothing at all for now, or no more of the subgroup, or if the subgroup was given up.
     ///
-    /// A subgroup has one stream at a time. If one is opened in the middle of a subgroup
+    /// A subgroup has one stream, and another only if that was reset. If one is opened in the middle of a subgroup
     /// (`first_object` is false) after objects of the group were held back from a subscriber that
     /// wanted nothing for a while, it is reset when it is finished, since a stream that finishes
     /// says that it had all objects.
@@ -127,8 +127,8 @@ impl Publisher<'_> {
         if name.is_some_and(|name| publisher.has_given_up(name)) {
             return Ok(None);
         }
-        if name.is_some_and(|name| publisher.subgroups.contains_key(&name)) {
-            return Err(CommandError::WrongState("the subgroup has a stream"));
+        if name.is_some_and(|name| publisher.has_stream(name)) {
+            return Err(CommandError::WrongState(HAS_STREAM));
         }
         let omitted = !options.first_object && publisher.withheld >= Some(options.group_id);
         let priority = options.publisher_priority.unwrap_or(publisher.default_priority);
@@ -183,6 +183,7 @@ impl Publisher<'_> {
     ) -> Result<DatagramOutcome, CommandError> {
         let connection = &mut *self.connection;
         let dialect = connection.dialect;
+        let remembered = connection.config.limits.remembered_objects;
         let publisher = connection.publisher_state_mut(self.request).ok_or(CommandError::Gone)?;
         let location = options.location;
         if publisher.is_after_end(location) {
@@ -206,9 +207,9 @@ impl Publisher<'_> {
         header.encode(dialect, payload.len(), &mut encoded)?;
         publisher.note(location);
         if options.end_of_group {
-            publisher.note_end(ObjectStatus::EndOfGroup, location);
+            publisher.note_end(ObjectStatus::EndOfGroup, location, remembered);
         }
-        publisher.note_end(options.status, location);
+        publisher.note_end(options.status, location, remembered);
         if !publisher.forward || !publisher.passes(location) {
             connection.count_sent(self.request, |sent| sent.objects_skipped += 1);
             return Ok(DatagramOutcome::Skipped);
@@ -314,6 +315,9 @@ impl Publisher<'_> {
             .map_or(0, |sender| sender.queued)
     }
 }
+
+/// Why a subgroup cannot be begun.
+pub(super) const HAS_STREAM: &str = "the subgroup has, or had, a stream for all its objects";
 
 /// "the Original Publisher MUST NOT mix different forwarding preferences within a single track"
 /// (draft-14, "Data Streams and Datagrams").

@@ -95,7 +95,7 @@ impl MoqtConnection {
             authorization_tokens,
             implementation: config.implementation.clone(),
             reserved: (config.grease && self.dialect.grease)
-                .then(|| crate::grease::reserved(config.hash_seed)),
+                .then(|| crate::reserved_value(config.hash_seed)),
         };
         let versions = self.dialect.draft.setup_version().into_iter().collect();
         let setup = Setup { versions, options };

@@ -152,7 +152,9 @@ impl Subgroup<'_> {
         }
         let is_named = subgroup.subgroup_id.is_some();
         if !is_named && !publisher.may_name((location.group, location.object)) {
-            return Err(CommandError::WrongState("the subgroup has a stream, or was given up"));
+            return Err(CommandError::WrongState(
+                "the subgroup has a stream, had one, or was given up",
+            ));
         }
         let passes = publisher.passes(location);
         if !passes || !publisher.forward || subgroup.has_hole {
@@ -169,7 +171,8 @@ impl Subgroup<'_> {
                 half.class = half.class.within(location.object);
             }
             publisher.note(location);
-            publisher.note_end(header.status, location);
+            let remembered = connection.config.limits.remembered_objects;
+            publisher.note_end(header.status, location, remembered);
             publisher.stats.objects_skipped += 1;
             connection.stats.sent.objects_skipped += 1;
             return Ok(Written::Skipped);
@@ -202,7 +205,8 @@ impl Subgroup<'_> {
         }
         publisher.note(location);
         if header.status != ObjectStatus::Normal {
-            publisher.note_end(header.status, location);
+            let remembered = connection.config.limits.remembered_objects;
+            publisher.note_end(header.status, location, remembered);
         }
         publisher.stats.objects += 1;
         publisher.stats.payload_bytes += header.payload_len;
@@ -240,12 +244,18 @@ impl Subgroup<'_> {
         if subgroup.payload_left > 0 {
             return Err(CommandError::WrongState("the last object lacks payload"));
         }
-        if let Some(last) = subgroup.last_object.filter(|_| subgroup.end_of_group) {
-            let location = Location::new(subgroup.group_id, last);
-            let request =
-                connection.streams.schedule.sender(sender).and_then(|sender| sender.request);
-            if let Some(publisher) = request.and_then(|key| connection.publisher_state_mut(key)) {
-                publisher.note_end(ObjectStatus::EndOfGroup, location);
+        let group = subgroup.group_id;
+        let name = subgroup.subgroup_id.filter(|_| !subgroup.omitted).map(|id| (group, id));
+        let last = subgroup.last_object.filter(|_| subgroup.end_of_group);
+        let remembered = connection.config.limits.remembered_objects;
+        let request = connection.streams.schedule.sender(sender).and_then(|sender| sender.request);
+        if let Some(publisher) = request.and_then(|key| connection.publisher_state_mut(key)) {
+            if let Some(last) = last {
+                let location = Location::new(group, last);
+                publisher.note_end(ObjectStatus::EndOfGroup, location, remembered);
+            }
+            if let Some(name) = name {
+                publisher.subgroup_finished(name, remembered);
             }
         }
         let Some(half) = connection.streams.send_mut(stream) else {

@@ -209,13 +209,18 @@ pub(crate) struct Publisher {
     /// The largest group of which objects that pass the filter were held back, because nothing
     /// was to be forwarded.
     pub(crate) withheld: Option<u64>,
-    /// Where the application said that a group ends: that of the last one it said it of.
-    end_of_group: Option<Location>,
+    /// The last object of each group that the application said the end of, as far as that is
+    /// remembered.
+    ended_groups: BTreeMap<u64, u64>,
+    /// The largest of those.
+    last_ended: Option<u64>,
     /// Where it said that the track ends.
     end_of_track: Option<Location>,
     /// What becomes of it when its queue is full.
     pub(crate) slow: SlowSubscriber,
     pub(crate) stats: Traffic,
+    /// Groups and subgroups that the application finished, as far as they are remembered.
+    finished: BTreeSet<(u64, u64)>,
     /// Groups and subgroups that this side gave up.
     pub(crate) given_up: BTreeSet<(u64, u64)>,
     /// Groups and subgroups that the subscriber stopped.
@@ -254,7 +259,9 @@ impl Publisher {
             open: BTreeMap::new(),
             subgroups: BTreeMap::new(),
             withheld: None,
-            end_of_group: None,
+            ended_groups: BTreeMap::new(),
+            last_ended: None,
+            finished: BTreeSet::new(),
             end_of_track: None,
             slow: SlowSubscriber::default(),
             stats: Traffic::default(),
@@ -341,7 +348,21 @@ impl Publisher {
 
     /// Whether the first object of a stream may say that it is for this subgroup.
     pub(crate) fn may_name(&self, name: (u64, u64)) -> bool {
-        !self.subgroups.contains_key(&name) && !self.has_given_up(name)
+        !self.has_stream(name) && !self.has_given_up(name)
+    }
+
+    /// Whether all objects of the subgroup are on a stream, or will be: that may still be open.
+    pub(crate) fn has_stream(&self, name: (u64, u64)) -> bool {
+        self.subgroups.contains_key(&name) || self.finished.contains(&name)
+    }
+
+    /// The application has finished a subgroup. Of more than `limit`, those of the smallest
+    /// groups are forgotten.
+    pub(crate) fn subgroup_finished(&mut self, name: (u64, u64), limit: usize) {
+        self.finished.insert(name);
+        if self.finished.len() > limit {
+            self.finished.pop_first();
+        }
     }
 
     /// The first object says which subgroup a stream is for.
@@ -357,22 +378,34 @@ impl Publisher {
         }
     }
 
-    /// What the application says with an object about those that follow.
-    pub(crate) fn note_end(&mut self, status: ObjectStatus, location: Location) {
+    /// What the application says with an object about those that follow. Of more than `limit`
+    /// groups, the smallest are forgotten.
+    pub(crate) fn note_end(&mut self, status: ObjectStatus, location: Location, limit: usize) {
         match status {
-            ObjectStatus::EndOfGroup => self.end_of_group = Some(location),
+            ObjectStatus::EndOfGroup => {
+                self.ended_groups.insert(location.group, location.object);
+                if self.ended_groups.len() > limit {
+                    self.ended_groups.pop_first();
+                }
+                self.last_ended = self.last_ended.max(Some(location.group));
+            }
             ObjectStatus::EndOfTrack => self.end_of_track = Some(location),
             _ => {}
         }
     }
 
     /// Whether the application has said that there is no object here (draft-18, "Malformed
-    /// Tracks"). Of groups, it is known of the last one only.
+    /// Tracks"), as far as that is remembered.
+    #[inline]
     pub(crate) fn is_after_end(&self, location: Location) -> bool {
         self.end_of_track.is_some_and(|end| location > end)
-            || self
-                .end_of_group
-                .is_some_and(|end| location.group == end.group && location.object > end.object)
+            || (self.last_ended >= Some(location.group) && self.is_after_group_end(location))
+    }
+
+    /// The same of the groups that may have ended: those that are not larger than all that have.
+    #[cold]
+    fn is_after_group_end(&self, location: Location) -> bool {
+        self.ended_groups.get(&location.group).is_some_and(|last| location.object > *last)
     }
 
     /// An object is published, whether this subscriber gets it or not.

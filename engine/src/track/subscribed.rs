@@ -33,6 +33,11 @@ const PIECE_LEN: usize = 64 * 1024;
 /// (Prior Group ID Gap, Prior Object ID Gap, the end of a group or track) is neither waited for
 /// nor told as missing. Objects in datagrams come as they come; who wants all objects so reads
 /// the connection's subgroups itself, without this.
+///
+/// What it holds is bounded: a few words for each open subgroup, of which there are at most
+/// [`Limits::open_subgroups`](crate::Limits::open_subgroups), and for their groups; and 1,024
+/// datagrams, the oldest of which are dropped and counted as late. What the connection has of
+/// subgroups is bounded by [`Limits`](crate::Limits).
 #[derive(Debug)]
 pub struct SubscribedTrack {
     request: RequestKey,

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use bytes::Bytes;
-use moqt_engine::{Dir, Timestamp};
+use moqt_engine::{Dir, StreamKey, Timestamp};
 
 use crate::fault::Fault;
 use crate::network::EndpointId;
@@ -34,6 +34,9 @@ pub(crate) enum Frame {
         bytes: u64,
     },
     ConnectionCredit(u64),
+    /// All of a stream, its end included, has come to the other end. The stream may be forgotten
+    /// by now, so this says what the connection here calls it.
+    Acknowledged(StreamKey),
     StreamsAllowed {
         dir: Dir,
         total: u64,

@@ -74,6 +74,12 @@ impl Peer {
         }
     }
 
+    pub(crate) fn stream_acknowledged(&mut self, now: Timestamp, stream: StreamKey) {
+        if let Self::Engine(engine) = self {
+            engine.handle_stream_acknowledged(now, stream);
+        }
+    }
+
     pub(crate) fn datagram(&mut self, now: Timestamp, data: Bytes) {
         match self {
             Self::Engine(engine) => engine.handle_datagram(now, data),

@@ -49,6 +49,9 @@ impl Link {
                 let parked = core::mem::take(&mut out.parked_for_credit);
                 self.unpark(world, side, parked);
             }
+            Frame::Acknowledged(stream) => {
+                self.ends.get_mut(side).peer.stream_acknowledged(now, stream);
+            }
             Frame::StreamsAllowed { dir, total } => {
                 self.ends.get_mut(side).peer.streams_available(now, dir, total);
             }
@@ -115,6 +118,10 @@ impl Link {
 
     fn on_data(&mut self, world: &mut World, side: Side, id: StreamId, data: Bytes, fin: bool) {
         self.announce(world, side, id);
+        if fin && let Some(key) = self.key(side.other(), id) {
+            // A stream's pieces come in order, so this was all of it.
+            self.send_frame(world, side, Frame::Acknowledged(key));
+        }
         let half = self.streams.get_mut(&id).map(|stream| stream.halves.get_mut(side));
         match half {
             Some(half) if !half.over && !half.discards => {
