@@ -3,12 +3,12 @@
 use moqt_conformance::end::{End, Name};
 use moqt_conformance::{ROLES, cases, say};
 use moqt_engine::model::{
-    Message, NamespaceInterest, Parameters, RequestErrorCode, RequestKind, RequestOk,
+    Location, Message, NamespaceInterest, Parameters, RequestErrorCode, RequestKind, RequestOk,
     TrackProperties,
 };
 use moqt_engine::{Draft, Event};
 
-use crate::{Bystander, PROTOCOL_VIOLATION, assert_closed, session};
+use crate::{Bystander, PROTOCOL_VIOLATION, assert_closed, session, subscribing};
 
 /// This end makes a request of the kind: its Request ID, and where it is answered.
 fn asking(end: &mut End, kind: RequestKind) -> (u64, Name) {
@@ -77,6 +77,64 @@ fn track_properties_in_an_answer_that_has_none_close() {
             end.say(on, &ok);
             assert_closed(&end, PROTOCOL_VIOLATION, &format!("properties for {kind:?}"));
         }
+    }
+}
+
+// PUBLISH_OK: "Request ID: The Request ID of the PUBLISH this message is replying to"; likewise
+// PUBLISH_NAMESPACE_OK (draft-14; the first in 16, too). Draft 18 has one message for all.
+#[test]
+fn an_ok_of_another_kind_than_the_request_closes() {
+    use RequestKind::{Publish, PublishNamespace};
+    for (draft, role) in cases().filter(|(draft, _)| *draft < Draft::D18) {
+        for (asked, answered) in [(PublishNamespace, Publish), (Publish, PublishNamespace)] {
+            if draft == Draft::D16 && answered == PublishNamespace {
+                // That would be REQUEST_OK, which does not say what it answers.
+                continue;
+            }
+            let mut end = session(draft, role);
+            let (id, on) = asking(&mut end, asked);
+            end.say(on, &say::ok(id, answered));
+            assert_closed(&end, PROTOCOL_VIOLATION, &format!("{answered:?}'s OK to {asked:?}"));
+        }
+    }
+}
+
+// "Each Message Parameter definition indicates the message types in which it can appear. If it
+// appears in some other type of message, the receiving endpoint MUST close the connection with a
+// `PROTOCOL_VIOLATION`." (draft-18, "Parameter Scope") "If it appears in some other type of message,
+// it MUST be ignored." (draft-16, "Message Parameters") REQUEST_OK accepts requests of several kinds:
+// only the request tells what it may carry.
+#[test]
+fn a_parameter_of_the_answer_to_another_request_is_not_for_this_one() {
+    for (draft, role) in cases().filter(|(draft, _)| *draft != Draft::D14) {
+        let mut end = session(draft, role);
+        let mut bystander = Bystander::new(&mut end);
+        let (id, on) = asking(&mut end, RequestKind::PublishNamespace);
+        let mut of_track_status = Parameters::default();
+        of_track_status.largest_object = Some(Location::new(1, 2));
+        end.say(on, &say::ok_with(id, RequestKind::TrackStatus, of_track_status));
+        if draft < Draft::D18 {
+            let events = end.take_events();
+            assert!(
+                matches!(&events[..], [Event::Accepted { answer, .. }]
+                    if answer.parameters == Parameters::default()),
+                "{draft:?} {role:?}: {events:?}"
+            );
+            bystander.assert_well(&mut end);
+            continue;
+        }
+        assert_closed(&end, PROTOCOL_VIOLATION, "LARGEST_OBJECT of a namespace");
+
+        let mut end = session(draft, role);
+        let (request, id, on) = subscribing(&mut end, "t");
+        end.say(on, &say::subscribe_ok(id, 5));
+        let id = end.next_own_id();
+        let plain = Parameters::default();
+        end.with(|engine, now| engine.update(now, request, &plain)).unwrap();
+        let mut of_publish = Parameters::default();
+        of_publish.forward = Some(false);
+        end.say(on, &say::ok_with(id, RequestKind::Publish, of_publish));
+        assert_closed(&end, PROTOCOL_VIOLATION, "FORWARD in the answer to an update");
     }
 }
 

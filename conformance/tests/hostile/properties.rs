@@ -4,7 +4,7 @@ use bytes::Bytes;
 use moqt_conformance::end::{Got, Output};
 use moqt_conformance::objects::{SubgroupStream, datagram, datagram_bytes};
 use moqt_conformance::{cases, say};
-use moqt_engine::model::{Message, Property, RequestErrorCode, TrackProperties};
+use moqt_engine::model::{Message, Property, RequestErrorCode, TrackProperties, property_type};
 use moqt_engine::wire::Properties;
 use moqt_engine::{Dir, Draft, Event};
 
@@ -130,5 +130,31 @@ fn unknown_properties_are_skipped_by_their_length() {
             );
         }
         bystander.assert_well(&mut end);
+    }
+}
+
+// "When looking for the value of a property, processors MUST search both the mutable properties
+// and the contents of Immutable Properties." (draft-18, "Immutable Properties"; in 14 and 16 what
+// they contain "are also Track or Object Extension Headers")
+#[test]
+fn a_property_of_an_object_is_found_among_the_immutable_ones() {
+    for (draft, role) in cases() {
+        let inner = Properties::encode(draft.dialect(), &[Property::int(0x38, 7)]).unwrap();
+        let immutable = Property::bytes(property_type::IMMUTABLE, inner.as_bytes().to_vec().into());
+        let mut end = session(draft, role);
+        subscribed(&mut end, "t", 1);
+        let bytes = SubgroupStream::new(draft, 1, 0)
+            .with(0, b"one", &[immutable.clone(), Property::int(0x3A, 9)])
+            .with(1, b"two", &[Property::int(0x38, 8)])
+            .bytes();
+        let stream = end.open_with(Dir::Uni, bytes);
+        let got = end.take_reads(stream);
+        let [Got::Object(one, _), Got::Object(two, _)] = &got[..] else {
+            panic!("{draft:?} {role:?}: {got:?} {:?}", end.closed())
+        };
+        let values = |key| [one, two].map(|object| object.properties.int(key));
+        assert_eq!(values(0x38), [Some(7), Some(8)], "{draft:?} {role:?}");
+        assert_eq!(values(0x3A), [Some(9), None], "{draft:?} {role:?}");
+        assert_eq!(values(0x3C), [None; 2], "{draft:?} {role:?}");
     }
 }

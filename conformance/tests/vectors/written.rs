@@ -6,7 +6,7 @@ use moqt_engine::model::{
     RequestKind, RequestOk, RequestUpdate, Setup, Subscribe, SubscribeNamespace, SubscribeOk,
     SubscriptionFilter as Filter, TrackNamespace, Unsubscribe,
 };
-use moqt_engine::wire::{Dialect, EncodeError, Properties, encode_message};
+use moqt_engine::wire::{ControlReader, Dialect, EncodeError, Properties, encode_message};
 
 use super::{
     Bytes, D14, D16, D18, Parameters, TrackProperties, hex, parameters, properties, refusal, text,
@@ -174,6 +174,20 @@ fn reasons_are_cut() {
     let mut bytes = write(&D18, &message).unwrap();
     assert_eq!(bytes.split_off(7), expected[7..]);
     assert_eq!(bytes, hex("05 0403 02 00 83ff"));
+}
+
+/// "Each Track Namespace Field Value MUST contain at least one byte." (drafts 16 and 18). Draft 14
+/// has no such rule, so a namespace may come from there that cannot go on.
+#[test]
+fn empty_namespace_fields_are_draft_14s_alone() {
+    let mut reader = ControlReader::new(&D14);
+    reader.push(hex("06 0004 00 01 00 00").into());
+    let message = reader.next_message().unwrap().unwrap();
+    assert_eq!(write(&D14, &message).unwrap(), hex("06 0004 00 01 00 00"));
+    for dialect in [&D16, &D18] {
+        let refused = Err(EncodeError::OutOfRange("Track Namespace"));
+        assert_eq!(write(dialect, &message), refused, "{}", dialect.draft);
+    }
 }
 
 #[test]

@@ -270,7 +270,8 @@ impl MoqtConnection {
             }
             Message::FetchOk(ok) if kind == RequestKind::Fetch => self.on_fetch_ok(now, key, ok),
             Message::RequestOk(ok)
-                if !matches!(kind, RequestKind::Subscribe | RequestKind::Fetch) =>
+                if !matches!(kind, RequestKind::Subscribe | RequestKind::Fetch)
+                    && ok.answers.is_none_or(|answers| answers == kind) =>
             {
                 self.on_request_ok(now, key, kind, ok)
             }

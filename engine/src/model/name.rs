@@ -323,7 +323,9 @@ mod tests {
 
     #[test]
     fn text_that_is_not_canonical_is_refused() {
-        for text in ["a--.61", "a--.2E", "a--.2", "a--.", "a--b c", "a-b", "a-", "a---b"] {
+        for text in [
+            "a--.61", "a--.2E", "a--.2", "a--.", "a--.2g", "a--.g2", "a--b c", "a-b", "a-", "a---b",
+        ] {
             assert!(text.parse::<FullTrackName>().is_err(), "{text}");
         }
         assert_eq!("a--".parse::<FullTrackName>().unwrap().name().len(), 0);
