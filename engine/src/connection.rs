@@ -16,6 +16,7 @@ mod output;
 mod own_updates;
 mod publisher;
 mod read;
+mod request_end;
 mod requests;
 mod room;
 mod session;

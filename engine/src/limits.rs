@@ -76,6 +76,10 @@ pub struct Limits {
     /// stopped, and counts as one that was abandoned
     /// ([`churn_burst`](Self::churn_burst)).
     pub stream_header_timeout: Duration,
+    /// Time for the peer to end its side of a request's stream once this side has ended its own:
+    /// 10 s. Then, or when all that the request is for has been read if that is later, it is
+    /// stopped.
+    pub stream_end_timeout: Duration,
     /// Time for the answer to a request of ours, or to an update of one, if there is a bound:
     /// 10 s. Then it fails with TIMEOUT. The same for the end of a request after the peer has
     /// refused an update of it; then it is cancelled.
@@ -168,6 +172,7 @@ impl Default for Limits {
             unknown_alias_timeout: Duration::from_secs(2),
             control_message_timeout: Duration::from_secs(10),
             stream_header_timeout: Duration::from_secs(10),
+            stream_end_timeout: Duration::from_secs(10),
             answer_timeout: Some(Duration::from_secs(10)),
             fetch_stream_timeout: Some(Duration::from_secs(10)),
             late_stream_timeout: Duration::from_secs(2),

@@ -15,6 +15,8 @@ pub enum Timer {
     ControlMessage(StreamKey),
     /// The rest of a new stream's header.
     StreamHeader(StreamKey),
+    /// The peer's end of the stream of a request that is over.
+    StreamEnd(StreamKey),
     /// The answer to a request.
     Answer(RequestKey),
     /// The stream of a fetch that was accepted.

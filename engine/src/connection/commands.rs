@@ -592,8 +592,8 @@ impl MoqtConnection {
 
     /// A request of ours has failed on this side.
     pub(super) fn fail_request(&mut self, key: RequestKey, code: RequestErrorCode, why: &str) {
-        if let Some(request) = self.requests.get_mut(key) {
-            request.answer_deadline = None;
+        if self.requests.get(key).is_none() {
+            return;
         }
         let error = RequestError {
             code,
@@ -638,9 +638,7 @@ impl MoqtConnection {
             self.timers.clear(deadline, Timer::Answer(key));
         }
         if let Some(stream) = request.stream {
-            // Not stopped: that would cancel the request, and it could overtake the last word.
-            self.streams.finish(stream);
-            self.streams.leave_request(stream);
+            self.end_request_stream(stream);
         }
         if let Some(deadline) = request.goaway_deadline {
             self.timers.clear(deadline, Timer::RequestGoaway(key));

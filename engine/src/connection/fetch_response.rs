@@ -489,6 +489,7 @@ impl FetchResponse<'_> {
             // request has a stream, that one tells.
             if let Some(own_stream) = own_stream.filter(|_| phase == Phase::Established) {
                 connection.streams.reset(own_stream, reset_code);
+                connection.streams.stop(own_stream, reset_code);
             }
         }
         connection.response_closed(request);

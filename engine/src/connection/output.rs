@@ -26,10 +26,9 @@ impl MoqtConnection {
     /// When to call [`handle_timeout`](Self::handle_timeout) next, and what for.
     pub fn poll_timeout(&self) -> Option<(Timestamp, Timer)> {
         let timer = self.timers.next();
-        match self.streams.deadlines.next() {
-            Some(at) if timer.is_none_or(|(other, _)| at < other) => Some((at, Timer::Delivery)),
-            _ => timer,
-        }
+        let delivery = self.streams.deadlines.next().map(|at| (at, Timer::Delivery));
+        let end = self.streams.next_end().map(|(at, stream)| (at, Timer::StreamEnd(stream)));
+        [timer, delivery, end].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// The most urgent thing to send. Ask only while the transport has room: what it has taken
@@ -42,7 +41,7 @@ impl MoqtConnection {
         loop {
             match self.streams.next_turn()? {
                 Turn::Stream(stream) => {
-                    return Some(Send::Stream(StreamSend::new(self, stream)));
+                    return Some(Send::Stream(StreamSend::new(self, stream, now)));
                 }
                 Turn::Datagram(sender) => {
                     if !self.expire_datagram(now, sender) {
@@ -63,13 +62,24 @@ impl MoqtConnection {
     }
 
     /// The transport took `bytes` of a stream, of `offered` and its end if that was among them.
-    fn sent_on_stream(&mut self, stream: StreamKey, offered: Offered, bytes: usize) {
+    fn sent_on_stream(
+        &mut self,
+        now: Timestamp,
+        stream: StreamKey,
+        offered: Offered,
+        bytes: usize,
+    ) {
         let all = bytes >= offered.bytes;
         let Some(sent) = self.streams.sent(stream, bytes.min(offered.bytes), all, offered.fin)
         else {
             return;
         };
-        let SendClass::Data(key, _) = sent.class else { return };
+        let SendClass::Data(key, _) = sent.class else {
+            if sent.is_finished {
+                self.await_stream_end(now, stream);
+            }
+            return;
+        };
         let Some(sender) = self.streams.schedule.sender_mut(key) else { return };
         let request = sender.request;
         if sender.blocked {
@@ -142,6 +152,7 @@ pub enum Send<'a> {
 pub struct StreamSend<'a> {
     connection: &'a mut MoqtConnection,
     stream: StreamKey,
+    now: Timestamp,
     /// Known once it was asked for.
     offered: Option<Offered>,
 }
@@ -154,8 +165,8 @@ struct Offered {
 }
 
 impl<'a> StreamSend<'a> {
-    fn new(connection: &'a mut MoqtConnection, stream: StreamKey) -> Self {
-        Self { connection, stream, offered: None }
+    fn new(connection: &'a mut MoqtConnection, stream: StreamKey, now: Timestamp) -> Self {
+        Self { connection, stream, now, offered: None }
     }
 
     /// The stream.
@@ -178,8 +189,8 @@ impl<'a> StreamSend<'a> {
         if self.offered.is_none() {
             self.offer();
         }
-        if let Self { connection, stream, offered: Some(offered) } = self {
-            connection.sent_on_stream(stream, offered, bytes);
+        if let Self { connection, stream, now, offered: Some(offered) } = self {
+            connection.sent_on_stream(now, stream, offered, bytes);
         }
     }
 }

@@ -226,9 +226,7 @@ impl MoqtConnection {
         let refusal = super::Refusal { reason: reason.to_string(), ..super::Refusal::new(code) };
         self.send_refusal(id, kind, stream, refusal);
         if let Some(stream) = stream {
-            // Not stopped: that would cancel the request, and could overtake the refusal.
-            self.streams.finish(stream);
-            self.streams.leave_request(stream);
+            self.end_request_stream(stream);
         }
     }
 

@@ -221,6 +221,9 @@ impl MoqtConnection {
         if self.streams.deadlines.is_due(now) {
             self.expire_deliveries(now);
         }
+        while let Some(stream) = self.streams.pop_end(now) {
+            self.stop_if_overdue(stream);
+        }
         while let Some(timer) = self.timers.pop(now) {
             match timer {
                 Timer::Setup => self.close_local(
@@ -240,7 +243,8 @@ impl MoqtConnection {
                 Timer::LateStreams(request) => self.late_streams_expired(request),
                 Timer::StreamHeader(stream) => self.header_overdue(now, stream),
                 Timer::UnknownAlias(alias) => self.alias_expired(alias),
-                Timer::Delivery => {}
+                // Kept elsewhere.
+                Timer::Delivery | Timer::StreamEnd(_) => {}
             }
         }
     }
@@ -340,7 +344,7 @@ impl MoqtConnection {
         if self.is_left(stream) {
             let code = self.dialect.reset_code(StreamResetCode::Cancelled);
             self.streams.reset(stream, code);
-            return;
+            return self.await_stream_end(now, stream);
         }
         let key = self.streams.get(stream).and_then(|stream| stream.request);
         match key {

@@ -8,7 +8,9 @@ mod send;
 mod streams;
 
 pub(crate) use delivery::{Aging, Deadlines, DeliveryTimeouts, Expired, StreamClock};
-pub(crate) use recv::{FetchRecv, MessageStream, RecvHalf, RecvKind, SubgroupPlace, SubgroupRecv};
+pub(crate) use recv::{
+    FetchRecv, MessageStream, PeerEnd, RecvHalf, RecvKind, SubgroupPlace, SubgroupRecv,
+};
 pub(crate) use schedule::{
     DataPosition, QueuedDatagram, Schedule, SendClass, Sender, SenderKey, Turn,
 };

@@ -20,10 +20,24 @@ pub(crate) struct RecvHalf {
     pub(crate) reset: Option<u64>,
     /// When a header that has begun must be whole.
     pub(crate) header_deadline: Option<Timestamp>,
+    /// When the peer must have ended it.
+    pub(crate) peer_end: PeerEnd,
     /// The transport was told not to read, and waits to hear that it may.
     pub(crate) window_closed: bool,
     /// It is among those that wait for the session's window.
     pub(crate) waits_for_session: bool,
+}
+
+/// When the peer must have ended its side of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum PeerEnd {
+    /// Whenever it likes.
+    #[default]
+    Open,
+    /// By then, because this side has ended its own.
+    By(Timestamp),
+    /// It should have by now.
+    Overdue,
 }
 
 /// What a stream has turned out to be.
@@ -122,6 +136,7 @@ impl RecvHalf {
             fin: false,
             reset: None,
             header_deadline: None,
+            peer_end: PeerEnd::Open,
             window_closed: false,
             waits_for_session: false,
         }

@@ -1,11 +1,14 @@
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 
 use bytes::{BufMut, Bytes};
 
-use super::{Deadlines, RecvHalf, RecvKind, Schedule, SendClass, SendHalf, SubgroupSend, Turn};
+use super::{
+    Deadlines, PeerEnd, RecvHalf, RecvKind, Schedule, SendClass, SendHalf, SubgroupSend, Turn,
+};
 use crate::action::Action;
 use crate::config::Dir;
 use crate::key::{RequestKey, StreamKey, Table};
+use crate::time::Timestamp;
 
 /// A stream; it is forgotten when neither side is left.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub(crate) struct Streams {
     pub(crate) control_queued: usize,
     /// Streams whose window is closed because the session's is.
     pub(crate) window_waiters: VecDeque<StreamKey>,
+    /// Streams that the peer has to end, and by when.
+    ends: BTreeSet<(Timestamp, StreamKey)>,
 }
 
 /// What was taken of a stream.
@@ -273,7 +278,37 @@ impl Streams {
         if half.is_data() {
             self.data_received = self.data_received.saturating_sub(half.buffer.len());
         }
+        if let PeerEnd::By(deadline) = half.peer_end {
+            self.ends.remove(&(deadline, key));
+        }
         self.forget_if_over(key);
+    }
+
+    /// The peer has to end its side by then, if it has not.
+    pub(crate) fn await_end(&mut self, key: StreamKey, deadline: Timestamp) {
+        let Some(half) = self.recv_mut(key) else { return };
+        if half.peer_end == PeerEnd::Open {
+            half.peer_end = PeerEnd::By(deadline);
+            self.ends.insert((deadline, key));
+        }
+    }
+
+    /// The next stream that the peer has to end, and by when.
+    pub(crate) fn next_end(&self) -> Option<(Timestamp, StreamKey)> {
+        self.ends.first().copied()
+    }
+
+    /// Takes the next stream that the peer should have ended by `now`.
+    pub(crate) fn pop_end(&mut self, now: Timestamp) -> Option<StreamKey> {
+        let (deadline, _) = self.next_end()?;
+        if deadline > now {
+            return None;
+        }
+        let (_, key) = self.ends.pop_first()?;
+        if let Some(half) = self.recv_mut(key) {
+            half.peer_end = PeerEnd::Overdue;
+        }
+        Some(key)
     }
 
     fn forget_if_over(&mut self, key: StreamKey) {
