@@ -11,11 +11,12 @@ use moqt_conformance::ledger::coverage::Coverage;
 use moqt_conformance::ledger::{DRAFTS, Ledger, Rule, State, sources};
 
 const USAGE: &str = "\
-Usage: ledger [--open | --json | --sample N [--seed S]] [--text DIR]
+Usage: ledger [--open | --json | --sample N [--seed S] [--all]] [--text DIR]
 
   --open        list the rules that are open
   --json        print coverage and rules as JSON
-  --sample N    draw N covered MUST rules; the same ones for the same --seed (0 if left out)
+  --sample N    draw N covered MUST rules, with --all of any level; the same ones for the same
+                --seed (0 if left out)
   --text DIR    compare with the texts, DIR/draft-ietf-moq-transport-NN.md";
 
 #[derive(Default)]
@@ -24,6 +25,7 @@ struct Options {
     json: bool,
     sample: Option<usize>,
     seed: u64,
+    all: bool,
     text: Option<PathBuf>,
 }
 
@@ -52,6 +54,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Option<Options> {
             "--open" => options.open = true,
             "--json" => options.json = true,
             "--sample" => options.sample = Some(args.next()?.parse().ok()?),
+            "--all" => options.all = true,
             "--seed" => options.seed = args.next()?.parse().ok()?,
             "--text" => options.text = Some(args.next()?.into()),
             _ => return None,
@@ -72,7 +75,7 @@ fn run(options: &Options) -> io::Result<Vec<String>> {
         }
     }
     if let Some(count) = options.sample {
-        ledger.sample(count, options.seed).into_iter().for_each(print);
+        ledger.sample(count, options.seed, options.all).into_iter().for_each(print);
     } else if options.json {
         let all = serde_json::json!({ "coverage": Coverage::of(&ledger), "rules": ledger.rules });
         println!("{all:#}");

@@ -130,13 +130,13 @@ impl Ledger {
         differences
     }
 
-    /// Up to `count` rules of level MUST or MUST NOT that tests cover, drawn without repetition;
-    /// the same for the same seed and ledger.
-    pub fn sample(&self, count: usize, seed: u64) -> Vec<&Rule> {
+    /// Up to `count` rules of level MUST or MUST NOT that tests cover, or of any level if `all`,
+    /// drawn without repetition; the same for the same seed and ledger.
+    pub fn sample(&self, count: usize, seed: u64, all: bool) -> Vec<&Rule> {
         let mut rules: Vec<&Rule> = self
             .rules
             .iter()
-            .filter(|rule| rule.level.is_must() && rule.state() == Ok(State::Covered))
+            .filter(|rule| (all || rule.level.is_must()) && rule.state() == Ok(State::Covered))
             .collect();
         let mut state = seed;
         let mut drawn = Vec::new();
@@ -215,11 +215,14 @@ mod tests {
     fn a_sample_is_the_same_for_the_same_seed() {
         let rules: String =
             (1..=20).map(|n| rule(&format!("'18:#s.{n}'"), "tests = ['a::b']")).collect();
-        let ledger = ledger(&(rules + &rule("'18:#s.21'", "open = 'y'")));
-        let names = |seed| -> Vec<_> { ledger.sample(5, seed).iter().map(|r| r.name()).collect() };
+        let should = rule("'18:#s.22'", "tests = ['a::b']").replace("MUST", "SHOULD");
+        let ledger = ledger(&(rules + &rule("'18:#s.21'", "open = 'y'") + &should));
+        let names =
+            |seed| -> Vec<_> { ledger.sample(5, seed, false).iter().map(|r| r.name()).collect() };
         assert_eq!(names(1), names(1));
         assert_ne!(names(1), names(2));
-        let all: BTreeSet<_> = ledger.sample(50, 3).iter().map(|rule| rule.name()).collect();
+        let all: BTreeSet<_> = ledger.sample(50, 3, false).iter().map(|rule| rule.name()).collect();
         assert_eq!(all.len(), 20, "each once, and only those that are covered");
+        assert_eq!(ledger.sample(50, 3, true).len(), 21, "and the one that is a SHOULD");
     }
 }
