@@ -462,7 +462,7 @@ pub enum FetchRead {
     Gone,
 }
 
-/// Why a session ended.
+/// Why a session ended (draft-18, "Termination").
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -499,6 +499,8 @@ impl CloseReason {
         )
     }
 }
+
+impl core::error::Error for CloseReason {}
 
 impl core::fmt::Display for CloseReason {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

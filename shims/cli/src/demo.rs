@@ -127,7 +127,7 @@ async fn publish(session: &Session, args: &DemoArgs) -> Result<Tally, Failure> {
         tally.bytes += payload.len() as u64;
         let slot = layout.place(layout.next().object + 1 >= args.group_size);
         let stamp = Property::int(TIMESTAMP, unix_micros());
-        writer.object(slot, &Properties::encode(dialect, [&stamp])?, payload).await?;
+        writer.write(slot, &Properties::encode(dialect, [&stamp])?, payload).await?;
     }
     writer.done(PublishDoneCode::TrackEnded, "");
     tally.sha256 = hex(&hash.finalize());

@@ -172,7 +172,7 @@ impl<'a> Origin<'a> {
             let outcome = if self.args.datagram {
                 send_datagram(writer.publication(), slot, payload.clone(), &mut self.sent)
             } else {
-                let write = writer.object(slot, &Properties::EMPTY, payload.clone());
+                let write = writer.write(slot, &Properties::EMPTY, payload.clone());
                 let Ok(written) = timeout(PATIENCE, write).await else {
                     self.sent.given_up += 1;
                     self.progress.say("a subscriber takes nothing any more: given up");

@@ -256,7 +256,7 @@ async fn publish(publication: Publication, largest: Location, last: u64) -> Trac
     while layout.next().group <= last {
         let slot = layout.place(layout.next().object + 1 == OBJECTS);
         let Location { group, object } = slot.location;
-        writer.object(slot, &Properties::EMPTY, payload(group, object)).await.unwrap();
+        writer.write(slot, &Properties::EMPTY, payload(group, object)).await.unwrap();
     }
     writer
 }

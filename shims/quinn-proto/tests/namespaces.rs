@@ -211,7 +211,7 @@ async fn a_namespace_is_revoked_with_a_reason() {
             request.accept().unwrap()
         };
         let (publication, accepted) = bounded(async { tokio::join!(pending, accepting) }).await;
-        let mut publication = publication.unwrap();
+        let publication = publication.unwrap();
         accepted.revoke(RequestErrorCode::ExpiredAuthToken, "too old");
         match (draft, bounded(publication.ended()).await) {
             (Draft::D14 | Draft::D16, Error::Rejected(error)) => {

@@ -94,7 +94,7 @@ async fn a_publication_may_end_when_its_subscriber_is_slow() {
             subscribed(&client, &server, Parameters::default()).await;
         publication.when_slow(SlowSubscriber::End);
         assert_eq!(overwhelm(&publication).await, WriteError::Gone, "{draft}");
-        let end = bounded(publication.closed()).await;
+        let end = bounded(publication.ended()).await;
         assert!(
             matches!(end, PublicationEnd::Cancelled(StreamResetCode::TooFarBehind)),
             "{draft}: {end:?}"

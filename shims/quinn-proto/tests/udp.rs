@@ -309,7 +309,7 @@ async fn what_is_dropped_ends_properly() {
         else {
             panic!()
         };
-        let mut theirs = request.accept().unwrap();
+        let theirs = request.accept().unwrap();
         drop(bounded(pending).await.unwrap());
         assert!(matches!(bounded(theirs.ended()).await, Error::Cancelled(_)));
         // A subgroup is reset, and a publication ends with an error.
@@ -340,7 +340,7 @@ async fn what_is_dropped_ends_properly() {
         };
         let publication = request.accept(Accept::default()).unwrap();
         drop(bounded(pending).await.unwrap());
-        assert!(matches!(bounded(publication.closed()).await, PublicationEnd::Cancelled(_)));
+        assert!(matches!(bounded(publication.ended()).await, PublicationEnd::Cancelled(_)));
         // The last handle closes the session.
         drop((client, subscription));
         let reason = bounded(server.closed()).await;

@@ -145,7 +145,7 @@ async fn a_subscription_expires_as_it_was_told() {
         let (mut subscription, publication) = subscribed(&client, &server, accept).await;
         let expires = subscription.answer().and_then(|answer| answer.parameters.expires);
         assert_eq!(expires, Some(50), "{draft}");
-        assert_eq!(bounded(publication.closed()).await, PublicationEnd::Expired, "{draft}");
+        assert_eq!(bounded(publication.ended()).await, PublicationEnd::Expired, "{draft}");
         assert!(bounded(subscription.next_object()).await.unwrap().is_none());
         let done = subscription.done().map(|done| done.code);
         assert_eq!(done, Some(PublishDoneCode::Expired), "{draft}");

@@ -1,7 +1,10 @@
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use moqt_engine::{MoqtConnection, Timestamp};
+use moqt_engine::{Blocked, CommandError, MoqtConnection, RequestKey, Timestamp};
 
+use crate::error::WriteError;
 use crate::router::Router;
 
 /// What a transport offers so that [`Session`](crate::Session)s can work on it. One per
@@ -43,6 +46,29 @@ impl<'a> Access<'a> {
     pub fn new(connection: &'a mut MoqtConnection, router: &'a mut Router, now: Timestamp) -> Self {
         Self { connection, router, now, wrote: false }
     }
+
+    /// What writing for a publication or a fetch gave. If it was blocked, whoever wrote waits
+    /// until there is room, or the request is over.
+    pub(crate) fn written<T>(
+        &mut self,
+        cx: &Context<'_>,
+        request: RequestKey,
+        written: Result<T, CommandError>,
+    ) -> Poll<Result<T, WriteError>> {
+        match written {
+            Err(CommandError::Blocked(blocked)) => {
+                if blocked != Blocked::Queue {
+                    self.router.unblocked_wakers.register(cx);
+                }
+                self.router.publishers.entry(request).or_default().writers.register(cx);
+                Poll::Pending
+            }
+            written => {
+                self.wrote = true;
+                Poll::Ready(written.map_err(WriteError::from))
+            }
+        }
+    }
 }
 
 /// A driver behind which handles are kept.
@@ -64,6 +90,17 @@ impl Shared {
             }
         });
         result
+    }
+
+    /// Runs `poll` under the driver's lock whenever its waker is woken, until it is ready.
+    /// `broken` is what came of it if the driver breaks its contract.
+    pub(crate) async fn wait<R>(
+        &self,
+        mut poll: impl FnMut(&mut Access<'_>, &Context<'_>) -> Poll<R>,
+        broken: impl Fn() -> R,
+    ) -> R {
+        poll_fn(|cx| self.run(|access| poll(access, cx)).unwrap_or_else(|| Poll::Ready(broken())))
+            .await
     }
 }
 

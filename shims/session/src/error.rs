@@ -97,7 +97,7 @@ pub enum WriteError {
     Stopped(StreamResetCode),
     /// The subgroup was given up here; the rest of it is not sent.
     GivenUp(GiveUpReason),
-    /// The publication or the session is over; [`Publication::closed`](crate::Publication::closed)
+    /// The publication or the session is over; [`Publication::ended`](crate::Publication::ended)
     /// says why.
     Gone,
     /// The object cannot be written here; nothing has been.

@@ -1,8 +1,7 @@
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use moqt_engine::model::{EndOfRange, Location, Parameters, TrackProperties};
 use moqt_engine::wire::FetchObject;
 use moqt_engine::{
@@ -12,6 +11,7 @@ use moqt_engine::{
 use crate::driver::Access;
 use crate::error::Error;
 use crate::pending::withdraw;
+use crate::pieces::Pieces;
 use crate::session::{Session, driver_gone};
 use crate::subgroup_reader::Object;
 use crate::updates::PendingUpdate;
@@ -30,6 +30,7 @@ pub(crate) struct FetchSlot {
 /// Objects of the past on their way in, from [`Session::fetch`]: in order, and all there are
 /// except for [ranges that are unknown](FetchItem::EndOfRange). What is not read holds the
 /// publisher back, on this fetch only. Dropping it before its end cancels the fetch.
+#[must_use = "the fetch is cancelled when this is dropped"]
 #[derive(Debug)]
 pub struct FetchReader {
     session: Session,
@@ -63,7 +64,7 @@ struct State {
     /// The object at hand was given out; its payload is read with `chunk`.
     handed_out: bool,
     /// Payload of the object at hand that was read and not given out.
-    pieces: VecDeque<Bytes>,
+    pieces: Pieces,
     /// Payload of the object at hand that was not read.
     unread: u64,
     unknown_ranges: u64,
@@ -235,7 +236,7 @@ impl State {
             }
             FetchRead::Payload(bytes) => {
                 self.unread = self.unread.saturating_sub(bytes.len() as u64);
-                self.pieces.push_back(bytes);
+                self.pieces.push(bytes);
                 true
             }
             FetchRead::Finished => {
@@ -282,11 +283,8 @@ impl State {
         max: usize,
     ) -> Step<Bytes> {
         loop {
-            if let Some(piece) = self.pieces.front_mut() {
-                if piece.len() > max {
-                    return Poll::Ready(Ok(Some(piece.split_to(max))));
-                }
-                return Poll::Ready(Ok(self.pieces.pop_front()));
+            if let Some(piece) = self.pieces.take(max) {
+                return Poll::Ready(Ok(Some(piece)));
             }
             if self.unread == 0 {
                 return Poll::Ready(Ok(None));
@@ -337,25 +335,13 @@ impl State {
             publisher_priority: Some(object.publisher_priority),
             status: object.status,
             properties: object.properties,
-            payload: join(&mut self.pieces),
+            payload: self.pieces.join(),
         })))
     }
 
     fn pass_by(&mut self, kind: EndOfRange) {
         self.unknown_ranges += u64::from(kind == EndOfRange::Unknown);
     }
-}
-
-/// The payload as one: without a copy if it came as one.
-fn join(pieces: &mut VecDeque<Bytes>) -> Bytes {
-    if pieces.len() <= 1 {
-        return pieces.pop_front().unwrap_or_default();
-    }
-    let mut whole = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-    for piece in pieces.drain(..) {
-        whole.extend_from_slice(&piece);
-    }
-    whole.freeze()
 }
 
 impl Drop for FetchReader {

@@ -1,4 +1,3 @@
-use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -6,15 +5,17 @@ use moqt_engine::model::{
     EndOfRange, FullTrackName, Location, LocationRange, Parameters, StreamResetCode,
 };
 use moqt_engine::wire::FetchObject;
-use moqt_engine::{Accept, AcceptFetch, Blocked, CommandError, FetchResponse, Refusal, RequestKey};
+use moqt_engine::{Accept, AcceptFetch, CommandError, FetchResponse, Refusal, RequestKey};
 
+use crate::driver::Access;
 use crate::error::{Error, WriteError};
 use crate::incoming::Unanswered;
 use crate::publication::PublicationEnd;
 use crate::router::PublisherSlot;
 use crate::session::Session;
 
-/// The peer wants objects of the past.
+/// The peer wants objects of the past (draft-18, "FETCH").
+#[must_use = "the request is refused when this is dropped"]
 #[derive(Debug)]
 pub struct IncomingFetch {
     inner: Unanswered,
@@ -67,6 +68,7 @@ impl IncomingFetch {
 /// The objects of a fetch on their way out: groups in the order asked for, objects ascending.
 /// What is left out does not exist, as far as the subscriber will know. Dropped before
 /// [`finish`](Self::finish), it is reset.
+#[must_use = "the fetch is reset when this is dropped before `finish`"]
 #[derive(Debug)]
 pub struct FetchWriter {
     session: Session,
@@ -77,55 +79,35 @@ pub struct FetchWriter {
 impl FetchWriter {
     /// Queues a whole object, waiting while too much is queued. Large payloads are not copied.
     pub async fn write(&mut self, object: &FetchObject, payload: Bytes) -> Result<(), WriteError> {
-        self.queue(|response| response.object(object, payload.clone())).await
+        self.queue(|mut response| response.object(object, payload.clone())).await
     }
 
     /// Queues the header of an object whose payload follows in pieces, waiting while too much
     /// is queued.
     pub async fn begin(&mut self, object: &FetchObject) -> Result<(), WriteError> {
-        self.queue(|response| response.begin_object(object)).await
+        self.queue(|mut response| response.begin_object(object)).await
     }
 
     /// Queues payload of the object begun last, waiting while too much is queued.
     pub async fn payload(&mut self, payload: Bytes) -> Result<(), WriteError> {
-        self.queue(|response| response.payload(payload.clone())).await
+        self.queue(|mut response| response.payload(payload.clone())).await
     }
 
-    /// Says that everything after the object before, up to and with `location`, is absent. See
-    /// [`FetchResponse::end_of_range`].
+    /// Says that everything after the object before, up to and with `location`, is absent
+    /// (draft-18, "End of Range"). [`FetchResponse::end_of_range`] says what draft 14 makes of it.
     pub async fn end_of_range(
         &mut self,
         location: Location,
         kind: EndOfRange,
     ) -> Result<(), WriteError> {
-        self.queue(|response| response.end_of_range(location, kind)).await
+        self.queue(|mut response| response.end_of_range(location, kind)).await
     }
 
     /// Ends the fetch: no object follows. This waits for a stream if nothing was written and
     /// the peer allows none.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method has one lifetime")]
     pub async fn finish(mut self) -> Result<(), WriteError> {
-        poll_fn(|cx| {
-            let finished = self.session.shared.run(|access| {
-                let Some(response) = access.connection.fetch_response(self.request) else {
-                    return Poll::Ready(Err(gone(access.router, self.request)));
-                };
-                match response.finish() {
-                    Err(CommandError::Blocked(_)) => {
-                        let router = &mut *access.router;
-                        router.unblocked_wakers.register(cx);
-                        let slot = router.publishers.entry(self.request).or_default();
-                        slot.writers.register(cx);
-                        Poll::Pending
-                    }
-                    finished => {
-                        access.wrote = true;
-                        Poll::Ready(finished.map_err(WriteError::from))
-                    }
-                }
-            });
-            finished.unwrap_or(Poll::Ready(Err(WriteError::Gone)))
-        })
-        .await?;
+        self.queue(|response| response.finish()).await?;
         // If it could not be finished, dropping resets it.
         self.is_over = true;
         Ok(())
@@ -138,38 +120,17 @@ impl FetchWriter {
 
     async fn queue<T>(
         &mut self,
-        mut write: impl FnMut(&mut FetchResponse<'_>) -> Result<T, CommandError>,
+        mut write: impl FnMut(FetchResponse<'_>) -> Result<T, CommandError>,
     ) -> Result<T, WriteError> {
-        poll_fn(|cx| self.poll(cx, &mut write)).await
-    }
-
-    fn poll<T>(
-        &mut self,
-        cx: &Context<'_>,
-        write: &mut impl FnMut(&mut FetchResponse<'_>) -> Result<T, CommandError>,
-    ) -> Poll<Result<T, WriteError>> {
-        let written = self.session.shared.run(|access| {
-            let Some(mut response) = access.connection.fetch_response(self.request) else {
-                return Poll::Ready(Err(gone(access.router, self.request)));
+        let request = self.request;
+        let write = |access: &mut Access<'_>, cx: &Context<'_>| {
+            let Some(response) = access.connection.fetch_response(request) else {
+                return Poll::Ready(Err(gone(access.router, request)));
             };
-            match write(&mut response) {
-                Err(CommandError::Blocked(blocked)) => {
-                    let router = &mut *access.router;
-                    if blocked != Blocked::Queue {
-                        router.unblocked_wakers.register(cx);
-                    }
-                    let slot = router.publishers.entry(self.request).or_default();
-                    slot.writers.register(cx);
-                    Poll::Pending
-                }
-                Ok(written) => {
-                    access.wrote = true;
-                    Poll::Ready(Ok(written))
-                }
-                Err(error) => Poll::Ready(Err(error.into())),
-            }
-        });
-        written.unwrap_or(Poll::Ready(Err(WriteError::Gone)))
+            let written = write(response);
+            access.written(cx, request, written)
+        };
+        self.session.shared.wait(write, || Err(WriteError::Gone)).await
     }
 
     fn end(&mut self, code: StreamResetCode) {
@@ -202,7 +163,8 @@ impl Drop for FetchWriter {
     }
 }
 
-/// The peer wants to know how far a track has come.
+/// The peer wants to know how far a track has come (draft-18, "TRACK_STATUS").
+#[must_use = "the request is refused when this is dropped"]
 #[derive(Debug)]
 pub struct IncomingTrackStatus {
     inner: Unanswered,

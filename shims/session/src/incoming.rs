@@ -6,7 +6,7 @@ use moqt_engine::{Accept, Answer, CommandError, IncomingRequest, Refusal, Reques
 use crate::driver::Access;
 use crate::error::Error;
 use crate::fetch_writer::{IncomingFetch, IncomingTrackStatus};
-use crate::namespace_subscriber::IncomingNamespaceSubscription;
+use crate::namespace_subscriber::IncomingSubscribeNamespace;
 use crate::pending::NamespacePublication;
 use crate::publication::Publication;
 use crate::router::{NamespaceSlot, PublisherSlot, SubscriberSlot};
@@ -14,6 +14,7 @@ use crate::session::{Session, driver_gone};
 use crate::subscription::Subscription;
 
 /// Something the peer asks for. Dropped unanswered, it is refused.
+#[must_use = "the request is refused when this is dropped"]
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Incoming {
@@ -26,10 +27,10 @@ pub enum Incoming {
     /// To be told how far a track has come. Refused with DOES_NOT_EXIST when dropped.
     TrackStatus(IncomingTrackStatus),
     /// To be asked for tracks in a namespace. Refused with UNINTERESTED when dropped.
-    PublishNamespace(IncomingNamespace),
+    PublishNamespace(IncomingPublishNamespace),
     /// To be told of namespaces or offered tracks under a prefix. Refused with NOT_SUPPORTED when
     /// dropped.
-    SubscribeNamespace(IncomingNamespaceSubscription),
+    SubscribeNamespace(IncomingSubscribeNamespace),
 }
 
 impl Incoming {
@@ -59,11 +60,11 @@ impl Incoming {
             }
             IncomingRequest::PublishNamespace { namespace, parameters } => {
                 let inner = unanswered(RequestErrorCode::Uninterested);
-                Self::PublishNamespace(IncomingNamespace { inner, namespace, parameters })
+                Self::PublishNamespace(IncomingPublishNamespace { inner, namespace, parameters })
             }
             IncomingRequest::SubscribeNamespace { prefix, interest, parameters } => {
                 let inner = unanswered(RequestErrorCode::NotSupported);
-                Self::SubscribeNamespace(IncomingNamespaceSubscription::new(
+                Self::SubscribeNamespace(IncomingSubscribeNamespace::new(
                     inner, prefix, interest, parameters,
                 ))
             }
@@ -164,7 +165,8 @@ impl Drop for Unanswered {
     }
 }
 
-/// The peer wants the objects of a track.
+/// The peer wants the objects of a track (draft-18, "SUBSCRIBE").
+#[must_use = "the request is refused when this is dropped"]
 #[derive(Debug)]
 pub struct IncomingSubscribe {
     inner: Unanswered,
@@ -184,7 +186,8 @@ impl IncomingSubscribe {
     }
 
     /// Accepts it: the largest location published so far goes into
-    /// `accept.parameters.largest_object`.
+    /// `accept.parameters.largest_object`. If the filter ends before that, the request is refused
+    /// with INVALID_RANGE instead, and the publication has [ended](Publication::ended).
     pub fn accept(mut self, accept: Accept) -> Result<Publication, Error> {
         self.inner.accept(accept, |router, request| {
             let slot = PublisherSlot { answer: Some(Answer::default()), ..Default::default() };
@@ -199,7 +202,9 @@ impl IncomingSubscribe {
     }
 }
 
-/// The peer wants to send a track.
+/// The peer wants to send a track (draft-18, "PUBLISH"). Objects that come before the answer are
+/// held.
+#[must_use = "the request is refused when this is dropped"]
 #[derive(Debug)]
 pub struct IncomingPublish {
     inner: Unanswered,
@@ -240,15 +245,16 @@ impl IncomingPublish {
     }
 }
 
-/// The peer wants to be asked for tracks in a namespace.
+/// The peer wants to be asked for tracks in a namespace (draft-18, "PUBLISH_NAMESPACE").
+#[must_use = "the request is refused when this is dropped"]
 #[derive(Debug)]
-pub struct IncomingNamespace {
+pub struct IncomingPublishNamespace {
     inner: Unanswered,
     namespace: TrackNamespace,
     parameters: Parameters,
 }
 
-impl IncomingNamespace {
+impl IncomingPublishNamespace {
     /// The namespace.
     pub fn namespace(&self) -> &TrackNamespace {
         &self.namespace

@@ -1,7 +1,6 @@
 //! Telling a peer of namespaces and tracks that it asked for.
 
 use std::future::poll_fn;
-use std::task::Poll;
 
 use moqt_engine::model::{
     FullTrackName, NamespaceInterest, Parameters, StreamResetCode, TrackNamespace,
@@ -11,19 +10,22 @@ use moqt_engine::{Accept, CommandError, Refusal, RequestKey};
 use crate::driver::Access;
 use crate::error::Error;
 use crate::incoming::Unanswered;
+use crate::pending::namespace_ended;
 use crate::router::NamespaceSlot;
 use crate::session::{Session, driver_gone};
 
-/// The peer wants to be told of namespaces, or to be offered tracks, under a prefix.
+/// The peer wants to be told of namespaces, or to be offered tracks, under a prefix (draft-18,
+/// "SUBSCRIBE_NAMESPACE" and "SUBSCRIBE_TRACKS").
+#[must_use = "the request is refused when this is dropped"]
 #[derive(Debug)]
-pub struct IncomingNamespaceSubscription {
+pub struct IncomingSubscribeNamespace {
     inner: Unanswered,
     prefix: TrackNamespace,
     interest: NamespaceInterest,
     parameters: Parameters,
 }
 
-impl IncomingNamespaceSubscription {
+impl IncomingSubscribeNamespace {
     pub(crate) fn new(
         inner: Unanswered,
         prefix: TrackNamespace,
@@ -68,6 +70,7 @@ impl IncomingNamespaceSubscription {
 /// subscription, except in draft 14, where only the peer can: there it hears of nothing further.
 ///
 /// Tracks are offered with [`Session::publish`]; their forward state is what the peer asked for.
+#[must_use = "the subscription ends when this is dropped"]
 #[derive(Debug)]
 pub struct NamespaceSubscriber {
     session: Session,
@@ -87,7 +90,7 @@ impl NamespaceSubscriber {
         self.interest
     }
 
-    /// Tells of a namespace, given in full. In draft 14, where this is a request of its own, it
+    /// Tells of a namespace, given in full (draft-18, "NAMESPACE"). In draft 14, where this is a request of its own, it
     /// waits until the peer allows one more, and not for the answer.
     ///
     /// If the peer reads nothing of what it is told, the subscription ends.
@@ -100,35 +103,20 @@ impl NamespaceSubscriber {
         .await
     }
 
-    /// Tells that a namespace it was told of is gone.
+    /// Tells that a namespace it was told of is gone (draft-18, "NAMESPACE_DONE").
     pub fn namespace_done(&self, namespace: &TrackNamespace) -> Result<(), Error> {
         self.command(|access| access.connection.namespace_done(access.now, self.request, namespace))
     }
 
-    /// Tells that a track cannot be offered for want of streams. It cannot be offered to this peer
-    /// after that. Only draft 18 can say this.
+    /// Tells that a track cannot be offered for want of streams (draft-18, "PUBLISH_BLOCKED"). It
+    /// cannot be offered to this peer after that. Other drafts cannot say this.
     pub fn publish_blocked(&self, track: &FullTrackName) -> Result<(), Error> {
         self.command(|access| access.connection.publish_blocked(access.now, self.request, track))
     }
 
     /// Waits for the peer to end it, and says why: [`Error::Cancelled`] or [`Error::Closed`].
     pub async fn ended(&self) -> Error {
-        poll_fn(|cx| {
-            let end = self.session.shared.run(|access| {
-                let router = &mut *access.router;
-                let slot = router.namespaces.entry(self.request).or_default();
-                if let Some(error) = &slot.end {
-                    return Poll::Ready(error.clone());
-                }
-                if let Some(reason) = &router.closed {
-                    return Poll::Ready(Error::Closed(reason.clone()));
-                }
-                slot.wakers.register(cx);
-                Poll::Pending
-            });
-            end.unwrap_or_else(|| Poll::Ready(Error::Closed(driver_gone())))
-        })
-        .await
+        namespace_ended(&self.session, self.request).await
     }
 
     fn command(

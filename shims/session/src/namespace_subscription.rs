@@ -178,6 +178,7 @@ impl Drop for PendingNamespaceSubscription {
 /// Namespaces come here, with [`next`](Self::next). Tracks are offered by the peer, and come as
 /// [`Incoming::Publish`](crate::Incoming::Publish) from
 /// [`accept_request`](Session::accept_request).
+#[must_use = "the subscription ends when this is dropped"]
 #[derive(Debug)]
 pub struct NamespaceSubscription {
     session: Session,

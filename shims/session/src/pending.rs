@@ -1,4 +1,4 @@
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -7,6 +7,7 @@ use moqt_engine::model::{
 };
 use moqt_engine::{Answer, FetchTarget, RequestKey};
 
+use crate::driver::Access;
 use crate::error::Error;
 use crate::fetch_reader::{FetchReader, FetchSlot};
 use crate::router::{NamespaceSlot, SubscriberSlot};
@@ -255,6 +256,7 @@ pub(crate) fn withdraw(session: &Session, request: RequestKey) {
 
 /// A namespace that the peer has accepted from us, or that we accepted from the peer. Dropping
 /// it withdraws it.
+#[must_use = "the namespace is withdrawn when this is dropped"]
 #[derive(Debug)]
 pub struct NamespacePublication {
     pub(crate) session: Session,
@@ -282,23 +284,8 @@ impl NamespacePublication {
     /// Waits for the other side to end it, and says why: [`Error::Cancelled`],
     /// [`Error::Rejected`] if the peer gave a reason for revoking its acceptance, or
     /// [`Error::Closed`].
-    pub async fn ended(&mut self) -> Error {
-        poll_fn(|cx| {
-            let end = self.session.shared.run(|access| {
-                let router = &mut *access.router;
-                let slot = router.namespaces.entry(self.request).or_default();
-                if let Some(error) = &slot.end {
-                    return Poll::Ready(error.clone());
-                }
-                if let Some(reason) = &router.closed {
-                    return Poll::Ready(Error::Closed(reason.clone()));
-                }
-                slot.wakers.register(cx);
-                Poll::Pending
-            });
-            end.unwrap_or_else(|| Poll::Ready(Error::Closed(driver_gone())))
-        })
-        .await
+    pub async fn ended(&self) -> Error {
+        namespace_ended(&self.session, self.request).await
     }
 
     /// Withdraws it. The same as dropping it.
@@ -314,6 +301,23 @@ impl NamespacePublication {
             let _ = connection.cancel_publish_namespace(now, self.request, code, reason);
         });
     }
+}
+
+/// Waits for the other side to end something about namespaces.
+pub(crate) async fn namespace_ended(session: &Session, request: RequestKey) -> Error {
+    let end = |access: &mut Access<'_>, cx: &Context<'_>| {
+        let router = &mut *access.router;
+        let slot = router.namespaces.entry(request).or_default();
+        if let Some(error) = &slot.end {
+            return Poll::Ready(error.clone());
+        }
+        if let Some(reason) = &router.closed {
+            return Poll::Ready(Error::Closed(reason.clone()));
+        }
+        slot.wakers.register(cx);
+        Poll::Pending
+    };
+    session.shared.wait(end, || Error::Closed(driver_gone())).await
 }
 
 impl Drop for NamespacePublication {

@@ -1,13 +1,14 @@
-use std::future::poll_fn;
-use std::task::Poll;
+use std::convert::Infallible;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use moqt_engine::model::{FullTrackName, Location, Parameters, PublishDoneCode, StreamResetCode};
 use moqt_engine::{
-    Answer, Blocked, CloseReason, CommandError, DatagramOptions, DatagramOutcome, RequestError,
-    RequestKey, SlowSubscriber, SubgroupOptions, SubscriptionStats,
+    Answer, CloseReason, DatagramOptions, DatagramOutcome, RequestError, RequestKey,
+    SlowSubscriber, SubgroupOptions, SubscriptionStats,
 };
 
+use crate::driver::Access;
 use crate::error::{Error, WriteError};
 use crate::router::{PublisherSlot, StreamSlot};
 use crate::session::{Session, driver_gone};
@@ -18,6 +19,7 @@ use crate::subgroup_writer::SubgroupWriter;
 ///
 /// End it with [`done`](Self::done). Dropped without that, it ends with PUBLISH_DONE and
 /// INTERNAL_ERROR, since nobody said that the track was complete.
+#[must_use = "the publication ends with an error when this is dropped"]
 #[derive(Debug)]
 pub struct Publication {
     pub(crate) session: Session,
@@ -52,25 +54,7 @@ impl Publication {
 
     /// Waits for the peer's answer to the PUBLISH. Ready at once for an accepted SUBSCRIBE.
     pub async fn accepted(&self) -> Result<Answer, Error> {
-        poll_fn(|cx| {
-            let answer = self.session.shared.run(|access| {
-                let router = &mut *access.router;
-                let slot = router.publishers.entry(self.request).or_default();
-                if let Some(answer) = &slot.answer {
-                    return Poll::Ready(Ok(answer.clone()));
-                }
-                match (&slot.end, &router.closed) {
-                    (Some(end), _) => Poll::Ready(Err(end.clone().into())),
-                    (None, Some(reason)) => Poll::Ready(Err(Error::Closed(reason.clone()))),
-                    (None, None) => {
-                        slot.wakers.register(cx);
-                        Poll::Pending
-                    }
-                }
-            });
-            answer.unwrap_or_else(|| Poll::Ready(Err(Error::Closed(driver_gone()))))
-        })
-        .await
+        Ok(self.take(|slot| slot.answer.clone()).await?)
     }
 
     /// Opens a stream for a subgroup, waiting while the peer allows none. `None` if the
@@ -79,30 +63,17 @@ impl Publication {
         &self,
         options: SubgroupOptions,
     ) -> Result<Option<SubgroupWriter>, WriteError> {
-        let stream = poll_fn(|cx| {
-            let opened = self.session.shared.run(|access| {
-                let Some(mut publisher) = access.connection.publisher(self.request) else {
-                    return Poll::Ready(Err(WriteError::Gone));
-                };
-                match publisher.open_subgroup(options) {
-                    Err(CommandError::Blocked(Blocked::Streams)) => {
-                        let router = &mut *access.router;
-                        router.unblocked_wakers.register(cx);
-                        // The publication may end meanwhile.
-                        router.publishers.entry(self.request).or_default().writers.register(cx);
-                        Poll::Pending
-                    }
-                    Ok(Some(stream)) => {
-                        access.router.streams.insert(stream, StreamSlot::Writer(None));
-                        Poll::Ready(Ok(Some(stream)))
-                    }
-                    Ok(None) => Poll::Ready(Ok(None)),
-                    Err(error) => Poll::Ready(Err(error.into())),
-                }
-            });
-            opened.unwrap_or(Poll::Ready(Err(WriteError::Gone)))
-        })
-        .await?;
+        let open = |access: &mut Access<'_>, cx: &Context<'_>| {
+            let Some(mut publisher) = access.connection.publisher(self.request) else {
+                return Poll::Ready(Err(WriteError::Gone));
+            };
+            let opened = publisher.open_subgroup(options);
+            if let Ok(Some(stream)) = opened {
+                access.router.streams.insert(stream, StreamSlot::Writer(None));
+            }
+            access.written(cx, self.request, opened)
+        };
+        let stream = self.session.shared.wait(open, || Err(WriteError::Gone)).await?;
         Ok(stream.map(|stream| SubgroupWriter::new(self.session.clone(), self.request, stream)))
     }
 
@@ -160,7 +131,8 @@ impl Publication {
             .unwrap_or_default()
     }
 
-    /// Says what becomes of the publication if its subscriber takes less than is published.
+    /// Says what becomes of the publication if its subscriber takes less than is published;
+    /// [`SlowSubscriber::Block`] unless this is called.
     pub fn when_slow(&self, slow: SlowSubscriber) {
         self.session.shared.run(|access| {
             if let Some(mut publisher) = access.connection.publisher(self.request) {
@@ -198,50 +170,31 @@ impl Publication {
         &self,
         mut take: impl FnMut(&mut PublisherSlot) -> Option<T>,
     ) -> Result<T, PublicationEnd> {
-        poll_fn(|cx| {
-            let taken = self.session.shared.run(|access| {
-                let router = &mut *access.router;
-                let slot = router.publishers.entry(self.request).or_default();
-                if let Some(taken) = take(slot) {
-                    return Poll::Ready(Ok(taken));
+        let take = |access: &mut Access<'_>, cx: &Context<'_>| {
+            let router = &mut *access.router;
+            let slot = router.publishers.entry(self.request).or_default();
+            if let Some(taken) = take(slot) {
+                return Poll::Ready(Ok(taken));
+            }
+            match (&slot.end, &router.closed) {
+                (Some(end), _) => Poll::Ready(Err(end.clone())),
+                (None, Some(reason)) => Poll::Ready(Err(PublicationEnd::Closed(reason.clone()))),
+                (None, None) => {
+                    slot.wakers.register(cx);
+                    Poll::Pending
                 }
-                match (&slot.end, &router.closed) {
-                    (Some(end), _) => Poll::Ready(Err(end.clone())),
-                    (None, Some(reason)) => {
-                        Poll::Ready(Err(PublicationEnd::Closed(reason.clone())))
-                    }
-                    (None, None) => {
-                        slot.wakers.register(cx);
-                        Poll::Pending
-                    }
-                }
-            });
-            taken.unwrap_or_else(|| Poll::Ready(Err(PublicationEnd::Closed(driver_gone()))))
-        })
-        .await
+            }
+        };
+        self.session.shared.wait(take, || Err(PublicationEnd::Closed(driver_gone()))).await
     }
 
-    /// Waits for the other side to end the publication, and says why.
-    pub async fn closed(&self) -> PublicationEnd {
-        poll_fn(|cx| {
-            let end = self.session.shared.run(|access| {
-                let router = &mut *access.router;
-                let slot = router.publishers.entry(self.request).or_default();
-                match (&slot.end, &router.closed) {
-                    (Some(end), _) => Poll::Ready(end.clone()),
-                    (None, Some(reason)) => Poll::Ready(PublicationEnd::Closed(reason.clone())),
-                    (None, None) => {
-                        slot.wakers.register(cx);
-                        Poll::Pending
-                    }
-                }
-            });
-            end.unwrap_or_else(|| Poll::Ready(PublicationEnd::Closed(driver_gone())))
-        })
-        .await
+    /// Waits for the publication to end otherwise than by [`done`](Self::done), and says why.
+    pub async fn ended(&self) -> PublicationEnd {
+        let Err(end) = self.take(|_| None::<Infallible>).await;
+        end
     }
 
-    /// Ends the publication. PUBLISH_DONE goes out when all that was queued has; a subgroup
+    /// Ends the publication (draft-18, "PUBLISH_DONE"). The message goes out when all that was queued has; a subgroup
     /// that was not finished is reset. [`Session::flushed`] waits for all of it.
     pub fn done(mut self, code: PublishDoneCode, reason: &str) {
         self.end(code, reason);

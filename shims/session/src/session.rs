@@ -67,10 +67,11 @@ impl SessionInfo {
 /// processed need no list: each of them is refused, and what waits for its answer gets
 /// [`Error::Rejected`] (GOING_AWAY on draft 18) and can ask again elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Goaway {
-    /// Where to continue; empty means at the current URI.
+    /// Where to continue; empty means at the current URI, or for a request in this session.
     pub new_session_uri: Bytes,
-    /// Time until the peer closes; zero if it did not say.
+    /// Time until the peer closes the session or resets the request; zero if it did not say.
     pub timeout: Duration,
 }
 
@@ -95,14 +96,14 @@ impl Session {
         self.info.remote_address
     }
 
-    /// Subscribes to a track. The request goes out at once, and the answer can be awaited then
-    /// or later; dropping what is returned unsubscribes.
+    /// Subscribes to a track (draft-18, "SUBSCRIBE"). The request goes out at once, and the answer
+    /// can be awaited then or later; dropping what is returned unsubscribes.
     pub fn subscribe(&self, track: FullTrackName, parameters: Parameters) -> Pending<Subscription> {
         Pending::subscribe(self.clone(), track, parameters)
     }
 
-    /// Fetches objects of the past. The request goes out at once, and the answer can be awaited
-    /// then or later; dropping what is returned cancels it.
+    /// Fetches objects of the past (draft-18, "Standalone Fetch"). The request goes out at once,
+    /// and the answer can be awaited then or later; dropping what is returned cancels it.
     pub fn fetch(
         &self,
         track: FullTrackName,
@@ -112,14 +113,16 @@ impl Session {
         Pending::fetch(self.clone(), FetchTarget::Standalone { track, range }, parameters)
     }
 
-    /// Asks how far a track has come, without subscribing to it: the largest location is in the
-    /// answer's parameters if anything was published.
+    /// Asks how far a track has come, without subscribing to it (draft-18, "TRACK_STATUS"): the
+    /// largest location is in the answer's parameters if anything was published.
     pub fn track_status(&self, track: FullTrackName, parameters: Parameters) -> Pending<Answer> {
         Pending::track_status(self.clone(), track, parameters)
     }
 
-    /// Joins a track: subscribes to it, and fetches what came before from `start` on. Everything
-    /// comes in order, first the past and then what is published now, as one.
+    /// Joins a track (draft-18, "Joining Fetches"): subscribes to it, and fetches what came before
+    /// from `start` on. Everything comes in order, first the past and then what is published now,
+    /// as one. An object that does not come within `gap_timeout` is left out.
+    ///
     /// [`Subscription::into_joined`] does the same with more to choose.
     pub async fn join(
         &self,
@@ -133,9 +136,9 @@ impl Session {
         subscription.into_joined(start, gap_timeout, Parameters::default()).await
     }
 
-    /// Advertises a namespace, so that the peer may ask for tracks in it. The request goes out
-    /// at once, and the answer can be awaited then or later; dropping what is returned
-    /// withdraws it.
+    /// Advertises a namespace, so that the peer may ask for tracks in it (draft-18,
+    /// "PUBLISH_NAMESPACE"). The request goes out at once, and the answer can be awaited then or
+    /// later; dropping what is returned withdraws it.
     pub fn publish_namespace(
         &self,
         namespace: TrackNamespace,
@@ -144,9 +147,10 @@ impl Session {
         Pending::publish_namespace(self.clone(), namespace, parameters)
     }
 
-    /// Asks to be told of the namespaces under a prefix, to be offered the tracks there, or both.
-    /// The prefix of no fields stands for everything. The request goes out at once, and the answer
-    /// can be awaited then or later; dropping what is returned ends it.
+    /// Asks to be told of the namespaces under a prefix, to be offered the tracks there, or both
+    /// (draft-18, "SUBSCRIBE_NAMESPACE" and "SUBSCRIBE_TRACKS"). The prefix of no fields stands for
+    /// everything. The request goes out at once, and the answer can be awaited then or later;
+    /// dropping what is returned ends it.
     ///
     /// This is the same on all drafts, but for what they cannot tell apart: draft 14 knows only
     /// `Both`, and what was not asked for comes as [`Incoming`] requests there. Where a draft has a
@@ -160,8 +164,9 @@ impl Session {
         PendingNamespaceSubscription::new(self.clone(), prefix, interest, parameters)
     }
 
-    /// Offers a track to the peer. This waits until the offer has been queued, not for its
-    /// answer: objects may be sent at once, and [`Publication::accepted`] tells how it went.
+    /// Offers a track to the peer (draft-18, "PUBLISH"). This waits until the offer has been
+    /// queued, not for its answer: objects may be sent at once, and [`Publication::accepted`]
+    /// tells how it went.
     pub async fn publish(
         &self,
         track: FullTrackName,
@@ -224,21 +229,14 @@ impl Session {
 
     /// Waits for the session to end, and says why it did.
     pub async fn closed(&self) -> CloseReason {
-        poll_fn(|cx| {
-            let reason = self.shared.run(|access| {
-                let reason = access.router.closed.clone();
-                if reason.is_none() {
-                    access.router.state_wakers.register(cx);
-                }
-                reason
-            });
-            match reason {
-                Some(Some(reason)) => Poll::Ready(reason),
-                Some(None) => Poll::Pending,
-                None => Poll::Ready(driver_gone()),
+        let end = |access: &mut Access<'_>, cx: &Context<'_>| {
+            if let Some(reason) = &access.router.closed {
+                return Poll::Ready(reason.clone());
             }
-        })
-        .await
+            access.router.state_wakers.register(cx);
+            Poll::Pending
+        };
+        self.shared.wait(end, driver_gone).await
     }
 
     /// Why the session ended, if it has.
@@ -250,42 +248,37 @@ impl Session {
     /// and it makes sense to [`close`](Self::close).
     pub async fn flushed(&self) -> Result<(), CloseReason> {
         let mut is_first = true;
-        poll_fn(|cx| {
-            let flushed = self.shared.run(|access| {
-                if let Some(reason) = &access.router.closed {
-                    return Poll::Ready(Err(reason.clone()));
-                }
-                // What the driver said before may be out of date: let it look again.
-                if !std::mem::take(&mut is_first) && access.router.is_flushed {
-                    return Poll::Ready(Ok(()));
-                }
-                access.router.is_flushed = false;
-                access.router.flush_wakers.register(cx);
-                access.wrote = true;
-                Poll::Pending
-            });
-            flushed.unwrap_or_else(|| Poll::Ready(Err(driver_gone())))
-        })
-        .await
+        let flushed = |access: &mut Access<'_>, cx: &Context<'_>| {
+            if let Some(reason) = &access.router.closed {
+                return Poll::Ready(Err(reason.clone()));
+            }
+            // What the driver said before may be out of date: let it look again.
+            if !std::mem::take(&mut is_first) && access.router.is_flushed {
+                return Poll::Ready(Ok(()));
+            }
+            access.router.is_flushed = false;
+            access.router.flush_wakers.register(cx);
+            access.wrote = true;
+            Poll::Pending
+        };
+        self.shared.wait(flushed, || Err(driver_gone())).await
     }
 
-    /// Waits for the peer to say that it is going away.
+    /// Waits for the peer to say that it is going away (draft-18, "GOAWAY"). What is open goes on;
+    /// new requests fail with [`CommandError::GoingAway`].
     pub async fn goaway_received(&self) -> Result<Goaway, CloseReason> {
-        poll_fn(|cx| {
-            let found = self.shared.run(|access| {
-                let router = &mut *access.router;
-                if let Some(goaway) = &router.goaway {
-                    return Poll::Ready(Ok(goaway.clone()));
-                }
-                if let Some(reason) = &router.closed {
-                    return Poll::Ready(Err(reason.clone()));
-                }
-                router.state_wakers.register(cx);
-                Poll::Pending
-            });
-            found.unwrap_or_else(|| Poll::Ready(Err(driver_gone())))
-        })
-        .await
+        let find = |access: &mut Access<'_>, cx: &Context<'_>| {
+            let router = &mut *access.router;
+            if let Some(goaway) = &router.goaway {
+                return Poll::Ready(Ok(goaway.clone()));
+            }
+            if let Some(reason) = &router.closed {
+                return Poll::Ready(Err(reason.clone()));
+            }
+            router.state_wakers.register(cx);
+            Poll::Pending
+        };
+        self.shared.wait(find, || Err(driver_gone())).await
     }
 
     /// Tells the peer that this side is going away, and where to continue: an empty URI means

@@ -1,14 +1,14 @@
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use moqt_engine::model::{Location, ObjectStatus, StreamResetCode, SubgroupId};
 use moqt_engine::wire::{ObjectDatagram, ObjectHeader, Properties};
 use moqt_engine::{MoqtConnection, Read, StreamKey, SubgroupInfo};
 
 use crate::driver::Access;
 use crate::error::ReadError;
+use crate::pieces::Pieces;
 use crate::router::StreamSlot;
 use crate::session::Session;
 use crate::wakers::WakerSlot;
@@ -49,6 +49,7 @@ impl From<ObjectDatagram> for Object {
 ///
 /// Dropping it before its end asks the publisher to stop. Its subscription cannot end before
 /// it does.
+#[must_use = "the subgroup is stopped when this is dropped before its end"]
 #[derive(Debug)]
 pub struct SubgroupReader {
     session: Session,
@@ -67,7 +68,7 @@ pub(crate) struct ReaderState {
     /// The application was given the header and reads the payload by itself.
     handed_out: bool,
     /// Payload of the object at hand that was read and not given out.
-    pieces: VecDeque<Bytes>,
+    pieces: Pieces,
     /// Payload of the object at hand that was not read.
     unread: u64,
     ended: Option<Result<(), ReadError>>,
@@ -87,7 +88,7 @@ impl ReaderState {
             subgroup_id,
             header: None,
             handed_out: false,
-            pieces: VecDeque::new(),
+            pieces: Pieces::default(),
             unread: 0,
             ended: None,
         }
@@ -110,7 +111,7 @@ impl ReaderState {
             }
             Read::Payload(bytes) => {
                 self.unread = self.unread.saturating_sub(bytes.len() as u64);
-                self.pieces.push_back(bytes);
+                self.pieces.push(bytes);
                 true
             }
             Read::Pending => false,
@@ -167,11 +168,8 @@ impl ReaderState {
         max: usize,
     ) -> Step<Bytes> {
         loop {
-            if let Some(piece) = self.pieces.front_mut() {
-                if piece.len() > max {
-                    return Poll::Ready(Ok(Some(piece.split_to(max))));
-                }
-                return Poll::Ready(Ok(self.pieces.pop_front()));
+            if let Some(piece) = self.pieces.take(max) {
+                return Poll::Ready(Ok(Some(piece)));
             }
             if self.unread == 0 {
                 return Poll::Ready(Ok(None));
@@ -203,7 +201,7 @@ impl ReaderState {
                 return self.stalled();
             }
         }
-        let payload = self.join();
+        let payload = self.pieces.join();
         let Some(header) = self.header.take() else { return self.stalled() };
         Poll::Ready(Ok(Some(Object {
             location: Location::new(self.info.group_id, header.object_id),
@@ -213,18 +211,6 @@ impl ReaderState {
             properties: header.properties,
             payload,
         })))
-    }
-
-    /// The payload as one: without a copy if it came as one.
-    fn join(&mut self) -> Bytes {
-        if self.pieces.len() <= 1 {
-            return self.pieces.pop_front().unwrap_or_default();
-        }
-        let mut whole = BytesMut::with_capacity(self.pieces.iter().map(Bytes::len).sum());
-        for piece in self.pieces.drain(..) {
-            whole.extend_from_slice(&piece);
-        }
-        whole.freeze()
     }
 }
 

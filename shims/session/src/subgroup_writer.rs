@@ -1,16 +1,17 @@
-use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use moqt_engine::model::StreamResetCode;
 use moqt_engine::wire::ObjectHeader;
-use moqt_engine::{Blocked, CommandError, RequestKey, StreamKey, Subgroup, Written};
+use moqt_engine::{CommandError, RequestKey, StreamKey, Subgroup, Written};
 
+use crate::driver::Access;
 use crate::error::WriteError;
 use crate::router::StreamSlot;
 use crate::session::Session;
 
 /// A subgroup on its way out. Dropped before [`finish`](Self::finish), it is reset.
+#[must_use = "the subgroup is reset when this is dropped before `finish`"]
 #[derive(Debug)]
 pub struct SubgroupWriter {
     session: Session,
@@ -103,35 +104,18 @@ impl SubgroupWriter {
         &mut self,
         mut write: impl FnMut(&mut Subgroup<'_>) -> Result<T, CommandError>,
     ) -> Result<T, WriteError> {
-        poll_fn(|cx| self.poll(cx, &mut write)).await
-    }
-
-    fn poll<T>(
-        &mut self,
-        cx: &Context<'_>,
-        write: &mut impl FnMut(&mut Subgroup<'_>) -> Result<T, CommandError>,
-    ) -> Poll<Result<T, WriteError>> {
-        let written = self.session.shared.run(|access| {
-            let Some(mut subgroup) = access.connection.subgroup(self.stream) else {
-                return Poll::Ready(Err(match access.router.streams.get(&self.stream) {
+        let (request, stream) = (self.request, self.stream);
+        let write = |access: &mut Access<'_>, cx: &Context<'_>| {
+            let Some(mut subgroup) = access.connection.subgroup(stream) else {
+                return Poll::Ready(Err(match access.router.streams.get(&stream) {
                     Some(StreamSlot::Writer(Some(why))) => why.clone(),
                     _ => WriteError::Gone,
                 }));
             };
-            match write(&mut subgroup) {
-                Err(CommandError::Blocked(Blocked::Queue)) => {
-                    let slot = access.router.publishers.entry(self.request).or_default();
-                    slot.writers.register(cx);
-                    Poll::Pending
-                }
-                Ok(written) => {
-                    access.wrote = true;
-                    Poll::Ready(Ok(written))
-                }
-                Err(error) => Poll::Ready(Err(error.into())),
-            }
-        });
-        written.unwrap_or(Poll::Ready(Err(WriteError::Gone)))
+            let written = write(&mut subgroup);
+            access.written(cx, request, written)
+        };
+        self.session.shared.wait(write, || Err(WriteError::Gone)).await
     }
 
     fn end(&mut self, code: StreamResetCode) {

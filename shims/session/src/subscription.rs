@@ -29,6 +29,7 @@ const OBJECT_LIMIT: usize = 16 * 1024 * 1024;
 /// There are two ways to read: subgroup by subgroup with [`next`](Self::next) or
 /// [`next_subgroup`](Self::next_subgroup), or whole objects of all subgroups with
 /// [`next_object`](Self::next_object). A subgroup goes to whichever is called first.
+#[must_use = "the subscription ends when this is dropped"]
 #[derive(Debug)]
 pub struct Subscription {
     pub(crate) session: Session,

@@ -22,6 +22,7 @@ const BATCH: (usize, usize) = (256, 512 * 1024);
 
 /// A subscription whose objects come in order, whatever subgroups carried them, in pieces as
 /// they arrive. Dropping it unsubscribes.
+#[must_use = "the subscription ends when this is dropped"]
 #[derive(Debug)]
 pub struct TrackReader {
     subscription: Subscription,

@@ -1,12 +1,12 @@
-use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use bytes::Bytes;
 use moqt_engine::model::PublishDoneCode;
 use moqt_engine::track::{PublishedTrack, Slot};
 use moqt_engine::wire::Properties;
-use moqt_engine::{Blocked, CommandError, MoqtConnection, Written};
+use moqt_engine::{CommandError, Written};
 
+use crate::driver::Access;
 use crate::error::WriteError;
 use crate::publication::Publication;
 
@@ -15,6 +15,7 @@ use crate::publication::Publication;
 ///
 /// Dropped before [`done`](Self::done), what is unfinished is reset and the publication ends
 /// as a dropped [`Publication`] does.
+#[must_use = "the publication ends with an error when this is dropped before `done`"]
 #[derive(Debug)]
 pub struct TrackWriter {
     publication: Publication,
@@ -44,42 +45,40 @@ impl TrackWriter {
     }
 
     /// Queues an object, waiting while too much is queued or the peer allows no more streams.
-    pub async fn object(
+    pub async fn write(
         &mut self,
         slot: Slot,
         properties: &Properties,
         payload: Bytes,
     ) -> Result<Written, WriteError> {
         let Self { publication, track } = self;
-        poll_fn(|cx| {
-            poll_write(publication, cx, |connection| {
-                track.object(connection, slot, properties, payload.clone())
-            })
-        })
-        .await
+        let write = |access: &mut Access<'_>, cx: &Context<'_>| {
+            let written = track.object(access.connection, slot, properties, payload.clone());
+            access.written(cx, publication.request, written)
+        };
+        publication.session.shared.wait(write, || Err(WriteError::Gone)).await
     }
 
     /// Queues as many of these objects as there is room for, at least one, waiting for that
     /// room; how many were queued. This takes the session's lock once for all of them.
-    pub async fn objects(&mut self, objects: &[(Slot, Bytes)]) -> Result<usize, WriteError> {
+    pub async fn write_many(&mut self, objects: &[(Slot, Bytes)]) -> Result<usize, WriteError> {
         let Self { publication, track } = self;
         if objects.is_empty() {
             return Ok(0);
         }
-        poll_fn(|cx| {
-            poll_write(publication, cx, |connection| {
-                let mut queued = 0;
-                for (slot, payload) in objects {
-                    match track.object(connection, *slot, &Properties::EMPTY, payload.clone()) {
-                        Ok(_) => queued += 1,
-                        Err(CommandError::Blocked(_)) if queued > 0 => break,
-                        Err(error) => return Err(error),
-                    }
+        let write = |access: &mut Access<'_>, cx: &Context<'_>| {
+            let mut queued = 0;
+            for (slot, payload) in objects {
+                let connection = &mut *access.connection;
+                match track.object(connection, *slot, &Properties::EMPTY, payload.clone()) {
+                    Ok(_) => queued += 1,
+                    Err(CommandError::Blocked(_)) if queued > 0 => break,
+                    Err(error) => return access.written(cx, publication.request, Err(error)),
                 }
-                Ok(queued)
-            })
-        })
-        .await
+            }
+            access.written(cx, publication.request, Ok(queued))
+        };
+        publication.session.shared.wait(write, || Err(WriteError::Gone)).await
     }
 
     /// Finishes the current group, though nobody knew with its last object that it was.
@@ -98,26 +97,4 @@ impl TrackWriter {
         let _ = self.end_group();
         self.publication.done(code, reason);
     }
-}
-
-fn poll_write<T>(
-    publication: &Publication,
-    cx: &Context<'_>,
-    write: impl FnOnce(&mut MoqtConnection) -> Result<T, CommandError>,
-) -> Poll<Result<T, WriteError>> {
-    let written = publication.session.shared.run(|access| match write(access.connection) {
-        Err(CommandError::Blocked(blocked)) => {
-            let router = &mut *access.router;
-            if blocked != Blocked::Queue {
-                router.unblocked_wakers.register(cx);
-            }
-            router.publishers.entry(publication.request).or_default().writers.register(cx);
-            Poll::Pending
-        }
-        written => {
-            access.wrote = true;
-            Poll::Ready(written.map_err(WriteError::from))
-        }
-    });
-    written.unwrap_or(Poll::Ready(Err(WriteError::Gone)))
 }

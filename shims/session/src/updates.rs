@@ -1,7 +1,7 @@
 //! Changing requests, and moving them.
 
 use std::collections::HashMap;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,14 +10,15 @@ use bytes::Bytes;
 use moqt_engine::model::Parameters;
 use moqt_engine::{CommandError, Event, MoqtConnection, Refusal, RequestKey, Timestamp, UpdateId};
 
+use crate::driver::Access;
 use crate::error::Error;
 use crate::publication::{Publication, PublicationEnd};
 use crate::router::Router;
 use crate::session::{Goaway, Session, driver_gone};
 use crate::wakers::{WakerSet, WakerSlot};
 
-/// An update that waits for its answer: what the peer said when it accepted, the largest
-/// location and the new expiry. It goes out at once if it can, and stays sent if this is
+/// An update that waits for its answer (draft-18, "REQUEST_UPDATE"): what the peer said when it
+/// accepted, the largest location and the new expiry. It goes out at once if it can, and stays sent if this is
 /// dropped.
 ///
 /// A refusal ([`Error::Rejected`]) ends the request; if no answer came in time
@@ -135,6 +136,7 @@ impl Drop for PendingUpdate {
 /// A change that the subscriber asks for, where the application decides on those
 /// ([`Config::decide_updates`](moqt_engine::Config::decide_updates)). Dropped unanswered, it is
 /// refused, which ends the publication.
+#[must_use = "the update is refused when this is dropped"]
 #[derive(Debug)]
 pub struct IncomingUpdate<'a> {
     publication: &'a mut Publication,
@@ -200,8 +202,8 @@ impl Publication {
         Ok(IncomingUpdate { publication: self, parameters, answered: false })
     }
 
-    /// Waits for the subscriber to ask for a new group, which the track has to allow
-    /// (DYNAMIC_GROUPS): the largest group it knows plus one, or 0. Of several that were not
+    /// Waits for the subscriber to ask for a new group (draft-18, "NEW GROUP REQUEST Parameter"),
+    /// which the track has to allow (DYNAMIC_GROUPS): the largest group it knows plus one, or 0. Of several that were not
     /// waited for only the last is told.
     pub async fn new_group_requested(&self) -> Result<u64, PublicationEnd> {
         self.take(|slot| slot.new_group.take()).await
@@ -237,24 +239,21 @@ pub(crate) async fn goaway_received(
     session: &Session,
     request: RequestKey,
 ) -> Result<Goaway, Error> {
-    poll_fn(|cx| {
-        let found = session.shared.run(|access| {
-            let router = &mut *access.router;
-            if let Some(goaway) = router.updates.goaways.get(&request) {
-                return Poll::Ready(Ok(goaway.clone()));
-            }
-            if let Some(reason) = &router.closed {
-                return Poll::Ready(Err(Error::Closed(reason.clone())));
-            }
-            if router.is_over(request) {
-                return Poll::Ready(Err(Error::Command(CommandError::Gone)));
-            }
-            router.updates.wakers.register(cx);
-            Poll::Pending
-        });
-        found.unwrap_or_else(|| Poll::Ready(Err(Error::Closed(driver_gone()))))
-    })
-    .await
+    let find = |access: &mut Access<'_>, cx: &Context<'_>| {
+        let router = &mut *access.router;
+        if let Some(goaway) = router.updates.goaways.get(&request) {
+            return Poll::Ready(Ok(goaway.clone()));
+        }
+        if let Some(reason) = &router.closed {
+            return Poll::Ready(Err(Error::Closed(reason.clone())));
+        }
+        if router.is_over(request) {
+            return Poll::Ready(Err(Error::Command(CommandError::Gone)));
+        }
+        router.updates.wakers.register(cx);
+        Poll::Pending
+    };
+    session.shared.wait(find, || Err(Error::Closed(driver_gone()))).await
 }
 
 impl Router {
