@@ -11,8 +11,8 @@ use moqt_engine::model::{
 };
 use moqt_engine::wire::{ControlReader, FetchObject, ObjectHeader};
 use moqt_engine::{
-    Action, Config, Dir, Draft, Event, FetchRead, MoqtConnection, Read, Role, Send, StreamKey,
-    Timestamp, Transport,
+    Action, Config, Dir, Draft, Event, FetchRead, MoqtConnection, Read, Role, StreamKey, Timestamp,
+    Transmit, Transport,
 };
 
 use crate::say;
@@ -556,7 +556,7 @@ impl End {
     /// `None` of the inner option is a datagram.
     pub fn take_turn(&mut self, room: usize) -> Option<Option<Name>> {
         match self.engine.poll_send(self.now)? {
-            Send::Stream(mut send) => {
+            Transmit::Stream(mut send) => {
                 let name = self.names[&send.stream()];
                 let (chunks, fin) = send.offer();
                 let mut left = room;
@@ -576,7 +576,7 @@ impl End {
                 }
                 Some(Some(name))
             }
-            Send::Datagram(send) => {
+            Transmit::Datagram(send) => {
                 self.outputs.push(Output::Datagram(send.parts().concat().into()));
                 send.sent();
                 Some(None)

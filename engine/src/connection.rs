@@ -31,7 +31,7 @@ pub use transport::TransportClosed;
 pub use commands::{Accept, Refusal};
 pub use fetch::FetchTarget;
 pub use fetch_response::{AcceptFetch, FetchResponse};
-pub use output::{DatagramSend, Send, StreamSend};
+pub use output::{DatagramSend, StreamSend, Transmit};
 pub use publisher::{DatagramOptions, DatagramOutcome, Publisher};
 pub use room::SlowSubscriber;
 pub use subgroup::{Subgroup, SubgroupOptions, Written};

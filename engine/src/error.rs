@@ -7,7 +7,13 @@ use crate::wire::EncodeError;
 /// A command that could not be carried out. Nothing has changed.
 ///
 /// A peer never causes one except by leaving too little room, which is
-/// [`Blocked`](Self::Blocked).
+/// [`Blocked`](Self::Blocked), and by ending what the command is about, which is
+/// [`Gone`](Self::Gone), [`Closed`](Self::Closed) or [`GoingAway`](Self::GoingAway) and comes
+/// with an event. Any command may give [`Closed`](Self::Closed); one about a request or stream
+/// that is over gives [`Gone`](Self::Gone); one that begins a request may be
+/// [`Blocked`](Self::Blocked) by [`Setup`](Blocked::Setup), [`Requests`](Blocked::Requests) or
+/// [`Streams`](Blocked::Streams), one that writes objects by [`Queue`](Blocked::Queue) or
+/// [`Streams`](Blocked::Streams); what carries parameters may give [`Token`](Self::Token).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommandError {
@@ -21,7 +27,7 @@ pub enum CommandError {
     WrongState(&'static str),
     /// The peer said that it is going away: no new requests (draft-18, "GOAWAY").
     GoingAway,
-    /// The draft has no way to say this.
+    /// The draft has no way to say this, or not at this length.
     Encode(EncodeError),
     /// An authorization token may not be sent so, or not yet.
     Token(TokenMisuse),
@@ -59,7 +65,8 @@ pub enum Blocked {
     /// The transport allows no more streams; [`Event::Unblocked`](crate::Event::Unblocked).
     Streams,
     /// Too many updates of the request have not been answered;
-    /// [`Event::UpdateAccepted`](crate::Event::UpdateAccepted).
+    /// [`Event::UpdateAccepted`](crate::Event::UpdateAccepted) or
+    /// [`Event::UpdateRejected`](crate::Event::UpdateRejected).
     Updates,
     /// Too much waits to be sent; [`Event::Writable`](crate::Event::Writable).
     Queue,

@@ -19,35 +19,37 @@ use bytes::Bytes;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The session is set up on both sides.
+    /// The session is set up on both sides (draft-18, "Session initialization").
     Established {
         /// What the peer said of itself.
         setup: Setup,
     },
     /// The peer asks for something: [`accept`](crate::MoqtConnection::accept) or
-    /// [`reject`](crate::MoqtConnection::reject) it.
+    /// [`reject`](crate::MoqtConnection::reject) it. A FETCH is accepted with
+    /// [`accept_fetch`](crate::MoqtConnection::accept_fetch).
     Request {
         /// The request.
         request: RequestKey,
         /// What it asks for.
         what: IncomingRequest,
     },
-    /// The peer accepted a request of ours.
+    /// The peer accepted a request of ours (draft-18, "REQUEST_OK").
     Accepted {
         /// The request.
         request: RequestKey,
         /// What the peer said with it.
         answer: Answer,
     },
-    /// A request of ours failed. It is over.
+    /// A request of ours failed: the peer refused it (draft-18, "REQUEST_ERROR"), or did not
+    /// answer in time. It is over.
     Rejected {
         /// The request.
         request: RequestKey,
         /// Why.
         error: RequestError,
     },
-    /// The peer changed a request of its, or a subscription to something published here. It
-    /// has been answered and is in force.
+    /// The peer changed a request of its, or a subscription to something published here
+    /// (draft-18, "REQUEST_UPDATE"). It has been answered and is in force.
     Updated {
         /// The request.
         request: RequestKey,
@@ -56,7 +58,8 @@ pub enum Event {
     },
     /// The peer asks to change a request of its, or a subscription to something published
     /// here: [`accept_update`](crate::MoqtConnection::accept_update) or
-    /// [`reject_update`](crate::MoqtConnection::reject_update) it. Only if
+    /// [`reject_update`](crate::MoqtConnection::reject_update) it. This comes instead of
+    /// [`Updated`](Self::Updated) if
     /// [`Config::decide_updates`](crate::Config::decide_updates) says so. On draft 18 one that
     /// comes before its request is answered is told of when it has been accepted.
     UpdateRequested {
@@ -65,7 +68,8 @@ pub enum Event {
         /// What is to change; what is absent stays as it is.
         parameters: Parameters,
     },
-    /// The peer accepted an update of ours. No answer follows if the request ends first.
+    /// The peer accepted an update of ours, from [`update`](crate::MoqtConnection::update). No
+    /// answer follows if the request ends first.
     UpdateAccepted {
         /// The request.
         request: RequestKey,
@@ -95,14 +99,14 @@ pub enum Event {
         /// The largest group that the subscriber knows, plus one; 0 if it knows none.
         value: u64,
     },
-    /// The time has passed after which this side said it would end a subscription (EXPIRES).
-    /// It has ended it.
+    /// The time has passed after which this side said it would end a subscription (draft-18,
+    /// "EXPIRES Parameter"). It has ended it.
     Expired {
         /// The subscription.
         request: RequestKey,
     },
-    /// A request ended that had no other end. It is over. In most cases the peer withdrew it, or
-    /// its acceptance of it. Or this side ended it, which it does to a request that
+    /// A request ended that had no other end (draft-18, "Request Cancellation and Rejection"). It
+    /// is over. In most cases the peer withdrew it, or its acceptance of it. Or this side ended it, which it does to a request that
     /// - was accepted or updated by the application to what turned out to be impossible, and had
     ///   to be refused (INVALID_RANGE and the like),
     /// - was updated by the peer in a way that had to be refused, where a refusal ends it,
@@ -127,8 +131,8 @@ pub enum Event {
         /// The whole namespace.
         namespace: TrackNamespace,
     },
-    /// A namespace told of by [`Namespace`](Self::Namespace) is gone: the peer said so, or
-    /// ended the subscription that it was told of in.
+    /// A namespace told of by [`Namespace`](Self::Namespace) is gone: the peer said so
+    /// (draft-18, "NAMESPACE_DONE"), or ended the subscription that it was told of in.
     NamespaceDone {
         /// The namespace subscription.
         request: RequestKey,
@@ -143,7 +147,8 @@ pub enum Event {
         /// The track.
         track: FullTrackName,
     },
-    /// The publisher ended a subscription, and everything it sent has been read. It is over.
+    /// The publisher ended a subscription (draft-18, "PUBLISH_DONE"), and everything it sent has
+    /// been read. It is over.
     SubscriptionDone {
         /// The request.
         request: RequestKey,
@@ -159,14 +164,15 @@ pub enum Event {
     /// object has not been given out; those before it may be wrong, too, and none of them should
     /// be cached.
     TrackMalformed {
-        /// The subscription.
+        /// The subscription or fetch.
         request: RequestKey,
         /// The rule.
         rule: MalformedRule,
         /// The object that broke it, or that another one contradicts.
         location: Location,
     },
-    /// A subgroup of a subscription begins; [`read`](crate::MoqtConnection::read) it.
+    /// A subgroup of a subscription begins (draft-18, "Subgroup Header");
+    /// [`read`](crate::MoqtConnection::read) it.
     SubgroupOpened {
         /// The subscription.
         request: RequestKey,
@@ -175,8 +181,8 @@ pub enum Event {
         /// Which subgroup it is.
         subgroup: SubgroupInfo,
     },
-    /// The objects of a fetch begin to come, perhaps before it is accepted;
-    /// [`read_fetch`](crate::MoqtConnection::read_fetch) them.
+    /// The objects of a fetch begin to come (draft-18, "Fetch Header"), perhaps before it is
+    /// accepted; [`read_fetch`](crate::MoqtConnection::read_fetch) them.
     FetchOpened {
         /// The fetch.
         request: RequestKey,
@@ -189,14 +195,15 @@ pub enum Event {
         /// The stream.
         stream: StreamKey,
     },
-    /// An object came in a datagram.
+    /// An object came in a datagram (draft-18, "Object Datagram").
     Datagram {
         /// The subscription.
         request: RequestKey,
         /// The object.
         object: ObjectDatagram,
     },
-    /// The peer no longer wants a subgroup. Its stream has been reset.
+    /// The peer no longer wants a subgroup (draft-18, "Stream Cancellation"). Its stream has been
+    /// reset.
     SubgroupStopped {
         /// The subscription.
         request: RequestKey,
@@ -265,14 +272,15 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IncomingRequest {
-    /// Objects of a track as they are published.
+    /// Objects of a track as they are published (draft-18, "SUBSCRIBE").
     Subscribe {
         /// The track.
         track: FullTrackName,
         /// Filter, priority, order, forward state, tokens.
         parameters: Parameters,
     },
-    /// To be allowed to send a track's objects. Those that came already are held.
+    /// To be allowed to send a track's objects (draft-18, "PUBLISH"). Those that came already are
+    /// held.
     Publish {
         /// The track.
         track: FullTrackName,
@@ -281,7 +289,7 @@ pub enum IncomingRequest {
         /// Properties of the track.
         track_properties: TrackProperties,
     },
-    /// Objects of the past. Answer with
+    /// Objects of the past (draft-18, "FETCH"). Answer with
     /// [`accept_fetch`](crate::MoqtConnection::accept_fetch), and send them through
     /// [`fetch_response`](crate::MoqtConnection::fetch_response).
     Fetch {
@@ -294,23 +302,23 @@ pub enum IncomingRequest {
         /// Priority, order, tokens.
         parameters: Parameters,
     },
-    /// To be told how far a track has come, without getting its objects. Accept it with what
-    /// a SUBSCRIBE would be accepted with.
+    /// To be told how far a track has come, without getting its objects (draft-18,
+    /// "TRACK_STATUS"). Accept it with what a SUBSCRIBE would be accepted with.
     TrackStatus {
         /// The track.
         track: FullTrackName,
         /// Tokens.
         parameters: Parameters,
     },
-    /// To be asked for tracks under a namespace.
+    /// To be asked for tracks under a namespace (draft-18, "PUBLISH_NAMESPACE").
     PublishNamespace {
         /// The namespace.
         namespace: TrackNamespace,
         /// Tokens.
         parameters: Parameters,
     },
-    /// To be told of namespaces or offered tracks under a prefix (SUBSCRIBE_NAMESPACE, and
-    /// SUBSCRIBE_TRACKS in draft 18). Its prefix overlaps with no other of the kind. Check that
+    /// To be told of namespaces or offered tracks under a prefix (draft-18,
+    /// "SUBSCRIBE_NAMESPACE" and "SUBSCRIBE_TRACKS"). Its prefix overlaps with no other of the kind. Check that
     /// the peer may do this before accepting.
     ///
     /// Once accepted, [`namespace`](crate::MoqtConnection::namespace) and its like tell of
@@ -349,7 +357,8 @@ pub struct FetchAnswer {
     pub group_order: GroupOrder,
 }
 
-/// Why a request failed, the same on every draft.
+/// Why a request of this side's failed, the same on every draft. What this side refuses a
+/// request of the peer's with is a [`Refusal`](crate::Refusal).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestError {
@@ -417,7 +426,8 @@ pub enum DropReason {
     DeliveryTimeout,
 }
 
-/// What reading a stream gave.
+/// What reading a subgroup gave.
+#[must_use = "what was read is not given again"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Read {
@@ -436,6 +446,7 @@ pub enum Read {
 }
 
 /// What reading a fetch gave.
+#[must_use = "what was read is not given again"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchRead {

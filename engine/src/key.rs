@@ -40,7 +40,8 @@ key! {
     RequestKey
 }
 
-/// An update of ours to a request, among all of one connection.
+/// An update of ours to a request, among all of one connection, from
+/// [`update`](crate::MoqtConnection::update) (draft-18, "REQUEST_UPDATE").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UpdateId(u64);
 

@@ -13,9 +13,9 @@
 //! 1. **`handle_*`** tell the connection what the transport saw. They never fail: whatever a
 //!    peer sends, the answer is an [`Action`] and an [`Event`]. Calls with a stale
 //!    [`StreamKey`] are ignored.
-//! 2. **Commands** (`subscribe`, `publish`, `accept`, `read`, …) tell it what the application
-//!    wants. Their `Err` means that the caller misused them, or is
-//!    [`Blocked`](CommandError::Blocked), and says which.
+//! 2. **Commands** (`subscribe`, `publish`, `fetch`, `accept`, `update`, `read`, …) tell it what
+//!    the application wants. Their `Err` means that the caller misused them, or is
+//!    [`Blocked`](CommandError::Blocked), and says which; nothing has changed then.
 //! 3. **`poll_action` and `poll_event`**, until both are dry, after every call of the first
 //!    two kinds. Then **[`poll_timeout`](MoqtConnection::poll_timeout)** says when to call
 //!    [`handle_timeout`](MoqtConnection::handle_timeout).
@@ -26,26 +26,65 @@
 //! Receiving is pulled, too. The transport asks
 //! [`recv_window`](MoqtConnection::recv_window) how much of a stream to hand over and leaves
 //! the rest where it is, so that flow control reaches the peer;
-//! [`Action::ResumeReading`] says when to go on. The application reads objects with
-//! [`read`](MoqtConnection::read) when it wants them.
+//! [`Action::ResumeReading`] says when to go on. The application reads objects when it wants
+//! them: those of a subgroup with [`read`](MoqtConnection::read) after
+//! [`Event::SubgroupOpened`], those of a fetch with
+//! [`read_fetch`](MoqtConnection::read_fetch) after [`Event::FetchOpened`], and both again after
+//! [`Event::Readable`]. Datagrams come as events.
+//!
+//! # Requests
+//!
+//! Each request, of either side, is known by a [`RequestKey`] until the event that says that it
+//! is over. This side's begin with a command and are answered by [`Event::Accepted`] or
+//! [`Event::Rejected`]; the peer's come as [`Event::Request`] and are answered by
+//! [`accept`](MoqtConnection::accept), [`accept_fetch`](MoqtConnection::accept_fetch) or
+//! [`reject`](MoqtConnection::reject).
+//!
+//! | to | command | the peer gets [`IncomingRequest`] |
+//! |---|---|---|
+//! | receive a track | [`subscribe`](MoqtConnection::subscribe) | `Subscribe`; objects go out through [`publisher`](MoqtConnection::publisher) |
+//! | offer a track | [`publish`](MoqtConnection::publish) | `Publish` |
+//! | receive a range, or join a track | [`fetch`](MoqtConnection::fetch) | `Fetch`; objects go out through [`fetch_response`](MoqtConnection::fetch_response) |
+//! | know how far a track has come | [`track_status`](MoqtConnection::track_status) | `TrackStatus` |
+//! | advertise a namespace | [`publish_namespace`](MoqtConnection::publish_namespace) | `PublishNamespace` |
+//! | hear of namespaces and tracks | [`subscribe_namespace`](MoqtConnection::subscribe_namespace) | `SubscribeNamespace`; it tells with [`namespace`](MoqtConnection::namespace) and `publish` |
+//!
+//! A request that was accepted is changed by [`update`](MoqtConnection::update), ended by
+//! [`cancel`](MoqtConnection::cancel) or [`Publisher::done`], and moved by
+//! [`goaway_request`](MoqtConnection::goaway_request). What the peer changes is in force when
+//! [`Event::Updated`] tells of it, unless [`Config::decide_updates`] leaves that to the
+//! application.
+//!
+//! # What it holds and has done
 //!
 //! No payload byte is copied: it leaves as parts of the [`Bytes`](bytes::Bytes) that came in
 //! (but small ones that wait to be read are gathered), and enters the transport as the `Bytes`
-//! the application gave (unless [`Config::coalesce_below`] asks for small ones to be gathered). Everything a peer can make
-//! the connection hold is bounded by [`Limits`].
+//! the application gave (unless [`Config::coalesce_below`] asks for small ones to be gathered).
+//! Everything a peer can make the connection hold, do or wait for is bounded by a field of
+//! [`Limits`], which says what happens at the bound. [`usage`](MoqtConnection::usage) tells what
+//! is held now; [`stats`](MoqtConnection::stats) and
+//! [`subscription_stats`](MoqtConnection::subscription_stats) count what has been carried, and
+//! what was dropped and why.
+//!
+//! Whole tracks, cut into groups and put back into order, are in [`track`]; messages and headers
+//! without a connection in [`wire`].
 //!
 //! # Example
 //!
-//! Two ends, joined without any network at all: `pump` is what a transport does.
+//! Two ends, joined without any network at all: `pump` is what a transport does. One subscribes
+//! to a track and fetches its past, the other serves both.
 //!
 //! ```
 //! use std::{collections::HashMap, sync::Arc};
 //! use moqt_engine::{
-//!     Accept, Action, Config, Dir, Draft, Event, IncomingRequest, MoqtConnection, Read, Role,
-//!     Send, StreamKey, SubgroupOptions, Timestamp, Transport,
+//!     Accept, AcceptFetch, Action, Config, Dir, Draft, Event, FetchRead, FetchTarget,
+//!     IncomingRequest, MoqtConnection, Read, Refusal, Role, StreamKey, SubgroupOptions, Timestamp,
+//!     Transmit, Transport,
 //! };
-//! use moqt_engine::model::{Parameters, PublishDoneCode};
-//! use moqt_engine::wire::ObjectHeader;
+//! use moqt_engine::model::{
+//!     Location, LocationRange, ObjectStatus, Parameters, PublishDoneCode, RequestErrorCode,
+//! };
+//! use moqt_engine::wire::{FetchObject, ObjectHeader, Properties};
 //!
 //! const NOW: Timestamp = Timestamp::ZERO;
 //!
@@ -65,7 +104,7 @@
 //!         }
 //!     }
 //!     while let Some(send) = from.poll_send(NOW) {
-//!         let Send::Stream(mut send) = send else { unreachable!("no datagrams here") };
+//!         let Transmit::Stream(mut send) = send else { unreachable!("no datagrams here") };
 //!         let peer = keys[&send.stream()];
 //!         let (chunks, fin) = send.offer();
 //!         let chunks: Vec<_> = chunks.to_vec();
@@ -89,42 +128,77 @@
 //! }
 //! let [client, server] = &mut ends;
 //! let (mut up, mut down) = (HashMap::new(), HashMap::new());
-//! let mut received = Vec::new();
-//! let mut subscribed = false;
+//! let (mut live, mut past) = (Vec::new(), Vec::new());
+//! let mut fetch_stream = None;
 //! for _ in 0..8 {
 //!     pump(client, server, &mut up, &mut down);
 //!     pump(server, client, &mut down, &mut up);
 //!     while let Some(event) = server.poll_event() {
-//!         if let Event::Request { request, what: IncomingRequest::Subscribe { .. } } = event {
-//!             server.accept(NOW, request, Accept::default())?;
-//!             let mut publisher = server.publisher(request).expect("just accepted");
-//!             let stream = publisher.open_subgroup(SubgroupOptions::new(0))?.expect("wanted");
-//!             let mut subgroup = server.subgroup(stream).expect("just opened");
-//!             let header = ObjectHeader { payload_len: 5, ..Default::default() };
-//!             subgroup.object(&header, "hello".into())?;
-//!             subgroup.finish()?;
-//!             server.publisher(request).expect("live").done(PublishDoneCode::TrackEnded, "");
+//!         let Event::Request { request, what } = event else { continue };
+//!         match what {
+//!             IncomingRequest::Subscribe { .. } => {
+//!                 let mut accept = Accept::default();
+//!                 accept.parameters.largest_object = Some(Location::ZERO);
+//!                 server.accept(NOW, request, accept)?;
+//!                 let mut publisher = server.publisher(request).expect("just accepted");
+//!                 let stream = publisher.open_subgroup(SubgroupOptions::new(1))?.expect("wanted");
+//!                 let mut subgroup = server.subgroup(stream).expect("just opened");
+//!                 let header = ObjectHeader { payload_len: 5, ..Default::default() };
+//!                 subgroup.object(&header, "world".into())?;
+//!                 subgroup.finish()?;
+//!                 server.publisher(request).expect("live").done(PublishDoneCode::TrackEnded, "");
+//!             }
+//!             IncomingRequest::Fetch { range, .. } => {
+//!                 let range = range.published(Location::ZERO).expect("there is an object");
+//!                 server.accept_fetch(NOW, request, AcceptFetch::new(range.end))?;
+//!                 let mut response = server.fetch_response(request).expect("just accepted");
+//!                 let object = FetchObject {
+//!                     location: Location::ZERO,
+//!                     subgroup_id: Some(0),
+//!                     publisher_priority: 128,
+//!                     payload_len: 5,
+//!                     status: ObjectStatus::Normal,
+//!                     properties: Properties::EMPTY,
+//!                 };
+//!                 response.object(&object, "hello".into())?;
+//!                 response.finish()?;
+//!             }
+//!             _ => server.reject(NOW, request, Refusal::new(RequestErrorCode::NotSupported))?,
 //!         }
 //!     }
 //!     while let Some(event) = client.poll_event() {
 //!         match event {
 //!             Event::Established { .. } => {
-//!                 client.subscribe(NOW, &"demo--greeting".parse()?, &Parameters::default())?;
-//!                 subscribed = true;
+//!                 let track = "demo--greeting".parse()?;
+//!                 client.subscribe(NOW, &track, &Parameters::default())?;
+//!                 let range = LocationRange::to_last(Location::ZERO, Location::new(9, 0));
+//!                 let target = FetchTarget::Standalone { track, range };
+//!                 client.fetch(NOW, &target, &Parameters::default())?;
 //!             }
-//!             Event::SubgroupOpened { stream, .. } | Event::Readable { stream } => loop {
-//!                 match client.read(stream, usize::MAX) {
-//!                     Read::Payload(bytes) => received.extend_from_slice(&bytes),
-//!                     Read::Object(_) => {}
-//!                     _ => break,
+//!             Event::FetchOpened { stream, .. } => fetch_stream = Some(stream),
+//!             Event::SubgroupOpened { stream, .. } | Event::Readable { stream }
+//!                 if fetch_stream != Some(stream) =>
+//!             {
+//!                 loop {
+//!                     match client.read(stream, usize::MAX) {
+//!                         Read::Payload(bytes) => live.extend_from_slice(&bytes),
+//!                         Read::Object(_) => {}
+//!                         _ => break,
+//!                     }
 //!                 }
-//!             },
+//!             }
 //!             _ => {}
 //!         }
 //!     }
+//!     while let Some(stream) = fetch_stream {
+//!         match client.read_fetch(stream, usize::MAX) {
+//!             FetchRead::Payload(bytes) => past.extend_from_slice(&bytes),
+//!             FetchRead::Object(_) => {}
+//!             _ => break,
+//!         }
+//!     }
 //! }
-//! assert!(subscribed);
-//! assert_eq!(received, b"hello");
+//! assert_eq!((&past[..], &live[..]), (&b"hello"[..], &b"world"[..]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![no_std]
@@ -159,8 +233,8 @@ pub use action::Action;
 pub use config::{Config, Dir, Role, Transport};
 pub use connection::{
     Accept, AcceptFetch, DatagramOptions, DatagramOutcome, DatagramSend, FetchResponse,
-    FetchTarget, MoqtConnection, Publisher, Refusal, Send, SlowSubscriber, StreamSend, Subgroup,
-    SubgroupOptions, TransportClosed, Usage, Written,
+    FetchTarget, MoqtConnection, Publisher, Refusal, SlowSubscriber, StreamSend, Subgroup,
+    SubgroupOptions, Transmit, TransportClosed, Usage, Written,
 };
 pub use error::{Blocked, CommandError, TokenMisuse};
 pub use event::{

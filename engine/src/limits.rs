@@ -21,7 +21,7 @@ pub struct Limits {
     /// The same for PUBLISH: 1,024.
     pub open_publishes: u32,
     /// The same for PUBLISH_NAMESPACE: 1,024.
-    pub open_namespaces: u32,
+    pub open_publish_namespaces: u32,
     /// Bytes of authorization tokens that the peer may register, as the drafts count them (16
     /// and the value's length each). The peer is told (MAX_AUTH_TOKEN_CACHE_SIZE), and more
     /// close the session; of what comes in a setup message sent without knowing, more is used
@@ -29,7 +29,7 @@ pub struct Limits {
     pub auth_token_cache: Option<u64>,
     /// Namespace subscriptions of the peer that may be open at a time: 256. One more is refused
     /// with EXCESSIVE_LOAD.
-    pub namespace_subscriptions: u32,
+    pub open_namespace_subscriptions: u32,
     /// Namespaces, of at most 4 KiB each, that the peer may tell of in one namespace
     /// subscription: 4,096. One more ends the subscription: it is cancelled with
     /// EXCESSIVE_LOAD, and each namespace is [`done`](crate::Event::NamespaceDone).
@@ -96,9 +96,11 @@ pub struct Limits {
     /// The same times are as long as the delivery timeouts of the subscription if those are
     /// longer, but no longer than this: 30 s.
     pub late_timeout_max: Duration,
-    /// Queued payload of one subscription, a datagram counting as 64 bytes at least: 4 MiB. Then writing to it is blocked, except on a
-    /// stream that the transport takes from while all that is queued is on others, which the
-    /// peer does not read. One object or piece may overshoot the limit.
+    /// Queued payload of one subscription or fetch, a datagram counting as 64 bytes at least:
+    /// 4 MiB. Then writing to it is blocked, except on a stream that the transport takes from
+    /// while all that is queued is on others, which the peer does not read; unless
+    /// [`SlowSubscriber`](crate::SlowSubscriber) says otherwise. One object or piece may
+    /// overshoot the limit.
     pub subscription_send: usize,
     /// Queued payload of the session: 32 MiB. Then writing is blocked, without exception. One
     /// object or piece may overshoot the limit.
@@ -127,8 +129,9 @@ pub struct Limits {
     /// How long they are remembered: 30 s. After that what comes for one waits like any for an
     /// alias that was not announced.
     pub alias_tombstone_age: Duration,
-    /// Streams that the peer may reset before saying what they are, and requests it may
-    /// cancel before they are answered or within a second, at once: 1,000. One more closes the session.
+    /// Streams that the peer may reset before saying what they are, and requests it may cancel
+    /// before they are answered or within a second, at once: 1,000. One more closes the
+    /// session.
     pub churn_burst: u32,
     /// How many of those come back a second: 100.
     pub churn_per_second: u32,
@@ -140,7 +143,7 @@ impl Limits {
         match kind {
             RequestKind::Subscribe => self.open_subscriptions,
             RequestKind::Publish => self.open_publishes,
-            RequestKind::PublishNamespace => self.open_namespaces,
+            RequestKind::PublishNamespace => self.open_publish_namespaces,
             RequestKind::Fetch => self.open_fetches,
             _ => u32::MAX,
         }
@@ -153,9 +156,9 @@ impl Default for Limits {
             open_requests: 4096,
             open_subscriptions: 1024,
             open_publishes: 1024,
-            open_namespaces: 1024,
+            open_publish_namespaces: 1024,
             auth_token_cache: None,
-            namespace_subscriptions: 256,
+            open_namespace_subscriptions: 256,
             namespaces_told: 4096,
             open_fetches: 128,
             unanswered_updates: 64,
@@ -189,6 +192,25 @@ impl Default for Limits {
             alias_tombstone_age: Duration::from_secs(30),
             churn_burst: 1000,
             churn_per_second: 100,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn the_readme_lists_every_limit() {
+        let readme = include_str!("../../README.md");
+        for line in format!("{:#?}", Limits::default()).lines() {
+            let Some((field, _)) = line.strip_prefix("    ").and_then(|line| line.split_once(": "))
+            else {
+                continue;
+            };
+            assert!(field.starts_with(' ') || readme.contains(&format!("`{field}`")), "{field}");
         }
     }
 }

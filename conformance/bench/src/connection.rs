@@ -10,7 +10,7 @@ use moqt_engine::model::{
 use moqt_engine::wire::{ObjectHeader, SubgroupHeader, encode_message};
 use moqt_engine::{
     Accept, Action, Config, Dir, Draft, Event, IncomingRequest, Limits, MoqtConnection, Read,
-    RequestKey, Role, Send, StreamKey, SubgroupOptions, Timestamp, Transport,
+    RequestKey, Role, StreamKey, SubgroupOptions, Timestamp, Transport,
 };
 
 use crate::Case;
@@ -125,16 +125,16 @@ fn opened(connection: &mut MoqtConnection) -> StreamKey {
     }
 }
 
-fn take(send: Send<'_>) -> usize {
+fn take(send: moqt_engine::Transmit<'_>) -> usize {
     match send {
-        Send::Stream(mut send) => {
+        moqt_engine::Transmit::Stream(mut send) => {
             let (chunks, _) = send.offer();
             let len = chunks.iter().map(Bytes::len).sum();
             black_box(chunks);
             send.written(len);
             len
         }
-        Send::Datagram(send) => {
+        moqt_engine::Transmit::Datagram(send) => {
             send.sent();
             0
         }

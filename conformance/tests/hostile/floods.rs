@@ -38,7 +38,7 @@ fn each_kind_of_request_has_a_limit_of_its_own() {
         let mut end = limited(draft, role, |limits| {
             limits.open_subscriptions = 2;
             limits.open_publishes = 2;
-            limits.open_namespaces = 2;
+            limits.open_publish_namespaces = 2;
             limits.open_fetches = 2;
         });
         let mut bystander = Bystander::new(&mut end);

@@ -567,7 +567,7 @@ fn draft_18_forward_is_for_tracks() {
 fn one_more_namespace_subscription_is_refused() {
     for (draft, role) in cases() {
         let mut config = Config::default();
-        config.limits.namespace_subscriptions = 2;
+        config.limits.open_namespace_subscriptions = 2;
         let mut end = End::established(draft, role, config);
         let mut bystander = Bystander::new(&mut end);
         for prefix in ["a", "b"] {

@@ -12,8 +12,8 @@ use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{Draft, Message, Parameters, SetupOptions};
 use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{
-    Accept, Action, Config, Dir, Event, MoqtConnection, Read, RequestKey, Role, Send, StreamKey,
-    SubgroupOptions, Timestamp, Transport,
+    Accept, Action, Config, Dir, Event, MoqtConnection, Read, RequestKey, Role, StreamKey,
+    SubgroupOptions, Timestamp, Transmit, Transport,
 };
 
 #[global_allocator]
@@ -64,7 +64,7 @@ impl Server {
                 self.opened = Some(stream);
             }
         }
-        while let Some(Send::Stream(mut send)) = self.engine.poll_send(NOW) {
+        while let Some(Transmit::Stream(mut send)) = self.engine.poll_send(NOW) {
             let len = send.offer().0.iter().map(Bytes::len).sum();
             send.written(len);
             self.sent += len as u64;

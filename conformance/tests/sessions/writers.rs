@@ -8,8 +8,8 @@ use moqt_conformance::end::{End, Got, Name, Output};
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::wire::{ObjectHeader, SubgroupEvent, SubgroupHeader, SubgroupReader};
 use moqt_engine::{
-    Blocked, CommandError, Config, Dir, Draft, Event, RequestKey, Role, Send, StreamKey,
-    SubgroupOptions,
+    Blocked, CommandError, Config, Dir, Draft, Event, RequestKey, Role, StreamKey, SubgroupOptions,
+    Transmit,
 };
 use moqt_loopback::Rng;
 
@@ -47,7 +47,7 @@ fn payload_leaves_as_the_bytes_that_were_given() {
         });
         // Offered in one go or byte by byte, every piece lies where it was given.
         let mut offered = Vec::new();
-        while let Some(Send::Stream(mut send)) = end.engine.poll_send(end.now) {
+        while let Some(Transmit::Stream(mut send)) = end.engine.poll_send(end.now) {
             let (chunks, _) = send.offer();
             let chunk = chunks.first().cloned().unwrap_or_default();
             let take = chunk.len().min(700);

@@ -24,7 +24,8 @@ use crate::time::Timestamp;
 use crate::timers::Timer;
 use crate::wire::{ControlReader, encode_message};
 
-/// What to say when accepting a request.
+/// What to say when accepting a request, other than a FETCH
+/// ([`AcceptFetch`](crate::AcceptFetch)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accept {
     /// For a SUBSCRIBE: `largest_object` if anything was published, and `expires`. For a
@@ -34,16 +35,17 @@ pub struct Accept {
     pub track_properties: TrackProperties,
 }
 
-/// What to say when refusing a request.
+/// What to say when refusing a request (draft-18, "REQUEST_ERROR").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Why.
     pub code: RequestErrorCode,
     /// Why, for people.
     pub reason: String,
-    /// When it may be tried again, on drafts that can say so.
+    /// When it may be tried again, on drafts that can say so (16 and 18); `None` means that it
+    /// should not be.
     pub retry_after: Option<Duration>,
-    /// Where it may succeed; with [`RequestErrorCode::Redirect`].
+    /// Where it may succeed; with [`RequestErrorCode::Redirect`] (draft 18).
     pub redirect: Option<Redirect>,
 }
 
@@ -324,7 +326,7 @@ impl MoqtConnection {
         self.events.push_back(Event::Rejected { request: crossing, error });
     }
 
-    /// Refuses a request of the peer's. It is over.
+    /// Refuses a request of the peer's (draft-18, "REQUEST_ERROR"). It is over.
     pub fn reject(
         &mut self,
         now: Timestamp,
@@ -360,7 +362,7 @@ impl MoqtConnection {
     }
 
     /// Ends a request from this side: withdraws one of ours, or stops accepting one of the
-    /// peer's. A subscription in which this side is the publisher ends with
+    /// peer's (draft-18, "Request Cancellation and Rejection"). A subscription in which this side is the publisher ends with
     /// [`Publisher::done`](super::Publisher::done) instead, which says why.
     pub fn cancel(
         &mut self,

@@ -225,7 +225,7 @@ impl MoqtConnection {
         self.release(Timestamp::ZERO, request);
     }
 
-    /// Accepts a FETCH of the peer's. Its objects may be sent before and after, through
+    /// Accepts a FETCH of the peer's (draft-18, "FETCH_OK"). Its objects may be sent before and after, through
     /// [`fetch_response`](Self::fetch_response).
     ///
     /// Where a draft refuses a FETCH of a range without objects (14), the answer waits for the
@@ -288,7 +288,8 @@ impl MoqtConnection {
         Ok(())
     }
 
-    /// The objects of a FETCH of the peer's, before it is accepted or after.
+    /// The objects of a FETCH of the peer's, before it is accepted or after. `None` if it is
+    /// over, has been finished, or joins a subscription that has not been accepted.
     pub fn fetch_response(&mut self, request: RequestKey) -> Option<FetchResponse<'_>> {
         let fetch = self.fetch_state(request)?;
         let is_open = match &fetch.stream {
@@ -354,14 +355,14 @@ pub struct FetchResponse<'a> {
 
 impl FetchResponse<'_> {
     /// The locations that objects may have.
-    pub fn range(&mut self) -> LocationRange {
-        self.state().map(|fetch| fetch.range).unwrap_or_default()
+    pub fn range(&self) -> LocationRange {
+        self.peek().map(|fetch| fetch.range).unwrap_or_default()
     }
 
     /// The order in which groups are to come, if that is settled: it is unless the subscriber
     /// left it to the publisher and nothing has been said yet (draft 14).
-    pub fn group_order(&mut self) -> Option<GroupOrder> {
-        match &self.state()?.stream {
+    pub fn group_order(&self) -> Option<GroupOrder> {
+        match &self.peek()?.stream {
             ResponseStream::Unopened(order) => *order,
             ResponseStream::Open(_, response) => response.order.order(),
             ResponseStream::Over => None,
@@ -499,6 +500,13 @@ impl FetchResponse<'_> {
     pub fn queued(&self) -> usize {
         let schedule = &self.connection.streams.schedule;
         schedule.sender(self.sender).map_or(0, |sender| sender.queued)
+    }
+
+    fn peek(&self) -> Option<&FetchPublisher> {
+        match &self.connection.requests.get(self.request)?.body {
+            Body::FetchPublisher(fetch) => Some(fetch),
+            _ => None,
+        }
     }
 
     fn state(&mut self) -> Option<&mut FetchPublisher> {

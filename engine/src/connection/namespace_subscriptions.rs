@@ -255,7 +255,7 @@ impl MoqtConnection {
             self.refuse(answer_to, code, "the prefix overlaps with another subscription's");
             return;
         }
-        let limit = self.config.limits.namespace_subscriptions;
+        let limit = self.config.limits.open_namespace_subscriptions;
         let open = [RequestKind::SubscribeNamespace, RequestKind::SubscribeTracks]
             .map(|kind| self.requests.open_by_peer_of(kind));
         if open.into_iter().sum::<u32>() >= limit {

@@ -14,11 +14,13 @@ use crate::wire::ObjectDatagram;
 impl MoqtConnection {
     /// The next thing for the transport to do. Drain this before
     /// [`poll_send`](Self::poll_send): data comes on streams that are opened here.
+    #[must_use = "an action is given once"]
     pub fn poll_action(&mut self) -> Option<Action> {
         self.streams.pop_action()
     }
 
     /// The next thing that happened.
+    #[must_use = "an event is given once"]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
@@ -34,18 +36,18 @@ impl MoqtConnection {
     /// The most urgent thing to send. Ask only while the transport has room: what it has taken
     /// can be neither reordered nor taken back.
     #[inline]
-    pub fn poll_send(&mut self, now: Timestamp) -> Option<Send<'_>> {
+    pub fn poll_send(&mut self, now: Timestamp) -> Option<Transmit<'_>> {
         if self.streams.deadlines.is_due(now) {
             self.expire_deliveries(now);
         }
         loop {
             match self.streams.next_turn()? {
                 Turn::Stream(stream) => {
-                    return Some(Send::Stream(StreamSend::new(self, stream, now)));
+                    return Some(Transmit::Stream(StreamSend::new(self, stream, now)));
                 }
                 Turn::Datagram(sender) => {
                     if !self.expire_datagram(now, sender) {
-                        return Some(Send::Datagram(DatagramSend { connection: self, sender }));
+                        return Some(Transmit::Datagram(DatagramSend { connection: self, sender }));
                     }
                 }
             }
@@ -140,7 +142,7 @@ impl MoqtConnection {
 /// The most urgent thing to send, from [`MoqtConnection::poll_send`].
 #[derive(Debug)]
 #[must_use = "tell what the transport did with it"]
-pub enum Send<'a> {
+pub enum Transmit<'a> {
     /// Bytes of a stream.
     Stream(StreamSend<'a>),
     /// A datagram.
@@ -149,6 +151,7 @@ pub enum Send<'a> {
 
 /// Bytes of a stream, to be written in order.
 #[derive(Debug)]
+#[must_use = "tell what the transport did with it"]
 pub struct StreamSend<'a> {
     connection: &'a mut MoqtConnection,
     stream: StreamKey,
@@ -197,6 +200,7 @@ impl<'a> StreamSend<'a> {
 
 /// A datagram to be sent.
 #[derive(Debug)]
+#[must_use = "tell what the transport did with it"]
 pub struct DatagramSend<'a> {
     connection: &'a mut MoqtConnection,
     sender: SenderKey,

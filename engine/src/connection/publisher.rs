@@ -17,7 +17,7 @@ use crate::stream::{DataPosition, QueuedDatagram, SendClass, Sender, SubgroupSen
 use crate::time::Timestamp;
 use crate::wire::{DatagramHeader, Properties, SubgroupHeader, SubgroupWriter};
 
-/// What a datagram's header is to say.
+/// What a datagram's header is to say (draft-18, "Object Datagram").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatagramOptions {
     /// Where the object is in the track.
@@ -34,6 +34,7 @@ pub struct DatagramOptions {
 
 /// What became of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DatagramOutcome {
     /// It waits to be sent.
     Queued,
@@ -45,7 +46,7 @@ pub enum DatagramOutcome {
 
 impl MoqtConnection {
     /// The sending side of a subscription: a SUBSCRIBE of the peer's that was accepted, or a
-    /// PUBLISH of ours.
+    /// PUBLISH of ours. `None` if it is over, or no such thing.
     pub fn publisher(&mut self, request: RequestKey) -> Option<Publisher<'_>> {
         let found = self.requests.get(request)?;
         let may_send = found.ours || found.phase == Phase::Established;
@@ -175,7 +176,8 @@ impl Publisher<'_> {
         Ok(Some(stream))
     }
 
-    /// Sends an object in a datagram.
+    /// Sends an object in a datagram (draft-18, "Object Datagram"), or tells why not: datagrams
+    /// are never [`Blocked`](CommandError::Blocked).
     pub fn datagram(
         &mut self,
         options: DatagramOptions,
@@ -268,7 +270,7 @@ impl Publisher<'_> {
         }
     }
 
-    /// Ends the subscription. PUBLISH_DONE is sent when all that was queued has been; a
+    /// Ends the subscription (draft-18, "PUBLISH_DONE"). The message is sent when all that was queued has been; a
     /// subgroup that was not finished is reset.
     pub fn done(self, code: PublishDoneCode, reason: &str) {
         let Self { connection, request, .. } = self;

@@ -118,7 +118,8 @@ impl MoqtConnection {
         if more { self.read(stream, max) } else { self.at_end(stream) }
     }
 
-    /// Gives up a subgroup: its bytes are dropped and the peer is asked to send no more.
+    /// Gives up a subgroup: its bytes are dropped and the peer is asked to send no more (draft-18,
+    /// "Stream Cancellation"). For a fetch there is [`cancel`](Self::cancel).
     pub fn stop(&mut self, stream: StreamKey, code: StreamResetCode) {
         let Some(RecvHalf { kind: RecvKind::Subgroup(subgroup), .. }) =
             self.streams.recv_mut(stream)

@@ -17,7 +17,7 @@ use crate::timers::Timer;
 use crate::wire::{ControlReader, encode_message};
 
 impl MoqtConnection {
-    /// Closes the session. What is queued is dropped.
+    /// Closes the session (draft-18, "Termination"). What is queued is dropped.
     pub fn close(&mut self, error: SessionError, reason: &str) {
         self.close_local(error, reason.to_string());
     }

@@ -14,7 +14,7 @@ use crate::wire::{EncodeError, ObjectHeader};
 /// Room for an object header without its properties.
 const OBJECT_HEADER_LEN: usize = 48;
 
-/// What a subgroup's header is to say.
+/// What a subgroup's header is to say (draft-18, "Subgroup Header").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubgroupOptions {
     /// The group.
@@ -47,6 +47,7 @@ impl SubgroupOptions {
 
 /// What became of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Written {
     /// It waits to be sent.
     Queued,
@@ -55,7 +56,7 @@ pub enum Written {
 }
 
 impl MoqtConnection {
-    /// A subgroup that is being sent.
+    /// A subgroup that is being sent. `None` if its stream is finished or reset.
     #[inline]
     pub fn subgroup(&mut self, stream: StreamKey) -> Option<Subgroup<'_>> {
         let half = self.streams.get(stream)?.send.as_ref()?;
@@ -234,7 +235,8 @@ impl Subgroup<'_> {
     }
 
     /// No object follows. The stream finishes, unless an object was left out: then it is
-    /// reset, since a finished stream says that it had them all.
+    /// reset, since a finished stream says that it had them all (draft-18, "Closing Subgroup
+    /// Streams").
     pub fn finish(self) -> Result<(), CommandError> {
         let Self { connection, stream, sender, begun } = self;
         let Some(half) = connection.streams.send_mut(stream) else {

@@ -102,6 +102,7 @@ pub struct Dialect {
 
 /// What a setup message holds besides its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SetupLayout {
     /// Versions, and the number of options (draft 14).
     VersionsAndCount,
@@ -113,6 +114,7 @@ pub enum SetupLayout {
 
 /// Which subscriptions a FETCH may join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum JoiningRule {
     /// Those that began with the filter Largest Object; others close the session (drafts 14
     /// and 16).
@@ -133,6 +135,7 @@ pub enum Tolerance {
 
 /// One message parameter of a draft.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct ParameterSpec {
     /// Its type on the wire.
     pub code: u64,
@@ -146,6 +149,7 @@ pub struct ParameterSpec {
 
 /// What a message parameter means in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ParameterTarget {
     /// A parameter of the request or answer.
     Parameter(Parameter),
@@ -155,6 +159,7 @@ pub enum ParameterTarget {
 
 /// How a message parameter's value is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ParameterForm {
     /// A variable-length integer.
     Int,
@@ -288,6 +293,7 @@ pub struct ObjectRules {
 
 /// The form of objects on a fetch stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FetchLayout {
     /// Every field in every object (draft 14).
     Absolute,
@@ -299,6 +305,7 @@ pub enum FetchLayout {
 
 /// A draft's error codes, each with its meaning.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct CodeTables {
     /// Codes that close a session.
     pub session: &'static [(u64, SessionError)],

@@ -3,6 +3,7 @@ use crate::model::MessageKind;
 
 /// What a unidirectional stream is for (draft-18, "Unidirectional Stream Types").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StreamType {
     /// The sender's control stream (draft 18); the type is the setup message's.
     Control,

@@ -207,7 +207,7 @@ fn send_datagram(
     match publication.datagram(options, payload)? {
         DatagramOutcome::Dropped(DropReason::TooLarge) => sent.too_large += 1,
         DatagramOutcome::Dropped(_) => sent.queue_full += 1,
-        DatagramOutcome::Queued | DatagramOutcome::Skipped => {}
+        _ => {}
     }
     Ok(())
 }

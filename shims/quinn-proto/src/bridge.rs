@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use moqt_engine::{
-    Action, Dir, MoqtConnection, Send, StreamKey, StreamSend, Timestamp, TransportClosed,
+    Action, Dir, MoqtConnection, StreamKey, StreamSend, Timestamp, Transmit, TransportClosed,
 };
 use quinn_proto::{
     Connection, ReadError, SendDatagramError, StreamEvent, StreamId, VarInt, WriteError,
@@ -206,7 +206,7 @@ impl Bridge {
         let Self { moqt, streams, backlog, pieces, unacknowledged, .. } = self;
         while let Some(send) = moqt.poll_send(now) {
             match send {
-                Send::Stream(send) => {
+                Transmit::Stream(send) => {
                     let key = send.stream();
                     let Some(stream) = streams.get_mut(&key) else {
                         swallow(send);
@@ -230,8 +230,8 @@ impl Bridge {
                         }
                     }
                 }
-                Send::Datagram(_) if control_only => break,
-                Send::Datagram(datagram) => {
+                Transmit::Datagram(_) if control_only => break,
+                Transmit::Datagram(datagram) => {
                     wrote = true;
                     let [header, payload] = datagram.parts();
                     let mut whole = BytesMut::with_capacity(header.len() + payload.len());

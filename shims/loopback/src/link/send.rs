@@ -1,7 +1,7 @@
 //! From a peer onto its path.
 
 use bytes::Bytes;
-use moqt_engine::{Send, Timestamp};
+use moqt_engine::{Timestamp, Transmit};
 
 use super::{Link, Path, State, World};
 use crate::agenda::{Frame, Happening};
@@ -66,7 +66,7 @@ impl Link {
         let Peer::Engine(engine) = &mut end.peer else { return Turn::Nothing };
         match engine.poll_send(world.now) {
             None => Turn::Nothing,
-            Some(Send::Datagram(datagram)) => {
+            Some(Transmit::Datagram(datagram)) => {
                 if world.now < end.out.datagrams_from {
                     datagram.blocked();
                     end.out.datagrams_parked = true;
@@ -82,7 +82,7 @@ impl Link {
                 }
                 Turn::Done
             }
-            Some(Send::Stream(mut send)) => {
+            Some(Transmit::Stream(mut send)) => {
                 let id = end.keys.get(&send.stream()).copied();
                 let stream = id.and_then(|id| Some((id, self.streams.get(&id)?)));
                 let (chunks, fin) = send.offer();
