@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod objects;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod say;
+pub mod tokens;
 
 use moqt_engine::{Draft, Role};
 

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use moqt_conformance::end::{End, Name};
+use moqt_conformance::tokens::{delete, register, use_alias, value, with_tokens};
 use moqt_conformance::{DRAFTS, ROLES, cases, say};
 use moqt_engine::model::{
     AuthToken, Fetch, FetchRange, Location, Message, NamespaceInterest, Parameters,
@@ -18,28 +19,6 @@ const DUPLICATE_AUTH_TOKEN_ALIAS: u64 = 0x14;
 const MALFORMED_AUTH_TOKEN: u64 = 0x16;
 const UNKNOWN_AUTH_TOKEN_ALIAS: u64 = 0x17;
 const KEY_VALUE_FORMATTING_ERROR: u64 = 0x6;
-
-fn register(alias: u64, value: &'static str) -> AuthToken {
-    AuthToken::Register { alias, token_type: 0, value: Bytes::from_static(value.as_bytes()) }
-}
-
-fn value(value: &'static str) -> AuthToken {
-    AuthToken::UseValue { token_type: 0, value: Bytes::from_static(value.as_bytes()) }
-}
-
-const fn use_alias(alias: u64) -> AuthToken {
-    AuthToken::UseAlias { alias }
-}
-
-const fn delete(alias: u64) -> AuthToken {
-    AuthToken::Delete { alias }
-}
-
-fn with_tokens(tokens: &[AuthToken]) -> Parameters {
-    let mut parameters = Parameters::default();
-    parameters.authorization_tokens = tokens.to_vec();
-    parameters
-}
 
 /// Parameters of an update that changes nothing but has these tokens. Draft 14 always states
 /// the rest.

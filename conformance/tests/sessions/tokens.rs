@@ -2,35 +2,13 @@
 //! the session for is refused here, and nothing of it is sent ("AUTHORIZATION TOKEN Parameter",
 //! all drafts).
 
-use bytes::Bytes;
 use moqt_conformance::end::{End, Name};
+use moqt_conformance::tokens::{delete, register, use_alias, value, with_tokens};
 use moqt_conformance::{DRAFTS, ROLES, cases, say};
 use moqt_engine::model::{
-    AuthToken, Message, Parameters, RequestErrorCode, RequestKind, SetupOptions, StreamResetCode,
+    AuthToken, Message, RequestErrorCode, RequestKind, SetupOptions, StreamResetCode,
 };
 use moqt_engine::{CloseReason, CommandError, Config, Draft, Event, RequestKey, Role, TokenMisuse};
-
-fn register(alias: u64, value: &'static str) -> AuthToken {
-    AuthToken::Register { alias, token_type: 0, value: Bytes::from_static(value.as_bytes()) }
-}
-
-fn value(value: &'static str) -> AuthToken {
-    AuthToken::UseValue { token_type: 0, value: Bytes::from_static(value.as_bytes()) }
-}
-
-const fn use_alias(alias: u64) -> AuthToken {
-    AuthToken::UseAlias { alias }
-}
-
-const fn delete(alias: u64) -> AuthToken {
-    AuthToken::Delete { alias }
-}
-
-fn with_tokens(tokens: &[AuthToken]) -> Parameters {
-    let mut parameters = Parameters::default();
-    parameters.authorization_tokens = tokens.to_vec();
-    parameters
-}
 
 /// A session whose connection sends these tokens in SETUP, to a peer that keeps this much.
 fn registering(draft: Draft, role: Role, tokens: &[AuthToken], max_size: Option<u64>) -> End {

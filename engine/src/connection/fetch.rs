@@ -5,12 +5,12 @@ use alloc::format;
 
 use super::MoqtConnection;
 use crate::error::CommandError;
-use crate::event::{Answer, Event, FetchAnswer, RequestError};
+use crate::event::{Answer, Event, FetchAnswer};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Violation;
 use crate::model::{
     Fetch, FetchOk, FetchRange, FullTrackName, GroupOrder, JoiningStart, Location, LocationRange,
-    Message, Parameters, RequestErrorCode, RequestKind, StreamResetCode,
+    Message, Parameters, RequestErrorCode, RequestKind,
 };
 use crate::request::{
     Body, FetchOrder, FetchStart, FetchStream, FetchSubscriber, JoinPoint, NoJoin, Phase,
@@ -142,15 +142,7 @@ impl MoqtConnection {
             self.timers.set(deadline, Timer::FetchStream(key));
         }
         if let Some(mandatory) = not_understood {
-            let error = RequestError {
-                code: RequestErrorCode::UnsupportedExtension,
-                raw_code: None,
-                reason: format!("track property {mandatory:#x} is not understood"),
-                retry_after: None,
-                redirect: None,
-            };
-            self.withdraw(now, key, StreamResetCode::Cancelled);
-            self.events.push_back(Event::Rejected { request: key, error });
+            self.give_up_track(now, key, mandatory);
             return Ok(());
         }
         let FetchOk { end_of_track, parameters, track_properties, .. } = ok;

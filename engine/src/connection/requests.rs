@@ -315,21 +315,27 @@ impl MoqtConnection {
             subscriber.timeouts.set_publisher(&track_properties);
         }
         if let Some(mandatory) = self.not_understood(&track_properties) {
-            let error = RequestError {
-                code: RequestErrorCode::UnsupportedExtension,
-                raw_code: None,
-                reason: format!("track property {mandatory:#x} is not understood"),
-                retry_after: None,
-                redirect: None,
-            };
-            self.withdraw(now, key, StreamResetCode::Cancelled);
-            self.events.push_back(Event::Rejected { request: key, error });
+            self.give_up_track(now, key, mandatory);
             return Ok(());
         }
         let answer = Answer { parameters, track_properties, fetch: None };
         self.events.push_back(Event::Accepted { request: key, answer });
         self.activate_alias(track_alias, key);
         Ok(())
+    }
+
+    /// Ends a request of ours for a track that has a property which must be understood and is
+    /// not (draft-18, "Mandatory Track Properties").
+    pub(super) fn give_up_track(&mut self, now: Timestamp, key: RequestKey, mandatory: u64) {
+        let error = RequestError {
+            code: RequestErrorCode::UnsupportedExtension,
+            raw_code: None,
+            reason: format!("track property {mandatory:#x} is not understood"),
+            retry_after: None,
+            redirect: None,
+        };
+        self.withdraw(now, key, StreamResetCode::Cancelled);
+        self.events.push_back(Event::Rejected { request: key, error });
     }
 
     fn on_request_ok(

@@ -134,6 +134,7 @@ enum Rest {
 }
 
 /// What [`SubscribedTrack::read`] gave.
+#[must_use = "what was read is not given again"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrackRead {
