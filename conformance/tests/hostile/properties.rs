@@ -1,14 +1,16 @@
 //! Properties that nobody knows, and those that a track must not be used without.
 
 use bytes::Bytes;
-use moqt_conformance::end::{Got, Output};
+use moqt_conformance::end::{End, Got, Output};
 use moqt_conformance::objects::{SubgroupStream, datagram, datagram_bytes};
-use moqt_conformance::{cases, say};
-use moqt_engine::model::{Message, Property, RequestErrorCode, TrackProperties, property_type};
-use moqt_engine::wire::Properties;
-use moqt_engine::{Dir, Draft, Event};
+use moqt_conformance::{DRAFTS, cases, say};
+use moqt_engine::model::{
+    Location, Message, ObjectStatus, Property, RequestErrorCode, TrackProperties, property_type,
+};
+use moqt_engine::wire::{DatagramHeader, ObjectHeader, Properties, SubgroupWriter};
+use moqt_engine::{Config, Dir, Draft, Event, Role};
 
-use crate::{Bystander, session, subscribed, subscribing};
+use crate::{Bystander, PROTOCOL_VIOLATION, assert_closed, session, subscribed, subscribing};
 
 /// Ends of the range of properties that must be understood, and what lies around it.
 const MANDATORY: [u64; 2] = [0x4000, 0x7FFE];
@@ -156,5 +158,63 @@ fn a_property_of_an_object_is_found_among_the_immutable_ones() {
         assert_eq!(values(0x38), [Some(7), Some(8)], "{draft:?} {role:?}");
         assert_eq!(values(0x3A), [Some(9), None], "{draft:?} {role:?}");
         assert_eq!(values(0x3C), [None; 2], "{draft:?} {role:?}");
+    }
+}
+
+// Limits, `object_properties`: "Properties Length" is the sender's to choose, and what it announces
+// would have to be held before the object can be given out.
+#[test]
+fn properties_longer_than_the_limit_close() {
+    for draft in DRAFTS {
+        for over in [false, true] {
+            let mut config = Config::default();
+            config.limits.object_properties = 1_000;
+            // A type of one byte and a length of two go before the value.
+            let value = vec![0; if over { 998 } else { 997 }];
+            let property = Property::bytes(0x3D, value.into());
+            let properties = Properties::encode(draft.dialect(), [&property]).unwrap();
+            assert_eq!(properties.as_bytes().len(), 1_000 + usize::from(over), "{draft:?}");
+
+            let mut end = End::established(draft, Role::Client, config.clone());
+            subscribed(&mut end, "t", 5);
+            let mut bytes = say::header(draft, 5, 0, 0, true);
+            let header = ObjectHeader {
+                properties: properties.clone(),
+                payload_len: 1,
+                ..ObjectHeader::default()
+            };
+            SubgroupWriter::new(draft.dialect(), true).object(&header, &mut bytes).unwrap();
+            bytes.push(b'x');
+            // That there are too many is known before they have come.
+            let known = bytes.len() - 900;
+            let stream = end.open_with(Dir::Uni, bytes[..known].to_vec());
+            assert_eq!(end.closed().is_some(), over, "{draft:?}: {:?}", end.events);
+            if over {
+                assert_closed(&end, PROTOCOL_VIOLATION, "on a stream");
+            } else {
+                end.data_and(stream, bytes[known..].to_vec(), true);
+                assert!(matches!(end.take_reads(stream)[..], [Got::Object(..), Got::Finished]));
+            }
+
+            let mut end = End::established(draft, Role::Client, config);
+            subscribed(&mut end, "t", 5);
+            let header = DatagramHeader {
+                track_alias: 5,
+                location: Location::new(0, 0),
+                publisher_priority: Some(128),
+                end_of_group: false,
+                status: ObjectStatus::Normal,
+                properties,
+            };
+            let mut bytes = Vec::new();
+            header.encode(draft.dialect(), 1, &mut bytes).unwrap();
+            bytes.push(b'x');
+            end.datagram(bytes);
+            if over {
+                assert_closed(&end, PROTOCOL_VIOLATION, "in a datagram");
+            } else {
+                assert!(matches!(end.events[..], [Event::Datagram { .. }]), "{:?}", end.events);
+            }
+        }
     }
 }

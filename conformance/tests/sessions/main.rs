@@ -6,6 +6,7 @@ mod answers;
 mod counters;
 mod delivery;
 mod endings;
+mod fetches;
 mod finished;
 mod grease;
 mod interleaving;
