@@ -246,6 +246,6 @@ pub use key::{RequestKey, StreamKey, UpdateId};
 pub use limits::Limits;
 pub use model::Draft;
 pub use object::MalformedRule;
-pub use stats::{Drops, Stats, SubscriptionStats, Traffic};
+pub use stats::{Drops, FetchTraffic, Stats, SubscriptionStats, Traffic};
 pub use time::Timestamp;
 pub use timers::Timer;

@@ -11,10 +11,26 @@ pub struct Stats {
     pub sent: Traffic,
     /// What has come from the peer.
     pub received: Traffic,
+    /// What this side has sent of fetches, which is not in `sent`.
+    pub fetches_sent: FetchTraffic,
+    /// What has come from the peer of fetches, which is not in `received`.
+    pub fetches_received: FetchTraffic,
 }
 
-/// Objects in one direction of a session or of a subscription; those that were fetched are not
-/// counted.
+/// Fetched objects in one direction of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct FetchTraffic {
+    /// Streams opened to answer a FETCH.
+    pub responses: u64,
+    /// Objects on those: given to be sent, or begun to be read.
+    pub objects: u64,
+    /// Bytes of payload of those, as their headers say.
+    pub payload_bytes: u64,
+}
+
+/// Objects in one direction of a session or of a subscription, except those that were fetched:
+/// they are counted apart ([`Stats::fetches_sent`], [`Stats::fetches_received`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Traffic {

@@ -1,14 +1,15 @@
-//! Fetches among subscriptions: whose turn it is to be sent.
+//! Fetches among subscriptions: whose turn it is to be sent, and what is counted.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use moqt_conformance::end::{End, Name, Output};
+use moqt_conformance::end::{End, Fetched, Name, Output};
 use moqt_conformance::{DRAFTS, say};
-use moqt_engine::model::{Location, Parameters};
+use moqt_engine::model::{Location, LocationRange, Parameters};
 use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{
-    Accept, AcceptFetch, Config, Dir, Draft, Event, RequestKey, Role, SubgroupOptions,
+    Accept, AcceptFetch, Config, Dir, Draft, Event, FetchTarget, FetchTraffic, RequestKey, Role,
+    SubgroupOptions, Traffic,
 };
 
 use crate::published_with;
@@ -112,5 +113,44 @@ fn a_fetch_and_a_subscription_of_equal_priority_take_turns() {
             let least = if taken.len() < 2 { &0 } else { taken.values().min().unwrap() };
             assert!(most - least <= 1, "{draft:?}: {taken:?}");
         }
+    }
+}
+
+// What was fetched is counted apart from what was published, in both directions.
+#[test]
+fn fetched_objects_are_counted_at_both_ends() {
+    for draft in DRAFTS {
+        let mut sender = End::established(draft, Role::Server, Config::default());
+        let request = fetched(&mut sender, "f", 5);
+        let objects: [(u64, &'static [u8]); 3] = [(0, b"one"), (1, b""), (2, b"three")];
+        for (object_id, payload) in objects {
+            let object = say::fetch_object(Location::new(0, object_id), payload);
+            sender.with(|engine, _| {
+                let mut response = engine.fetch_response(request).unwrap();
+                response.object(&object, Bytes::from_static(payload)).unwrap();
+            });
+        }
+        let expected = |stats: FetchTraffic| (stats.responses, stats.objects, stats.payload_bytes);
+        let stats = sender.engine.stats();
+        assert_eq!(expected(stats.fetches_sent), (1, 3, 8), "{draft:?}");
+        assert_eq!((stats.sent, stats.fetches_received), Default::default(), "{draft:?}");
+
+        let mut receiver = End::established(draft, Role::Client, Config::default());
+        let range = LocationRange::new(Location::ZERO, Location::new(1, 0));
+        let target = FetchTarget::Standalone { track: say::track("f"), range };
+        let id = receiver.next_own_id();
+        let none = Parameters::default();
+        receiver.with(|engine, now| engine.fetch(now, &target, &none)).unwrap();
+        let on = receiver.own_request();
+        receiver.say(on, &say::fetch_ok(id, Location::new(1, 0)));
+        let objects: Vec<(Location, &[u8])> =
+            objects.iter().map(|(id, payload)| (Location::new(0, *id), *payload)).collect();
+        let stream = receiver.open_with(Dir::Uni, say::fetch_stream(draft, id, &objects));
+        receiver.fin(stream);
+        assert_eq!(receiver.take_fetched(stream).last(), Some(&Fetched::Finished), "{draft:?}");
+        let stats = receiver.engine.stats();
+        assert_eq!(expected(stats.fetches_received), (1, 3, 8), "{draft:?}");
+        assert_eq!((stats.received, stats.fetches_sent), Default::default(), "{draft:?}");
+        assert_eq!(stats.received, Traffic::default());
     }
 }

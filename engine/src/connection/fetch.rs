@@ -205,6 +205,7 @@ impl MoqtConnection {
         if window_closed {
             self.streams.push_action(crate::Action::ResumeReading { stream });
         }
+        self.stats.fetches_received.responses += 1;
         self.events.push_back(Event::FetchOpened { request: key, stream });
     }
 

@@ -49,6 +49,8 @@ impl MoqtConnection {
                     let raw = share(front, properties);
                     *received = received.saturating_sub(used);
                     half.buffer.advance(used);
+                    self.stats.fetches_received.objects += 1;
+                    self.stats.fetches_received.payload_bytes += object.payload_len;
                     let properties = Properties::from_wire(self.dialect, raw);
                     FetchRead::Object(FetchObject { properties, ..object })
                 }

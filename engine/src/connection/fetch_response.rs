@@ -399,6 +399,9 @@ impl FetchResponse<'_> {
         if let Some(fetch) = self.state() {
             fetch.payload_left = object.payload_len;
         }
+        let sent = &mut self.connection.stats.fetches_sent;
+        sent.objects += 1;
+        sent.payload_bytes += object.payload_len;
         Ok(())
     }
 
@@ -603,6 +606,7 @@ impl FetchResponse<'_> {
         let order = FetchOrder::of_range(Some(order), fetch.range);
         let response = Box::new(ResponseWriter { writer, order, is_finished: false });
         fetch.stream = ResponseStream::Open(stream, response);
+        connection.stats.fetches_sent.responses += 1;
         if let Some(answer) = held_answer
             && let Some(on) = own_stream.or(connection.control_out)
         {
