@@ -12,8 +12,10 @@
 mod bystanders;
 mod interrupt;
 mod play;
+mod random;
 mod scripts;
 mod stream_end;
+mod waiting_join;
 
 use std::time::Duration;
 

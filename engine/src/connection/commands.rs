@@ -618,7 +618,7 @@ impl MoqtConnection {
         let Some(request) = self.requests.get(key) else { return };
         let is_short = request.is_unanswered() || now.saturating_since(request.since) < SHORT_LIVED;
         let is_churn = !request.ours && is_short;
-        let own_stream = request.stream;
+        let (own_stream, is_told) = (request.stream, request.is_told());
         if let Some(stream) = own_stream {
             let code = self.dialect.reset_code(StreamResetCode::Cancelled);
             self.streams.reset(stream, code);
@@ -626,7 +626,9 @@ impl MoqtConnection {
         }
         self.all_namespaces_done(key);
         self.release(now, key);
-        self.events.push_back(Event::Cancelled { request: key, code, error: None });
+        if is_told {
+            self.events.push_back(Event::Cancelled { request: key, code, error: None });
+        }
         if is_churn {
             self.count_churn(now);
         }

@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Violation;
 use crate::model::{Goaway, Message, SessionError, StreamResetCode};
+use crate::request::Request;
 use crate::stream::RecvKind;
 use crate::time::Timestamp;
 use crate::timers::Timer;
@@ -153,7 +154,9 @@ impl MoqtConnection {
         {
             return Err(Violation::protocol("a second GOAWAY on a request stream"));
         }
-        if let Some(request) = self.streams.get(stream).and_then(|stream| stream.request) {
+        if let Some(request) = self.streams.get(stream).and_then(|stream| stream.request)
+            && self.requests.get(request).is_some_and(Request::is_told)
+        {
             let timeout = Duration::from_millis(timeout);
             self.events.push_back(Event::RequestGoaway { request, new_session_uri, timeout });
         }

@@ -118,7 +118,8 @@ impl MoqtConnection {
             return Ok(());
         }
         let waits = request.is_unanswered() && self.dialect.answers_by_stream;
-        let asks = self.config.decide_updates && !self.dialect.fixed_fields;
+        let is_told = request.is_told();
+        let asks = self.config.decide_updates && !self.dialect.fixed_fields && is_told;
         if (waits || asks)
             && request.updates.received.len() >= self.config.limits.unanswered_updates
         {
@@ -140,7 +141,9 @@ impl MoqtConnection {
             self.fail_update(now, key, id, invalid_range(unfit));
             return Ok(());
         }
-        self.events.push_back(Event::Updated { request: key, parameters });
+        if is_told {
+            self.events.push_back(Event::Updated { request: key, parameters });
+        }
         if waits {
             // The first answer on a request's stream is the one to the request itself.
             self.hold_update(key, id, None);
@@ -287,7 +290,8 @@ impl MoqtConnection {
 
     /// An update cannot be carried out, and the application is to hear of it.
     fn fail_update(&mut self, now: Timestamp, key: RequestKey, id: u64, refusal: Refusal) {
-        if self.refuse_update(now, key, id, refusal) {
+        let is_told = self.requests.get(key).is_some_and(Request::is_told);
+        if self.refuse_update(now, key, id, refusal) && is_told {
             let code = StreamResetCode::Cancelled;
             self.events.push_back(Event::Cancelled { request: key, code, error: None });
         }

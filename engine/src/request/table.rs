@@ -65,6 +65,12 @@ pub(crate) enum Body {
 }
 
 impl Request {
+    /// Whether the application knows of it. It hears of a FETCH that joins once there is
+    /// something to join.
+    pub(crate) fn is_told(&self) -> bool {
+        !matches!(&self.body, Body::FetchPublisher(fetch) if fetch.waits_for.is_some())
+    }
+
     /// Whether it is the peer's and has not been answered.
     pub(crate) fn is_unanswered(&self) -> bool {
         !self.ours && self.phase == Phase::Pending
