@@ -26,14 +26,9 @@ const LIMITS: &[(&str, &str)] = &[
     ("open_subscriptions", "hostile::floods::each_kind_of_request_has_a_limit_of_its_own"),
     ("open_publishes", "hostile::floods::each_kind_of_request_has_a_limit_of_its_own"),
     ("open_publish_namespaces", "hostile::floods::each_kind_of_request_has_a_limit_of_its_own"),
-    ("open_namespaces", "hostile::floods::each_kind_of_request_has_a_limit_of_its_own"),
     ("auth_token_cache", "hostile::tokens::registering_more_than_the_cache_holds_closes"),
     (
         "open_namespace_subscriptions",
-        "hostile::namespace_subscriptions::one_more_namespace_subscription_is_refused",
-    ),
-    (
-        "namespace_subscriptions",
         "hostile::namespace_subscriptions::one_more_namespace_subscription_is_refused",
     ),
     (
