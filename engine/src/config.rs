@@ -38,6 +38,10 @@ pub struct Config {
     /// out; longer ones are handed on as they are. 0, the default, never copies. Transports
     /// that pay per buffer want some thousand.
     pub coalesce_below: usize,
+    /// Whether to tell by [`poll_trace`](crate::MoqtConnection::poll_trace) what is written and
+    /// read, for a log. It then contains everything that control messages do, authorization
+    /// tokens included. Off by default, and without cost then.
+    pub trace: bool,
     /// Key of the hash maps whose keys a peer chooses. Give every process a random one, or a
     /// fixed one to repeat a run exactly.
     pub hash_seed: u64,
@@ -56,6 +60,7 @@ impl Default for Config {
             decide_updates: false,
             grease: false,
             coalesce_below: 0,
+            trace: false,
             hash_seed: 0,
         }
     }

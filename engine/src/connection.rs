@@ -51,6 +51,7 @@ use crate::stats::Stats;
 use crate::stream::Streams;
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
+use crate::trace::Tracer;
 use crate::wire::Dialect;
 
 /// One MoQT session, as a state machine without input or output of its own.
@@ -97,6 +98,7 @@ pub struct MoqtConnection {
     next_alias: u64,
     max_datagram_size: Option<usize>,
     stats: Stats,
+    trace: Tracer,
     scratch: Vec<u8>,
 }
 
@@ -162,6 +164,7 @@ impl MoqtConnection {
             next_alias: 1,
             max_datagram_size: None,
             stats: Stats::default(),
+            trace: Tracer::new(&config, dialect),
             scratch: Vec::new(),
             config,
         }

@@ -18,7 +18,8 @@
 //!    [`Blocked`](CommandError::Blocked), and says which; nothing has changed then.
 //! 3. **`poll_action` and `poll_event`**, until both are dry, after every call of the first
 //!    two kinds. Then **[`poll_timeout`](MoqtConnection::poll_timeout)** says when to call
-//!    [`handle_timeout`](MoqtConnection::handle_timeout).
+//!    [`handle_timeout`](MoqtConnection::handle_timeout). With [`Config::trace`], drain
+//!    [`poll_trace`](MoqtConnection::poll_trace) as well.
 //! 4. **[`poll_send`](MoqtConnection::poll_send)**, only while the transport has room: it
 //!    gives the most urgent stream's bytes, and what the transport has taken can be neither
 //!    reordered nor taken back.
@@ -226,6 +227,7 @@ mod stats;
 mod stream;
 mod time;
 mod timers;
+mod trace;
 pub mod track;
 pub mod wire;
 
@@ -249,3 +251,7 @@ pub use object::MalformedRule;
 pub use stats::{Drops, FetchTraffic, Stats, SubscriptionStats, Traffic};
 pub use time::Timestamp;
 pub use timers::Timer;
+pub use trace::{
+    FetchItem, TraceEvent, TraceOwner, TracedDatagram, TracedFetch, TracedFetchObject,
+    TracedMessage, TracedObject, TracedStreamType, TracedSubgroup,
+};

@@ -135,6 +135,11 @@ pub struct Limits {
     pub churn_burst: u32,
     /// How many of those come back a second: 100.
     pub churn_per_second: u32,
+    /// Trace events that wait to be polled, if there are any
+    /// ([`Config::trace`](crate::Config::trace)): 1,024, each as large as what it tells of
+    /// without payload, which is 64 KiB at most. More are dropped and
+    /// [counted](crate::Stats::trace_events_dropped).
+    pub trace_events: usize,
 }
 
 impl Limits {
@@ -192,6 +197,7 @@ impl Default for Limits {
             alias_tombstone_age: Duration::from_secs(30),
             churn_burst: 1000,
             churn_per_second: 100,
+            trace_events: 1024,
         }
     }
 }

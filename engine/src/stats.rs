@@ -15,6 +15,9 @@ pub struct Stats {
     pub fetches_sent: FetchTraffic,
     /// What has come from the peer of fetches, which is not in `received`.
     pub fetches_received: FetchTraffic,
+    /// Trace events that were dropped because too many waited to be polled
+    /// ([`Limits::trace_events`](crate::Limits::trace_events)).
+    pub trace_events_dropped: u64,
 }
 
 /// Fetched objects in one direction of a session.

@@ -19,6 +19,7 @@ mod script;
 mod sending;
 mod timeouts;
 mod tokens;
+mod trace;
 mod tracks;
 mod well_formed;
 mod writers;

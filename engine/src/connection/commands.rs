@@ -22,6 +22,7 @@ use crate::request::{Body, Expiry, Phase, Request, Subscriber, Unfit, Updates};
 use crate::stream::{MessageStream, RecvKind, SendClass};
 use crate::time::Timestamp;
 use crate::timers::Timer;
+use crate::trace::{TraceOwner, TracedStreamType};
 use crate::wire::{ControlReader, encode_message};
 
 /// What to say when accepting a request, other than a FETCH
@@ -214,7 +215,7 @@ impl MoqtConnection {
         encode_message(self.dialect, &message, &mut encoded)?;
         self.give_way_to_publish(now, request);
         if let Some(stream) = own_stream.or(self.control_out) {
-            self.streams.send_control(stream, &encoded);
+            self.streams.send_control(stream, &encoded, &mut self.trace);
         }
         let Some(accepted) = self.requests.get_mut(request) else { return Ok(()) };
         accepted.phase = Phase::Established;
@@ -450,12 +451,14 @@ impl MoqtConnection {
             let answers = MessageStream::new(ControlReader::new(self.dialect));
             let recv = Some(RecvKind::Request(answers));
             let stream = self.streams.open(Dir::Bi, SendClass::Request, recv);
-            Some(stream.ok_or(CommandError::Blocked(Blocked::Streams))?)
+            let stream = stream.ok_or(CommandError::Blocked(Blocked::Streams))?;
+            self.trace.stream_type(stream, TraceOwner::Local, TracedStreamType::Request);
+            Some(stream)
         } else {
             None
         };
         if let Some(on) = stream.or(self.control_out) {
-            self.streams.send_control(on, &encoded);
+            self.streams.send_control(on, &encoded, &mut self.trace);
         }
         self.sent_tokens.commit(outgoing, tokens);
         self.requests.next_id += 2;
@@ -510,7 +513,7 @@ impl MoqtConnection {
         self.scratch.clear();
         encode_message(self.dialect, message, &mut self.scratch)?;
         if let Some(stream) = own_stream.or(self.control_out) {
-            self.streams.send_control(stream, &self.scratch);
+            self.streams.send_control(stream, &self.scratch, &mut self.trace);
         }
         Ok(())
     }

@@ -14,6 +14,9 @@ use crate::request::{Body, Placement, Publisher, Subscriber};
 use crate::stream::{RecvKind, SubgroupPlace, SubgroupRecv};
 use crate::time::Timestamp;
 use crate::timers::Timer;
+use crate::trace::{
+    TraceEvent, TraceOwner, TracedDatagram, TracedFetch, TracedStreamType, TracedSubgroup,
+};
 use crate::wire::{
     Datagram, DecodeError, FetchReader, ObjectDatagram, StreamType, SubgroupHeader, SubgroupReader,
 };
@@ -43,7 +46,16 @@ impl MoqtConnection {
                 let header =
                     self.decode_front(stream, |bytes| SubgroupHeader::decode(dialect, bytes))?;
                 match header {
-                    Some((header, len)) => self.place_subgroup(now, stream, header, len),
+                    Some((header, len)) => {
+                        self.trace.stream_type(
+                            stream,
+                            TraceOwner::Remote,
+                            TracedStreamType::Subgroup,
+                        );
+                        let traced = TracedSubgroup { stream, header };
+                        self.trace.add(|| TraceEvent::SubgroupHeaderParsed(traced));
+                        self.place_subgroup(now, stream, header, len);
+                    }
                     None => self.abandon_if_over(now, stream),
                 }
             }
@@ -51,11 +63,17 @@ impl MoqtConnection {
                 let header =
                     self.decode_front(stream, |bytes| FetchReader::decode_header(dialect, bytes))?;
                 match header {
-                    Some((request_id, len)) => self.place_fetch(stream, request_id, len),
+                    Some((request_id, len)) => {
+                        self.trace.stream_type(stream, TraceOwner::Remote, TracedStreamType::Fetch);
+                        let traced = TracedFetch { stream, request_id };
+                        self.trace.add(|| TraceEvent::FetchHeaderParsed(traced));
+                        self.place_fetch(stream, request_id, len);
+                    }
                     None => self.abandon_if_over(now, stream),
                 }
             }
             StreamType::Padding => {
+                self.trace.stream_type(stream, TraceOwner::Remote, TracedStreamType::Padding);
                 if let Some(half) = self.streams.recv_mut(stream) {
                     half.kind = RecvKind::Discard;
                     half.buffer.clear();
@@ -173,6 +191,7 @@ impl MoqtConnection {
             },
             publisher_priority: subgroup.publisher_priority,
             end_of_group: subgroup.end_of_group,
+            bound: 0,
             has_begun: false,
             marked: None,
         };
@@ -245,6 +264,10 @@ impl MoqtConnection {
         let datagram = Datagram::decode(self.dialect, data, limits.object_properties)
             .map_err(|error| Violation::new(error.session_error(), format!("datagram: {error}")))?;
         let Datagram::Object(object) = datagram else { return Ok(()) };
+        self.trace.add(|| {
+            let (header, payload_len) = (object.header.clone(), object.payload.len());
+            TraceEvent::ObjectDatagramParsed(TracedDatagram { header, payload_len })
+        });
         let (placement, oldest) =
             self.aliases.place_datagram(now, &object, limits, &mut self.timers);
         if let Some(oldest) = oldest {

@@ -9,6 +9,7 @@ use crate::key::StreamKey;
 use crate::link::Violation;
 use crate::object::Broken;
 use crate::stream::{FetchRecv, RecvKind};
+use crate::trace::{FetchItem, TraceEvent, TracedFetchObject};
 use crate::wire::{DecodeError, FetchEvent, FetchLayout, FetchObject, Properties};
 
 impl MoqtConnection {
@@ -39,6 +40,15 @@ impl MoqtConnection {
                     FetchRead::Payload(half.buffer.take(used))
                 }
                 Ok(FetchEvent::Object { object, properties }) => {
+                    let raw = share(front, properties);
+                    let object = FetchObject {
+                        properties: Properties::from_wire(self.dialect, raw),
+                        ..object
+                    };
+                    self.trace.add(|| {
+                        let item = FetchItem::Object(object.clone());
+                        TraceEvent::FetchObjectParsed(TracedFetchObject { stream, item })
+                    });
                     let subgroup_id = object.subgroup_id.filter(|_| has_subgroups);
                     let priority = object.publisher_priority;
                     if let Err(rule) = order.object(object.location, subgroup_id, priority) {
@@ -46,15 +56,17 @@ impl MoqtConnection {
                         self.track_is_malformed(request, Broken { rule, location });
                         return FetchRead::Gone;
                     }
-                    let raw = share(front, properties);
                     *received = received.saturating_sub(used);
                     half.buffer.advance(used);
                     self.stats.fetches_received.objects += 1;
                     self.stats.fetches_received.payload_bytes += object.payload_len;
-                    let properties = Properties::from_wire(self.dialect, raw);
-                    FetchRead::Object(FetchObject { properties, ..object })
+                    FetchRead::Object(object)
                 }
                 Ok(FetchEvent::EndOfRange { location, kind }) => {
+                    self.trace.add(|| {
+                        let item = FetchItem::EndOfRange { location, kind };
+                        TraceEvent::FetchObjectParsed(TracedFetchObject { stream, item })
+                    });
                     if let Err(rule) = order.end_of_range(location) {
                         self.track_is_malformed(request, Broken { rule, location });
                         return FetchRead::Gone;

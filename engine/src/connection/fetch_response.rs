@@ -23,6 +23,9 @@ use crate::request::{
 };
 use crate::stream::{DataPosition, SendClass, SenderKey};
 use crate::time::Timestamp;
+use crate::trace::{
+    FetchItem, TraceEvent, TraceOwner, TracedFetch, TracedFetchObject, TracedStreamType,
+};
 use crate::wire::{
     EncodeError, FetchLayout, FetchObject, FetchWriter, JoiningRule, encode_message,
 };
@@ -279,7 +282,7 @@ impl MoqtConnection {
         if holds_answer && !has_objects {
             fetch.held_answer = Some(encoded);
         } else if let Some(stream) = own_stream.or(self.control_out) {
-            self.streams.send_control(stream, &encoded);
+            self.streams.send_control(stream, &encoded, &mut self.trace);
         }
         self.answer_held_updates(now, request);
         if is_over {
@@ -402,6 +405,10 @@ impl FetchResponse<'_> {
         let sent = &mut self.connection.stats.fetches_sent;
         sent.objects += 1;
         sent.payload_bytes += object.payload_len;
+        self.trace(|| {
+            let written = object.subgroup_id.or((!has_subgroups).then_some(location.object));
+            FetchItem::Object(FetchObject { subgroup_id: written, ..object.clone() })
+        });
         Ok(())
     }
 
@@ -439,7 +446,9 @@ impl FetchResponse<'_> {
         self.write(128, location.group, OBJECT_HEADER_LEN, |response, out| {
             response.writer.end_of_range(location, kind, out)?;
             response.order.end_of_range(location).map_err(would_be_malformed)
-        })
+        })?;
+        self.trace(|| FetchItem::EndOfRange { location, kind });
+        Ok(())
     }
 
     /// No object follows: what was left out of the range does not exist. The fetch is over when
@@ -610,14 +619,28 @@ impl FetchResponse<'_> {
         if let Some(answer) = held_answer
             && let Some(on) = own_stream.or(connection.control_out)
         {
-            connection.streams.send_control(on, &answer);
+            connection.streams.send_control(on, &answer, &mut connection.trace);
         }
         if let Some(half) = connection.streams.send_mut(stream) {
             half.queue.block(header.len()).extend_from_slice(&header);
             half.queue.grew(header.len());
         }
         connection.streams.queued(stream, header.len());
+        connection.trace.stream_type(stream, TraceOwner::Local, TracedStreamType::Fetch);
+        let traced = TracedFetch { stream, request_id: id };
+        connection.trace.add(|| TraceEvent::FetchHeaderCreated(traced));
         Ok(stream)
+    }
+
+    /// Something was queued between payloads.
+    fn trace(&mut self, item: impl FnOnce() -> FetchItem) {
+        if self.connection.trace.is_on()
+            && let Some(stream) = self.stream()
+        {
+            let item = item();
+            let traced = TracedFetchObject { stream, item };
+            self.connection.trace.add(|| TraceEvent::FetchObjectCreated(traced));
+        }
     }
 
     fn push_payload(&mut self, payload: Bytes) {

@@ -13,6 +13,7 @@ use crate::object::{Broken, Gaps, ObjectFacts, Print, PropertyFault, TrackRules}
 use crate::request::{Body, Phase};
 use crate::stream::{RecvKind, SubgroupRecv};
 use crate::time::Timestamp;
+use crate::trace::{TraceEvent, TracedObject};
 use crate::wire::{ObjectDatagram, ObjectHeader, Properties};
 
 /// Why an object is not given out.
@@ -50,6 +51,10 @@ impl MoqtConnection {
         let Some(request) = self.subgroup_mut(stream).map(|subgroup| subgroup.request) else {
             return Read::Gone;
         };
+        self.trace.add(|| {
+            let header = header.clone();
+            TraceEvent::SubgroupObjectParsed(TracedObject { stream, header })
+        });
         match self.check_object(request, stream, existing, &header) {
             Ok(()) => Read::Object(header),
             Err(refused) => {
@@ -73,7 +78,7 @@ impl MoqtConnection {
         let location = Location::new(place.group_id, id);
         let gaps = if header.properties.is_empty() {
             // Most objects with neither properties nor a status are nothing to look at.
-            if id < subgroup.bound && header.status == ObjectStatus::Normal {
+            if id < place.bound && header.status == ObjectStatus::Normal {
                 return Ok(());
             }
             Gaps::default()
@@ -95,7 +100,8 @@ impl MoqtConnection {
         if header.status != ObjectStatus::Normal {
             place.marked = Some((id, existing));
         }
-        subgroup.bound = rules.bound(location.group, subgroup_id, subgroup.existing())?;
+        let bound = rules.bound(location.group, subgroup_id, subgroup.existing())?;
+        subgroup.set_bound(bound, self.trace.is_on());
         if is_news {
             self.rebound(request, location.group)?;
         }
@@ -115,7 +121,8 @@ impl MoqtConnection {
             let Some(half) = self.streams.recv_mut(stream) else { continue };
             let RecvKind::Subgroup(subgroup) = &mut half.kind else { continue };
             let Some(subgroup_id) = subgroup.place.subgroup_id else { continue };
-            subgroup.bound = rules.bound(group, subgroup_id, subgroup.existing())?;
+            let bound = rules.bound(group, subgroup_id, subgroup.existing())?;
+            subgroup.set_bound(bound, self.trace.is_on());
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::request::{Body, Phase, Request};
 use crate::stream::{MessageStream, RecvKind};
 use crate::time::Timestamp;
 use crate::timers::Timer;
+use crate::trace::{TraceEvent, TraceOwner, TracedMessage, TracedStreamType};
 use crate::wire::{ControlReader, DecodeError, RawMessage, decode_message};
 
 impl MoqtConnection {
@@ -111,6 +112,7 @@ impl MoqtConnection {
         if self.state != SessionState::Established {
             return Ok(());
         }
+        self.trace.stream_type(stream, TraceOwner::Remote, TracedStreamType::Request);
         let reader = MessageStream::new(ControlReader::new(self.dialect));
         if let Some(half) = self.streams.recv_mut(stream) {
             half.kind = RecvKind::Request(reader);
@@ -261,6 +263,10 @@ impl MoqtConnection {
     ) -> Result<(), Violation> {
         let message = decode_message(self.dialect, raw.kind, &raw.body)
             .map_err(|error| decoding(raw.kind.name(), &error))?;
+        self.trace.add(|| {
+            let (kind, length, message) = (raw.kind, raw.body.len(), message.clone());
+            TraceEvent::ControlMessageParsed(TracedMessage { stream, kind, length, message })
+        });
         let source = if is_control {
             Source::Control
         } else if is_first_here {
@@ -418,7 +424,7 @@ impl MoqtConnection {
         self.scratch.clear();
         let encoded = crate::wire::encode_message(self.dialect, message, &mut self.scratch);
         if encoded.is_ok() {
-            self.streams.send_control(stream, &self.scratch);
+            self.streams.send_control(stream, &self.scratch, &mut self.trace);
         }
         encoded.is_ok()
     }

@@ -217,7 +217,7 @@ impl MoqtConnection {
             return Err(CommandError::Gone);
         }
         if let Some(stream) = stream {
-            self.streams.send_control(stream, &encoded);
+            self.streams.send_control(stream, &encoded, &mut self.trace);
         }
         Ok(())
     }

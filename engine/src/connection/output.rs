@@ -9,6 +9,7 @@ use crate::key::StreamKey;
 use crate::stream::{QueuedDatagram, SendClass, SenderKey, Turn};
 use crate::time::Timestamp;
 use crate::timers::Timer;
+use crate::trace::TraceEvent;
 use crate::wire::ObjectDatagram;
 
 impl MoqtConnection {
@@ -23,6 +24,14 @@ impl MoqtConnection {
     #[must_use = "an event is given once"]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// The next thing that was written or read, if [`Config::trace`](crate::Config::trace) is
+    /// on. It happened in a call since this was drained last: drain it after every call, and
+    /// the time of that call is the event's. Those of a session that is over can still be
+    /// polled.
+    pub fn poll_trace(&mut self) -> Option<TraceEvent> {
+        self.trace.pop()
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next, and what for.

@@ -65,7 +65,7 @@ impl MoqtConnection {
         let mut encoded = Vec::new();
         encode_message(self.dialect, &message, &mut encoded)?;
         if let Some(on) = own_stream.or(self.control_out) {
-            self.streams.send_control(on, &encoded);
+            self.streams.send_control(on, &encoded, &mut self.trace);
         }
         self.sent_tokens.commit(outgoing, tokens);
         self.requests.next_id += 2;

@@ -15,6 +15,7 @@ use crate::model::{Location, ObjectStatus, PublishDoneCode, StreamResetCode, Sub
 use crate::request::{self, AFTER_END, Body, Phase};
 use crate::stream::{DataPosition, QueuedDatagram, SendClass, Sender, SubgroupSend};
 use crate::time::Timestamp;
+use crate::trace::{TraceEvent, TraceOwner, TracedDatagram, TracedStreamType};
 use crate::wire::{DatagramHeader, Properties, SubgroupHeader, SubgroupWriter};
 
 /// What a datagram's header is to say (draft-18, "Object Datagram").
@@ -153,6 +154,7 @@ impl Publisher<'_> {
             connection.was_blocked = true;
             return Err(CommandError::Blocked(Blocked::Streams));
         };
+        connection.trace.stream_type(stream, TraceOwner::Local, TracedStreamType::Subgroup);
         if let Some(half) = connection.streams.send_mut(stream) {
             half.subgroup = Some(SubgroupSend {
                 writer: SubgroupWriter::new(dialect, options.has_properties),
@@ -229,6 +231,10 @@ impl Publisher<'_> {
             connection.count_sent(self.request, |sent| sent.datagrams_dropped.count(reason));
             return Ok(DatagramOutcome::Dropped(reason));
         }
+        connection.trace.add(|| {
+            let (header, payload_len) = (header.clone(), payload.len());
+            TraceEvent::ObjectDatagramCreated(TracedDatagram { header, payload_len })
+        });
         let position = DataPosition {
             publisher_priority: priority,
             group: location.group,

@@ -14,6 +14,7 @@ use crate::request::{Aliases, Requests};
 use crate::stream::{MessageStream, RecvKind, SendClass};
 use crate::time::Timestamp;
 use crate::timers::Timer;
+use crate::trace::{TraceOwner, TracedStreamType};
 use crate::wire::{ControlReader, encode_message};
 
 impl MoqtConnection {
@@ -57,6 +58,7 @@ impl MoqtConnection {
         if let Some(dir) = self.link.own_control_stream(self.role) {
             let recv = (dir == crate::config::Dir::Bi).then(|| self.control_recv());
             let Some(stream) = self.streams.open(dir, SendClass::Control, recv) else { return };
+            self.trace.stream_type(stream, TraceOwner::Local, TracedStreamType::Control);
             self.control_out = Some(stream);
             if dir == crate::config::Dir::Bi {
                 self.control_in = Some(stream);
@@ -109,7 +111,7 @@ impl MoqtConnection {
             self.close_local(SessionError::InternalError, format!("cannot send SETUP: {error}"));
             return;
         }
-        self.streams.send_control(stream, &self.scratch);
+        self.streams.send_control(stream, &self.scratch, &mut self.trace);
         self.state = SessionState::Setup { sent: true };
     }
 
@@ -118,6 +120,7 @@ impl MoqtConnection {
         if self.control_in.is_some() {
             return Err(Violation::protocol("a second control stream"));
         }
+        self.trace.stream_type(stream, TraceOwner::Remote, TracedStreamType::Control);
         self.control_in = Some(stream);
         let kind = self.control_recv();
         if let Some(half) = self.streams.recv_mut(stream) {
@@ -226,7 +229,7 @@ impl MoqtConnection {
         let Some(stream) = self.control_out else { return };
         self.scratch.clear();
         if encode_message(self.dialect, message, &mut self.scratch).is_ok() {
-            self.streams.send_control(stream, &self.scratch);
+            self.streams.send_control(stream, &self.scratch, &mut self.trace);
         }
     }
 }

@@ -12,6 +12,7 @@ impl MoqtConnection {
     /// that is being received.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats;
+        stats.trace_events_dropped = self.trace.dropped();
         for subscriber in self.requests.subscribers() {
             self.add_open(subscriber, &mut stats.received);
         }

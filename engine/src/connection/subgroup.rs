@@ -190,6 +190,9 @@ impl Subgroup<'_> {
         }
         let mut grown = block.len() - block_len;
         half.queue.grew(grown);
+        if connection.trace.is_on() {
+            connection.trace.object_created(self.stream, subgroup.header, header);
+        }
         subgroup.header = None;
         if !is_named {
             subgroup.subgroup_id = Some(location.object);
@@ -274,6 +277,7 @@ impl Subgroup<'_> {
             header.encode(connection.dialect, block)?;
             let grown = block.len() - before;
             half.queue.grew(grown);
+            connection.trace.subgroup_created(stream, header);
             connection.streams.queued(stream, grown);
         }
         connection.streams.finish(stream);

@@ -82,8 +82,8 @@ impl MessageStream {
 pub(crate) struct SubgroupRecv {
     pub(crate) request: RequestKey,
     pub(crate) reader: SubgroupReader,
-    /// The first object ID that must be looked at before it is given to the application. 0 at
-    /// first, so that the first object is.
+    /// The first object ID that may not be read in the shortest way: the place's bound, or 0 if
+    /// every object is to be traced.
     pub(crate) bound: u64,
     pub(crate) place: SubgroupPlace,
     /// The application has read all there was and waits to be told.
@@ -101,6 +101,9 @@ pub(crate) struct SubgroupPlace {
     pub(crate) subgroup_id: Option<u64>,
     pub(crate) publisher_priority: u8,
     pub(crate) end_of_group: bool,
+    /// The first object ID that must be looked at before it is given to the application. 0 at
+    /// first, so that the first object is.
+    pub(crate) bound: u64,
     /// An object has come.
     pub(crate) has_begun: bool,
     /// The last object with a status, and the existing one before it.
@@ -108,6 +111,12 @@ pub(crate) struct SubgroupPlace {
 }
 
 impl SubgroupRecv {
+    /// Sets the first object ID that must be looked at.
+    pub(crate) fn set_bound(&mut self, bound: u64, is_traced: bool) {
+        self.place.bound = bound;
+        self.bound = if is_traced { 0 } else { bound };
+    }
+
     /// The last object so far that exists, so that it has no status that says otherwise.
     pub(crate) fn existing(&self) -> Option<u64> {
         let last = self.reader.previous()?;

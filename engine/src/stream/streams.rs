@@ -9,6 +9,7 @@ use crate::action::Action;
 use crate::config::Dir;
 use crate::key::{RequestKey, StreamKey, Table};
 use crate::time::Timestamp;
+use crate::trace::Tracer;
 
 /// A stream; it is forgotten when neither side is left.
 #[derive(Debug)]
@@ -154,8 +155,9 @@ impl Streams {
     }
 
     /// Queues bytes of control messages.
-    pub(crate) fn send_control(&mut self, key: StreamKey, bytes: &[u8]) {
+    pub(crate) fn send_control(&mut self, key: StreamKey, bytes: &[u8], trace: &mut Tracer) {
         let Some(half) = self.send_mut(key) else { return };
+        trace.messages_created(key, bytes);
         half.queue.block(bytes.len()).put_slice(bytes);
         half.queue.grew(bytes.len());
         self.control_queued += bytes.len();

@@ -74,6 +74,12 @@ impl SubgroupHeader {
         Ok((header, cursor.offset()))
     }
 
+    /// The header as its reader will see it: without what the draft does not say.
+    pub(crate) fn as_written(self, dialect: &Dialect) -> Self {
+        let says_first_object = dialect.objects.subgroup_type_bits & FIRST_OBJECT != 0;
+        Self { first_object: self.first_object && says_first_object, ..self }
+    }
+
     /// Writes the header with its type.
     pub fn encode(&self, dialect: &Dialect, out: &mut impl BufMut) -> Result<(), EncodeError> {
         let allowed = dialect.objects.subgroup_type_bits;
