@@ -17,6 +17,7 @@ use quinn_proto::{
 };
 
 use crate::backlog::Backlog;
+use crate::trace::{Sink, Traced};
 
 /// Streams opened ahead. quinn-proto does not say how many streams the peer allows, only
 /// whether it allows one more; those opened and not used take no bytes on the wire.
@@ -38,6 +39,7 @@ pub(crate) struct Bridge {
     /// Sending sides that have ended and are not acknowledged.
     unacknowledged: usize,
     pieces: Vec<Bytes>,
+    trace: Option<Sink>,
     /// The stream that was read last, with nothing else happening since.
     readable: Option<StreamId>,
 }
@@ -68,7 +70,7 @@ struct Reserve {
 }
 
 impl Bridge {
-    pub(crate) fn new(moqt: MoqtConnection, max_backlog: u64) -> Self {
+    pub(crate) fn new(moqt: MoqtConnection, max_backlog: u64, trace: Option<Sink>) -> Self {
         Self {
             moqt,
             streams: HashMap::new(),
@@ -79,6 +81,7 @@ impl Bridge {
             max_datagram_size: None,
             unacknowledged: 0,
             pieces: Vec::new(),
+            trace,
             readable: None,
         }
     }
@@ -187,6 +190,7 @@ impl Bridge {
                 _ => {}
             }
         }
+        self.tell_trace(now);
         acted
     }
 
@@ -348,7 +352,19 @@ impl Bridge {
         // What it credits to the peer goes out with the next transmit in any case.
         let _ = chunks.finalize();
         if ended {
+            // What the stream is for is told while its ID is known.
+            self.tell_trace(now);
             self.end_receiving(key);
+        }
+    }
+
+    /// Hands on what was written and read.
+    fn tell_trace(&mut self, now: Timestamp) {
+        let Some(sink) = &mut self.trace else { return };
+        while let Some(event) = self.moqt.poll_trace() {
+            let stream = event.stream().and_then(|stream| self.streams.get(&stream));
+            let stream_id = stream.map(|stream| VarInt::from(stream.id).into_inner());
+            sink.add(Traced { at: now, stream_id, event });
         }
     }
 

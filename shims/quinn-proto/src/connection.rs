@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 use moqt_engine::{Draft, MoqtConnection, Role, Timestamp, Transport, TransportClosed};
 use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{ConnectionError, ConnectionHandle, VarInt};
+use tracing::debug;
 
 use crate::bridge::Bridge;
 use crate::endpoint::Event;
+use crate::log;
+use crate::trace::Trace;
 
 /// One QUIC connection and the session on it.
 #[derive(Debug)]
@@ -17,6 +20,7 @@ pub(crate) struct Connection {
     pub(crate) role: Role,
     config: Arc<moqt_engine::Config>,
     max_backlog: u64,
+    trace: Option<Trace>,
     /// There from the end of the handshake on.
     pub(crate) bridge: Option<Box<Bridge>>,
     /// Why the handshake failed, once that has been told.
@@ -50,6 +54,7 @@ impl Connection {
         role: Role,
         config: Arc<moqt_engine::Config>,
         max_backlog: u64,
+        trace: Option<Trace>,
     ) -> Self {
         Self {
             quic: Box::new(quic),
@@ -57,6 +62,7 @@ impl Connection {
             role,
             config,
             max_backlog,
+            trace,
             bridge: None,
             failed: false,
             is_queued: false,
@@ -95,6 +101,7 @@ impl Connection {
     pub(crate) fn collect_events(&mut self, events: &mut VecDeque<(ConnectionHandle, Event)>) {
         let Some(bridge) = &mut self.bridge else { return };
         while let Some(event) = bridge.moqt.poll_event() {
+            log::event(self.handle, &event);
             events.push_back((self.handle, Event::Moqt(event)));
         }
     }
@@ -169,9 +176,15 @@ impl Connection {
             self.fail(ConnectionError::LocallyClosed, events);
             return;
         };
-        let config = self.config.clone();
+        let remote = self.quic.remote_address();
+        debug!(connection = self.handle.0, role = ?self.role, ?draft, %remote, "connected");
+        let sink = self.trace.as_ref().and_then(|trace| trace.open(self.role, remote));
+        let mut config = self.config.clone();
+        if sink.is_some() {
+            Arc::make_mut(&mut config).trace = true;
+        }
         let moqt = MoqtConnection::new(self.role, draft, Transport::Quic, config, now);
-        let mut bridge = Box::new(Bridge::new(moqt, self.max_backlog));
+        let mut bridge = Box::new(Bridge::new(moqt, self.max_backlog, sink));
         events.push_back((self.handle, Event::Connected { draft }));
         bridge.begin(&mut self.quic, now);
         bridge.start(&mut self.quic, now);
@@ -197,6 +210,7 @@ impl Connection {
 
     fn fail(&mut self, error: ConnectionError, events: &mut VecDeque<(ConnectionHandle, Event)>) {
         if !std::mem::replace(&mut self.failed, true) {
+            debug!(connection = self.handle.0, %error, "connection failed");
             events.push_back((self.handle, Event::Failed { error }));
         }
     }

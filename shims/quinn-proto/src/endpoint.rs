@@ -9,10 +9,12 @@ use quinn_proto::{
     ConnectError, ConnectionError, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointConfig,
     Incoming, Transmit, VarInt,
 };
+use tracing::debug;
 
 use crate::connection::{Clock, Connection};
 use crate::error::ConfigError;
 use crate::tls::{ClientTls, ServerTls};
+use crate::trace::Trace;
 use crate::transport::TransportOptions;
 
 /// Something that happened to a connection.
@@ -42,6 +44,7 @@ pub struct ClientConfig {
     quic: quinn_proto::ClientConfig,
     moqt: Arc<moqt_engine::Config>,
     send_backlog: u64,
+    trace: Option<Trace>,
 }
 
 impl ClientConfig {
@@ -54,7 +57,14 @@ impl ClientConfig {
     ) -> Result<Self, ConfigError> {
         let mut quic = quinn_proto::ClientConfig::new(tls.quic(drafts)?);
         quic.transport_config(transport.build());
-        Ok(Self { quic, moqt, send_backlog: transport.send_backlog })
+        Ok(Self { quic, moqt, send_backlog: transport.send_backlog, trace: None })
+    }
+
+    /// Traces connections.
+    #[must_use]
+    pub fn trace(mut self, trace: Trace) -> Self {
+        self.trace = Some(trace);
+        self
     }
 
     /// The part that is quinn-proto's, to make connections without MoQT from.
@@ -71,6 +81,7 @@ pub struct ServerConfig {
     send_backlog: u64,
     /// Connections beyond this many are refused.
     max_connections: usize,
+    trace: Option<Trace>,
 }
 
 impl ServerConfig {
@@ -84,7 +95,15 @@ impl ServerConfig {
         let mut quic = quinn_proto::ServerConfig::with_crypto(tls.quic(drafts)?);
         quic.transport_config(transport.build());
         let send_backlog = transport.send_backlog;
-        Ok(Self { quic: Arc::new(quic), moqt, send_backlog, max_connections: 10_000 })
+        let quic = Arc::new(quic);
+        Ok(Self { quic, moqt, send_backlog, max_connections: 10_000, trace: None })
+    }
+
+    /// Traces connections.
+    #[must_use]
+    pub fn trace(mut self, trace: Trace) -> Self {
+        self.trace = Some(trace);
+        self
     }
 
     /// The part that is quinn-proto's, to take connections without MoQT with.
@@ -153,9 +172,9 @@ impl Endpoint {
         remote: SocketAddr,
         server_name: &str,
     ) -> Result<ConnectionHandle, ConnectError> {
-        let ClientConfig { quic, moqt, send_backlog } = config;
+        let ClientConfig { quic, moqt, send_backlog, trace } = config;
         let (handle, quic) = self.quic.connect(now, quic, remote, server_name)?;
-        self.add(Connection::new(quic, handle, Role::Client, moqt, send_backlog));
+        self.add(Connection::new(quic, handle, Role::Client, moqt, send_backlog, trace));
         Ok(handle)
     }
 
@@ -365,6 +384,7 @@ impl Endpoint {
             return;
         };
         if self.connections.len() >= server.max_connections {
+            debug!(remote = %incoming.remote_address(), "refused: too many connections");
             let transmit = self.quic.refuse(incoming, &mut buf);
             self.responses.push_back((transmit, buf));
             return;
@@ -377,9 +397,11 @@ impl Endpoint {
             return;
         }
         let (moqt, send_backlog) = (server.moqt.clone(), server.send_backlog);
+        let trace = server.trace.clone();
         match self.quic.accept(incoming, now, &mut buf, None) {
             Ok((handle, quic)) => {
-                self.add(Connection::new(quic, handle, Role::Server, moqt, send_backlog));
+                let role = Role::Server;
+                self.add(Connection::new(quic, handle, role, moqt, send_backlog, trace));
             }
             Err(error) => {
                 if let Some(transmit) = error.response {

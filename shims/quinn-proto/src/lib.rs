@@ -37,6 +37,12 @@
 //! see [`TransportOptions::send_backlog`].
 //!
 //! Datagrams leave in the engine's order too, from a small queue ahead of all streams.
+//!
+//! # Logs and traces
+//!
+//! What happens to connections is logged with the `tracing` crate, at levels `info` to `warn`,
+//! and single refusals and losses at `debug`. Every message and object header that is written or
+//! read goes to a [`Trace`], if one is given.
 #![forbid(unsafe_code)]
 
 mod backlog;
@@ -44,8 +50,10 @@ mod bridge;
 mod connection;
 mod endpoint;
 mod error;
+mod log;
 mod target;
 mod tls;
+mod trace;
 mod transport;
 mod verify;
 
@@ -56,6 +64,7 @@ pub use endpoint::{ClientConfig, Endpoint, Event, ServerConfig};
 pub use error::{ConfigError, ConnectError};
 pub use target::{Scheme, Target, TargetError};
 pub use tls::{ClientTls, Identity, ServerTls, Verify};
+pub use trace::{Trace, TraceSink, Traced};
 pub use transport::{COALESCE_BELOW, Congestion, TransportOptions};
 #[cfg(feature = "tokio")]
 pub use udp::{Client, ClientOptions, Server, ServerOptions};

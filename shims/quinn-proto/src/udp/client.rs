@@ -18,6 +18,7 @@ use crate::endpoint::{ClientConfig, Endpoint};
 use crate::error::ConnectError;
 use crate::target::{Scheme, Target};
 use crate::tls::ClientTls;
+use crate::trace::Trace;
 use crate::transport::TransportOptions;
 
 /// What a client brings to a session.
@@ -38,6 +39,8 @@ pub struct ClientOptions {
     pub server_name: Option<String>,
     /// Bounds on what waits for the application.
     pub limits: RouterLimits,
+    /// Traces sessions: none.
+    pub trace: Option<Trace>,
 }
 
 impl Default for ClientOptions {
@@ -50,6 +53,7 @@ impl Default for ClientOptions {
             connect_timeout: Duration::from_secs(10),
             server_name: None,
             limits: RouterLimits::default(),
+            trace: None,
         }
     }
 }
@@ -227,7 +231,11 @@ fn config(target: &Target, options: &ClientOptions) -> Result<ClientConfig, Conn
     engine.path = Some(target.path()).filter(|path| !path.is_empty()).map(bytes);
     engine.authority = Some(bytes(target.authority()));
     let engine = Arc::new(engine);
-    Ok(ClientConfig::new(&options.tls, &options.drafts, &options.transport, engine)?)
+    let config = ClientConfig::new(&options.tls, &options.drafts, &options.transport, engine)?;
+    Ok(match &options.trace {
+        Some(trace) => config.trace(trace.clone()),
+        None => config,
+    })
 }
 
 async fn resolve(

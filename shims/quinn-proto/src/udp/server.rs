@@ -12,6 +12,7 @@ use super::socket::Socket;
 use crate::endpoint::{Endpoint, ServerConfig};
 use crate::error::ConnectError;
 use crate::tls::{Identity, ServerTls};
+use crate::trace::Trace;
 use crate::transport::TransportOptions;
 
 /// What a server brings to its sessions.
@@ -30,6 +31,8 @@ pub struct ServerOptions {
     pub max_connections: usize,
     /// Bounds on what waits for the application.
     pub limits: RouterLimits,
+    /// Traces sessions: none.
+    pub trace: Option<Trace>,
 }
 
 impl ServerOptions {
@@ -42,6 +45,7 @@ impl ServerOptions {
             engine: moqt_engine::Config::default(),
             max_connections: 10_000,
             limits: RouterLimits::default(),
+            trace: None,
         }
     }
 }
@@ -60,8 +64,12 @@ impl Server {
     /// Must be called on a tokio runtime, which drives the socket from then on.
     pub fn bind(address: SocketAddr, options: &ServerOptions) -> Result<Self, ConnectError> {
         let engine = Arc::new(engine_config(options.engine.clone()));
-        let config = ServerConfig::new(&options.tls, &options.drafts, &options.transport, engine)?
-            .max_connections(options.max_connections);
+        let mut config =
+            ServerConfig::new(&options.tls, &options.drafts, &options.transport, engine)?
+                .max_connections(options.max_connections);
+        if let Some(trace) = &options.trace {
+            config = config.trace(trace.clone());
+        }
         let socket = Socket::bind(address).map_err(ConnectError::Socket)?;
         let local = socket.local_addr().map_err(ConnectError::Socket)?;
         let now = std::time::Instant::now();

@@ -95,7 +95,7 @@ impl Shared {
     }
 
     /// The lock. Nothing in it is left half done by a panic of the application's, whose code
-    /// does not run under it.
+    /// does not run under it, but for sinks of traces, which run between one thing and the next.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,0 +1,69 @@
+//! Traces of sessions, handed to the application as they happen.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use moqt_engine::{Role, Timestamp, TraceEvent};
+
+/// Something that a session has written or read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traced {
+    /// When, on the clock of the endpoint, which began at zero.
+    pub at: Timestamp,
+    /// QUIC's ID of the stream it happened on. There is none for datagrams, nor once all of the
+    /// stream has come in; with [`StreamTypeSet`](TraceEvent::StreamTypeSet) it is always there.
+    pub stream_id: Option<u64>,
+    /// What it was.
+    pub event: TraceEvent,
+}
+
+/// Where the trace of one connection goes.
+///
+/// It is called in the middle of the connection's work, and under the lock of the driver where
+/// there is one: it should hand on what it is given, and must neither wait nor call a session.
+pub type TraceSink = Box<dyn FnMut(Traced) + Send>;
+
+/// Opens a sink for each connection that is to be traced.
+///
+/// Traces contain all that control messages do, authorization tokens included.
+#[derive(Clone)]
+pub struct Trace(Arc<OpenSink>);
+
+type OpenSink = dyn Fn(Role, SocketAddr) -> Option<TraceSink> + Send + Sync;
+
+impl Trace {
+    /// `open` is called when the handshake of a connection is complete, with the role of this
+    /// end and the address of the other. A connection for which it gives no sink is not traced.
+    pub fn new(
+        open: impl Fn(Role, SocketAddr) -> Option<TraceSink> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(open))
+    }
+
+    pub(crate) fn open(&self, role: Role, remote: SocketAddr) -> Option<Sink> {
+        (self.0)(role, remote).map(Sink)
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trace")
+    }
+}
+
+/// A sink, without what it is made of.
+pub(crate) struct Sink(TraceSink);
+
+impl Sink {
+    pub(crate) fn add(&mut self, traced: Traced) {
+        (self.0)(traced);
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sink")
+    }
+}
