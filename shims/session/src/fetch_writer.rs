@@ -137,6 +137,7 @@ impl FetchWriter {
         self.is_over = true;
         self.session.shared.run(|access| {
             access.router.publishers.remove(&self.request);
+            access.router.request_over(self.request);
             if let Some(response) = access.connection.fetch_response(self.request) {
                 response.reset(code);
                 access.wrote = true;
@@ -156,7 +157,10 @@ fn gone(router: &crate::Router, request: RequestKey) -> WriteError {
 impl Drop for FetchWriter {
     fn drop(&mut self) {
         if self.is_over {
-            self.session.shared.run(|access| access.router.publishers.remove(&self.request));
+            self.session.shared.run(|access| {
+                access.router.publishers.remove(&self.request);
+                access.router.request_over(self.request);
+            });
         } else {
             self.end(StreamResetCode::InternalError);
         }

@@ -287,6 +287,10 @@ impl Router {
                     slot.wakers.take_into(&mut self.wakers);
                 }
             }
+            // Nobody can ask for that of others, and nothing would ever forget it.
+            Event::RequestGoaway { request, .. }
+                if !self.publishers.contains_key(request)
+                    && !self.subscribers.contains_key(request) => {}
             Event::RequestGoaway { request, new_session_uri, timeout } => {
                 let goaway = Goaway { new_session_uri: new_session_uri.clone(), timeout: *timeout };
                 self.updates.goaways.insert(*request, goaway);
