@@ -106,7 +106,8 @@ pub enum Event {
         request: RequestKey,
     },
     /// A request ended that had no other end (draft-18, "Request Cancellation and Rejection"). It
-    /// is over. In most cases the peer withdrew it, or its acceptance of it. Or this side ended it, which it does to a request that
+    /// is over. In most cases the peer withdrew it, or its acceptance of it. Or this side ended
+    /// it, which it does to a request that
     /// - was accepted or updated by the application to what turned out to be impossible, and had
     ///   to be refused (INVALID_RANGE and the like),
     /// - was updated by the peer in a way that had to be refused, where a refusal ends it,
@@ -317,9 +318,9 @@ pub enum IncomingRequest {
         /// Tokens.
         parameters: Parameters,
     },
-    /// To be told of namespaces or offered tracks under a prefix (draft-18,
-    /// "SUBSCRIBE_NAMESPACE" and "SUBSCRIBE_TRACKS"). Its prefix overlaps with no other of the kind. Check that
-    /// the peer may do this before accepting.
+    /// To be told of namespaces or offered tracks under a prefix (draft-18, "SUBSCRIBE_NAMESPACE"
+    /// and "SUBSCRIBE_TRACKS"). Its prefix overlaps with no other of the kind. Check that the peer
+    /// may do this before accepting.
     ///
     /// Once accepted, [`namespace`](crate::MoqtConnection::namespace) and its like tell of
     /// namespaces, and [`publish`](crate::MoqtConnection::publish) offers tracks.

@@ -1,10 +1,10 @@
 //! The ledger of requirements: what each draft demands of whom, and which test shows it.
 //!
 //! The files `conformance/ledger/*.toml` hold one [`Rule`] for each statement with a key word of
-//! BCP 14 (MUST, SHOULD and so on; MAY is left out) in drafts 14, 16 and 18. A statement that is the same
-//! in several drafts is one rule with an [`Id`] in each. [`Ledger::problems`] finds what is wrong
-//! with the ledger itself and with the tests it cites; [`Ledger::differences`] compares it with
-//! the text of a draft, key word by key word.
+//! BCP 14 (MUST, SHOULD and so on; MAY is left out) in drafts 14, 16 and 18. A statement that is
+//! the same in several drafts is one rule with an [`Id`] in each. [`Ledger::problems`] finds what
+//! is wrong with the ledger itself and with the tests it cites; [`Ledger::differences`] compares it
+//! with the text of a draft, key word by key word.
 
 pub mod coverage;
 pub mod rule;

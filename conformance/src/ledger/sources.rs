@@ -1,9 +1,9 @@
 //! The tests of this repository, found in its sources.
 //!
 //! A test is called `target::module::name`: the name of the test binary (`hostile`), the library
-//! (`moqt_engine`) or the command it is compiled into, the modules down to it, and the function. Found are
-//! functions under `#[test]`, or an attribute whose path ends so (`#[tokio::test]`), also inside
-//! macros such as `proptest!`; not found are those that a macro names, nor those under
+//! (`moqt_engine`) or the command it is compiled into, the modules down to it, and the function.
+//! Found are functions under `#[test]`, or an attribute whose path ends so (`#[tokio::test]`), also
+//! inside macros such as `proptest!`; not found are those that a macro names, nor those under
 //! `#[ignore]`, which prove nothing.
 
 use std::collections::BTreeSet;
@@ -52,8 +52,8 @@ fn manifest(folder: &Path) -> io::Result<Manifest> {
         .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
 }
 
-/// The targets of a package that can hold tests, with the file each begins in, where Cargo looks for
-/// them by itself.
+/// The targets of a package that can hold tests, with the file each begins in, where Cargo looks
+/// for them by itself.
 fn targets(package: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let manifest = manifest(package)?;
     let name = manifest.package.map(|package| package.name.replace('-', "_")).unwrap_or_default();
@@ -81,7 +81,8 @@ struct Finder {
 }
 
 impl Finder {
-    /// Takes the tests of a file that is the module `module`, whose own modules are files in `folder`.
+    /// Takes the tests of a file that is the module `module`, whose own modules are files in
+    /// `folder`.
     fn file(&mut self, file: &Path, folder: &Path, module: &str) -> io::Result<()> {
         let named = |error: &dyn Display| io::Error::other(format!("{}: {error}", file.display()));
         let source = fs::read_to_string(file).map_err(|error| named(&error))?;

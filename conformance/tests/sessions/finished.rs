@@ -156,7 +156,7 @@ fn timed(draft: Draft, timeout: u64, latency: Duration) -> (Pair, RequestKey) {
     let mut pair = Pair::with(draft, 0, link, Config::default());
     let mut wishes = Parameters::default();
     wishes.object_delivery_timeout = Some(timeout);
-    wishes.subgroup_delivery_timeout = (draft == Draft::D18).then_some(timeout);
+    wishes.subgroup_delivery_timeout = (draft >= Draft::D18).then_some(timeout);
     let Pair { network, client, server } = &mut pair;
     network.with(*client, |engine, now| engine.subscribe(now, &say::track("t"), &wishes)).unwrap();
     network.run_until_idle();

@@ -12,13 +12,12 @@ use crate::config::{Dir, Role};
 use crate::error::{Blocked, CommandError};
 use crate::event::{Event, RequestError};
 use crate::key::{RequestKey, StreamKey};
-use crate::link::Cancelled;
 use crate::model::{
     FullTrackName, GroupOrder, Location, Message, Parameters, Publish, Redirect,
     RequestError as RequestErrorMessage, RequestErrorCode, RequestKind, RequestOk, RequestsBlocked,
     StreamResetCode, Subscribe, SubscribeOk, TrackProperties, TrackStatus,
 };
-use crate::request::{Body, Expiry, Phase, Request, Subscriber, Unfit, Updates};
+use crate::request::{Body, Phase, Request, Subscriber, Unfit, Updates};
 use crate::stream::{MessageStream, RecvKind, SendClass};
 use crate::time::Timestamp;
 use crate::timers::Timer;
@@ -56,9 +55,6 @@ impl Refusal {
         Self { code, reason: String::new(), retry_after: None, redirect: None }
     }
 }
-
-/// A request that its sender cancels this soon counts as abandoned.
-const SHORT_LIVED: Duration = Duration::from_secs(1);
 
 impl MoqtConnection {
     /// Subscribes to a track (draft-18, "SUBSCRIBE"). [`Event::Accepted`] or
@@ -362,9 +358,9 @@ impl MoqtConnection {
         Ok(())
     }
 
-    /// Ends a request from this side: withdraws one of ours, or stops accepting one of the
-    /// peer's (draft-18, "Request Cancellation and Rejection"). A subscription in which this side is the publisher ends with
-    /// [`Publisher::done`](super::Publisher::done) instead, which says why.
+    /// Ends a request from this side: withdraws one of ours, or stops accepting one of the peer's
+    /// (draft-18, "Request Cancellation and Rejection"). A subscription in which this side is the
+    /// publisher ends with [`Publisher::done`](super::Publisher::done) instead, which says why.
     pub fn cancel(
         &mut self,
         now: Timestamp,
@@ -553,115 +549,6 @@ impl MoqtConnection {
             };
             self.send_message(own_stream, &Message::RequestError(plain));
         }
-    }
-
-    /// Ends a request without the peer's doing.
-    pub(super) fn withdraw(&mut self, now: Timestamp, key: RequestKey, code: StreamResetCode) {
-        self.withdraw_saying(now, key, code, None);
-    }
-
-    /// The same, with the reason that PUBLISH_NAMESPACE_CANCEL gives.
-    pub(super) fn withdraw_saying(
-        &mut self,
-        now: Timestamp,
-        key: RequestKey,
-        code: StreamResetCode,
-        why: Option<(RequestErrorCode, &str)>,
-    ) {
-        let Some(request) = self.requests.get(key) else { return };
-        let namespace = match &request.body {
-            Body::Namespace(namespace) => Some(namespace),
-            Body::NamespaceSubscription(subscription) => Some(&subscription.prefix),
-            _ => None,
-        };
-        let ending = match &request.body {
-            Body::Subscriber(subscriber) => subscriber.ending.is_some(),
-            _ => false,
-        };
-        let cancelled =
-            Cancelled { id: request.id, kind: request.kind(), ours: request.ours, namespace, why };
-        // A subscription that the publisher has ended needs no word from the subscriber.
-        let message =
-            if ending { None } else { self.link.cancel_message(self.dialect, &cancelled) };
-        let own_stream = request.stream;
-        if let Some(message) = message {
-            self.send_message(None, &message);
-        }
-        if let Some(stream) = own_stream {
-            let code = self.dialect.reset_code(code);
-            self.streams.reset(stream, code);
-            self.streams.stop(stream, code);
-        }
-        self.release(now, key);
-    }
-
-    /// A request of ours has failed on this side.
-    pub(super) fn fail_request(&mut self, key: RequestKey, code: RequestErrorCode, why: &str) {
-        if self.requests.get(key).is_none() {
-            return;
-        }
-        let error = RequestError {
-            code,
-            raw_code: None,
-            reason: why.into(),
-            retry_after: None,
-            redirect: None,
-        };
-        self.withdraw(Timestamp::ZERO, key, StreamResetCode::Cancelled);
-        self.events.push_back(Event::Rejected { request: key, error });
-    }
-
-    /// The peer has ended a request.
-    pub(super) fn cancelled_by_peer(
-        &mut self,
-        now: Timestamp,
-        key: RequestKey,
-        code: StreamResetCode,
-    ) {
-        let Some(request) = self.requests.get(key) else { return };
-        let is_short = request.is_unanswered() || now.saturating_since(request.since) < SHORT_LIVED;
-        let is_churn = !request.ours && is_short;
-        let (own_stream, is_told) = (request.stream, request.is_told());
-        if let Some(stream) = own_stream {
-            let code = self.dialect.reset_code(StreamResetCode::Cancelled);
-            self.streams.reset(stream, code);
-            self.streams.stop(stream, code);
-        }
-        self.all_namespaces_done(key);
-        self.release(now, key);
-        if is_told {
-            self.events.push_back(Event::Cancelled { request: key, code, error: None });
-        }
-        if is_churn {
-            self.count_churn(now);
-        }
-    }
-
-    /// Forgets a request: its streams are closed, its alias and credit given back.
-    pub(super) fn release(&mut self, _now: Timestamp, key: RequestKey) {
-        let Some(request) = self.requests.remove(key) else { return };
-        self.sent_tokens.request_over(request.id);
-        if let Some(deadline) = request.answer_deadline {
-            self.timers.clear(deadline, Timer::Answer(key));
-        }
-        if let Some(stream) = request.stream {
-            self.end_request_stream(stream);
-        }
-        if let Some(deadline) = request.goaway_deadline {
-            self.timers.clear(deadline, Timer::RequestGoaway(key));
-        }
-        if let Some(Expiry { deadline, .. }) = request.expiry {
-            self.timers.clear(deadline, Timer::Expiry(key));
-        }
-        self.release_updates(key, request.updates);
-        match request.body {
-            Body::Subscriber(subscriber) => self.release_subscriber(key, *subscriber),
-            Body::Publisher(publisher) => self.release_publisher(*publisher),
-            Body::FetchSubscriber(fetch) => self.release_fetch_subscriber(key, &fetch),
-            Body::FetchPublisher(fetch) => self.release_fetch_publisher(key, &fetch),
-            Body::Namespace(_) | Body::NamespaceSubscription(_) | Body::TrackStatus => {}
-        }
-        self.replenish_request_credit();
     }
 }
 

@@ -228,8 +228,8 @@ impl MoqtConnection {
         self.release(Timestamp::ZERO, request);
     }
 
-    /// Accepts a FETCH of the peer's (draft-18, "FETCH_OK"). Its objects may be sent before and after, through
-    /// [`fetch_response`](Self::fetch_response).
+    /// Accepts a FETCH of the peer's (draft-18, "FETCH_OK"). Its objects may be sent before and
+    /// after, through [`fetch_response`](Self::fetch_response).
     ///
     /// Where a draft refuses a FETCH of a range without objects (14), the answer waits for the
     /// first object, or for the response to finish without one.

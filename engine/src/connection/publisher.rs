@@ -97,10 +97,10 @@ impl Publisher<'_> {
     /// Opens a stream for a subgroup. `None` if the subscriber wants nothing of the group,
     /// nothing at all for now, or no more of the subgroup, or if the subgroup was given up.
     ///
-    /// A subgroup has one stream, and another only if that was reset. If one is opened in the middle of a subgroup
-    /// (`first_object` is false) after objects of the group were held back from a subscriber that
-    /// wanted nothing for a while, it is reset when it is finished, since a stream that finishes
-    /// says that it had all objects.
+    /// A subgroup has one stream, and another only if that was reset. If one is opened in the
+    /// middle of a subgroup (`first_object` is false) after objects of the group were held back
+    /// from a subscriber that wanted nothing for a while, it is reset when it is finished, since a
+    /// stream that finishes says that it had all objects.
     pub fn open_subgroup(
         &mut self,
         options: SubgroupOptions,
@@ -276,8 +276,8 @@ impl Publisher<'_> {
         }
     }
 
-    /// Ends the subscription (draft-18, "PUBLISH_DONE"). The message is sent when all that was queued has been; a
-    /// subgroup that was not finished is reset.
+    /// Ends the subscription (draft-18, "PUBLISH_DONE"). The message is sent when all that was
+    /// queued has been; a subgroup that was not finished is reset.
     pub fn done(self, code: PublishDoneCode, reason: &str) {
         let Self { connection, request, .. } = self;
         let Some(publisher) = connection.publisher_state_mut(request) else { return };

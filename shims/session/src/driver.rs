@@ -13,10 +13,10 @@ use crate::router::Router;
 ///
 /// # What a driver does
 ///
-/// It keeps a [`MoqtConnection`] and a [`Router`] for each session, under one lock. Whenever
-/// the connection gives events, each goes to [`Router::handle_event`]; the router's timeout is
-/// honoured beside the connection's; traces, if the application wants them, are polled there; and after every release of the lock the wakers of
-/// [`Router::take_wakers`] are woken.
+/// It keeps a [`MoqtConnection`] and a [`Router`] for each session, under one lock. Whenever the
+/// connection gives events, each goes to [`Router::handle_event`]; the router's timeout is honoured
+/// beside the connection's; traces, if the application wants them, are polled there; and after
+/// every release of the lock the wakers of [`Router::take_wakers`] are woken.
 pub trait Driver: Send + Sync + 'static {
     /// Takes the lock, calls `f` exactly once, drains actions and events, and wakes whoever
     /// has to go on: the driver's own task if there is something to send or to do, and the

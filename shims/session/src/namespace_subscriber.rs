@@ -90,8 +90,8 @@ impl NamespaceSubscriber {
         self.interest
     }
 
-    /// Tells of a namespace, given in full (draft-18, "NAMESPACE"). In draft 14, where this is a request of its own, it
-    /// waits until the peer allows one more, and not for the answer.
+    /// Tells of a namespace, given in full (draft-18, "NAMESPACE"). In draft 14, where this is a
+    /// request of its own, it waits until the peer allows one more, and not for the answer.
     ///
     /// If the peer reads nothing of what it is told, the subscription ends.
     pub async fn namespace(&self, namespace: &TrackNamespace) -> Result<(), Error> {

@@ -195,7 +195,8 @@ impl Publication {
     }
 
     /// Ends the publication (draft-18, "PUBLISH_DONE"). The message goes out when all that was
-    /// queued has; a subgroup that was not finished is reset. [`Session::flushed`] waits for all of it.
+    /// queued has; a subgroup that was not finished is reset. [`Session::flushed`] waits for all of
+    /// it.
     pub fn done(mut self, code: PublishDoneCode, reason: &str) {
         self.end(code, reason);
     }

@@ -18,8 +18,8 @@ use crate::session::{Goaway, Session, driver_gone};
 use crate::wakers::{WakerSet, WakerSlot};
 
 /// An update that waits for its answer (draft-18, "REQUEST_UPDATE"): what the peer said when it
-/// accepted, the largest location and the new expiry. It goes out at once if it can, and stays sent if this is
-/// dropped.
+/// accepted, the largest location and the new expiry. It goes out at once if it can, and stays sent
+/// if this is dropped.
 ///
 /// A refusal ([`Error::Rejected`]) ends the request; if no answer came in time
 /// ([`RequestError::raw_code`](moqt_engine::RequestError::raw_code) is `None` then), it goes on.
@@ -203,8 +203,8 @@ impl Publication {
     }
 
     /// Waits for the subscriber to ask for a new group (draft-18, "NEW GROUP REQUEST Parameter"),
-    /// which the track has to allow (DYNAMIC_GROUPS): the largest group it knows plus one, or 0. Of several that were not
-    /// waited for only the last is told.
+    /// which the track has to allow (DYNAMIC_GROUPS): the largest group it knows plus one, or 0. Of
+    /// several that were not waited for only the last is told.
     pub async fn new_group_requested(&self) -> Result<u64, PublicationEnd> {
         self.take(|slot| slot.new_group.take()).await
     }
