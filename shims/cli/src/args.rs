@@ -321,21 +321,29 @@ pub(crate) struct SinkArgs {
     pub(crate) meta: bool,
 }
 
+/// What every receiver is told.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct SubscribeArgs {
+pub(crate) struct ReceiveArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
     #[command(flatten)]
     pub(crate) track: TrackArgs,
-    /// Which objects: all (from now on), latest, next-group, GROUP[.OBJECT] to begin there, or
-    /// GROUP[.OBJECT]..GROUP to end with a group, too.
-    #[arg(long, default_value = "all", value_parser = parse_filter)]
-    pub(crate) filter: Filter,
-    /// The priority to ask for; lower is more urgent.
+    /// The priority to ask for; lower is more urgent. `join` asks for the past a
+    /// little more urgently.
     #[arg(long, value_name = "0-255")]
     pub(crate) priority: Option<u8>,
     #[command(flatten)]
     pub(crate) sink: SinkArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SubscribeArgs {
+    #[command(flatten)]
+    pub(crate) receive: ReceiveArgs,
+    /// Which objects: all (from now on), latest, next-group, GROUP[.OBJECT] to begin there, or
+    /// GROUP[.OBJECT]..GROUP to end with a group, too.
+    #[arg(long, default_value = "all", value_parser = parse_filter)]
+    pub(crate) filter: Filter,
     /// Wait this many seconds for what is missing before going on without it.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
     pub(crate) gap_timeout: Duration,
@@ -344,9 +352,7 @@ pub(crate) struct SubscribeArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FetchArgs {
     #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) track: TrackArgs,
+    pub(crate) receive: ReceiveArgs,
     /// Which objects: GROUP[.OBJECT] to begin there and go on to what was published last, or
     /// GROUP[.OBJECT]..GROUP[.OBJECT], both included.
     #[arg(long, default_value = "0", value_parser = parse_range)]
@@ -354,31 +360,18 @@ pub(crate) struct FetchArgs {
     /// The newest group first.
     #[arg(long)]
     pub(crate) descending: bool,
-    /// The priority to ask for; lower is more urgent.
-    #[arg(long, value_name = "0-255")]
-    pub(crate) priority: Option<u8>,
-    #[command(flatten)]
-    pub(crate) sink: SinkArgs,
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct JoinArgs {
     #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
-    #[command(flatten)]
-    pub(crate) track: TrackArgs,
+    pub(crate) receive: ReceiveArgs,
     /// Begin so many groups before the current one.
     #[arg(long, value_name = "GROUPS", default_value_t = 0)]
     back: u64,
     /// Begin with this group instead.
     #[arg(long, value_name = "GROUP", conflicts_with = "back")]
     from: Option<u64>,
-    /// The priority to ask for; lower is more urgent. The past is asked for a little more
-    /// urgently.
-    #[arg(long, value_name = "0-255")]
-    pub(crate) priority: Option<u8>,
-    #[command(flatten)]
-    pub(crate) sink: SinkArgs,
     /// Wait this many seconds for what is missing before going on without it.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
     pub(crate) gap_timeout: Duration,
