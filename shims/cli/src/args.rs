@@ -234,8 +234,8 @@ pub(crate) struct SourceArgs {
     /// Begin the file again when it ends.
     #[arg(long = "loop")]
     pub(crate) repeat: bool,
-    /// Bytes of standard input kept for those who fetch or join; k, M and G may follow. A file
-    /// is read again instead.
+    /// Bytes of memory for what those who fetch or join are given; k, M and G may follow. A file
+    /// is read again: of it only where its groups begin is kept.
     #[arg(long, value_name = "BYTES", default_value = "64M", value_parser = parse_bytes)]
     pub(crate) history: usize,
 }
