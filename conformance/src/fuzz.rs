@@ -1,0 +1,19 @@
+//! What the fuzz targets do: each takes bytes, whatever they are, and panics if the engine does
+//! with them what it must not.
+//!
+//! The targets themselves, in `fuzz/`, only call these. `cargo test` runs each of them over its
+//! corpus (`fuzz/corpus`), so that none falls behind. To look for more:
+//!
+//! ```sh
+//! cargo +nightly fuzz run track_name_text
+//! ```
+
+mod track_name_text;
+
+pub use track_name_text::track_name_text;
+
+/// What a target does with its bytes.
+pub type Body = fn(&[u8]);
+
+/// All targets, by name.
+pub const TARGETS: &[(&str, Body)] = &[("track_name_text", track_name_text)];
