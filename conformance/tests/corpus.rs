@@ -13,7 +13,8 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn names_in(folder: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
@@ -22,7 +23,7 @@ fn no_input_of_a_corpus_breaks_its_target() {
     for (name, body) in TARGETS {
         let corpus = folder("corpus").join(name);
         let inputs = names_in(&corpus);
-        assert!(!inputs.is_empty(), "{corpus:?} is empty");
+        assert!(!inputs.is_empty(), "{} is empty", corpus.display());
         for input in inputs {
             let path = corpus.join(input);
             let bytes = fs::read(&path).unwrap();
