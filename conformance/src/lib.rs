@@ -11,6 +11,7 @@
 pub mod end;
 #[expect(clippy::missing_panics_doc, reason = "to panic is how a target says what it found")]
 pub mod fuzz;
+pub mod heap;
 pub mod ledger;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod objects;

@@ -7,6 +7,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use moqt_conformance::fuzz::TARGETS;
+use moqt_conformance::heap::Counting;
+
+/// For the targets that bound what they take from the heap.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(name)

@@ -2,12 +2,10 @@
 //! that have passed. A binary of its own, because it counts every allocation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-mod live_bytes;
-
 use std::sync::Arc;
 
 use bytes::Bytes;
-use live_bytes::{LiveBytes, Measured};
+use moqt_conformance::heap::{Counting, Measured};
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{Draft, Message, Parameters, SetupOptions};
 use moqt_engine::wire::ObjectHeader;
@@ -17,7 +15,7 @@ use moqt_engine::{
 };
 
 #[global_allocator]
-static ALLOCATOR: LiveBytes = LiveBytes;
+static ALLOCATOR: Counting = Counting;
 
 const NOW: Timestamp = Timestamp::ZERO;
 
@@ -112,23 +110,23 @@ fn idle_subscriptions_cost_so_much_and_no_more() {
     for draft in DRAFTS {
         let measured = Measured::begin();
         let mut server = Server::new(draft, COUNT);
-        let empty = measured.now();
+        let empty = measured.held();
         for n in 0..u64::from(COUNT) {
             server.publish(draft, n);
         }
-        let sending = (measured.now() - empty) / i64::from(COUNT);
+        let sending = (measured.held() - empty) / i64::from(COUNT);
         drop(server);
         let mut client = Server::new(draft, COUNT);
-        let empty = measured.now();
+        let empty = measured.held();
         for n in 0..u64::from(COUNT) {
             client.subscribe(draft, n);
         }
-        let receiving = (measured.now() - empty) / i64::from(COUNT);
+        let receiving = (measured.held() - empty) / i64::from(COUNT);
         println!("{draft:?}: {sending} bytes to publish, {receiving} bytes to receive");
         assert!(sending <= limit(draft), "{draft:?}: {sending}");
         assert!(receiving <= limit(draft), "{draft:?}: {receiving}");
         drop(client);
-        assert!(measured.now() < 10_000, "{draft:?}: {} bytes are left", measured.now());
+        assert!(measured.held() < 10_000, "{draft:?}: {} bytes are left", measured.held());
     }
 }
 
@@ -167,7 +165,7 @@ fn a_million_objects_received_leave_nothing() {
                         _ => break,
                     }
                 }
-                most = most.max(measured.now());
+                most = most.max(measured.held());
             }
             server.engine.handle_stream_data(NOW, stream, Bytes::new(), true);
             while !matches!(server.engine.read(stream, usize::MAX), Read::Finished | Read::Gone) {}
@@ -204,7 +202,7 @@ fn a_million_objects_sent_leave_nothing() {
                 let mut subgroup = server.engine.subgroup(stream).unwrap();
                 subgroup.object(&header, payload.clone()).unwrap();
                 if object_id % 100 == 0 {
-                    most = most.max(measured.now());
+                    most = most.max(measured.held());
                     server.drain();
                 }
             }
