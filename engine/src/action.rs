@@ -7,7 +7,7 @@ use crate::key::StreamKey;
 
 /// Something for the transport to do, in order. Data is apart: see
 /// [`poll_send`](crate::MoqtConnection::poll_send).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
     /// Open a stream and know it by this key from now on. The connection never asks for more

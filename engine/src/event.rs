@@ -16,7 +16,7 @@ use crate::wire::{DatagramHeader, FetchObject, ObjectDatagram, ObjectHeader};
 use bytes::Bytes;
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Event {
     /// The session is set up on both sides (draft-18, "Session initialization").
@@ -270,7 +270,7 @@ pub enum Event {
 }
 
 /// What a peer asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IncomingRequest {
     /// Objects of a track as they are published (draft-18, "SUBSCRIBE").
@@ -335,7 +335,7 @@ pub enum IncomingRequest {
 }
 
 /// What a peer said when it accepted a request.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct Answer {
     /// Largest location and expiry, or what a subscriber wants of a published track.
@@ -347,7 +347,7 @@ pub struct Answer {
 }
 
 /// What a publisher said of the objects it sends in answer to a FETCH (draft-18, "FETCH_OK").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct FetchAnswer {
     /// The locations covered: as asked for, or less if less has been published.
@@ -360,7 +360,7 @@ pub struct FetchAnswer {
 
 /// Why a request of this side's failed, the same on every draft. What this side refuses a
 /// request of the peer's with is a [`Refusal`](crate::Refusal).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct RequestError {
     /// Why.
@@ -385,7 +385,7 @@ impl core::fmt::Display for RequestError {
 impl core::error::Error for RequestError {}
 
 /// Which subgroup a stream carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SubgroupInfo {
     /// The group.
@@ -401,7 +401,7 @@ pub struct SubgroupInfo {
 }
 
 /// Why a subgroup was given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GiveUpReason {
     /// A delivery timeout passed (draft-18, "Delivery Timeouts and Data Reliability").
@@ -412,7 +412,7 @@ pub enum GiveUpReason {
 }
 
 /// Why a datagram was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DropReason {
     /// It is larger than the transport takes.
@@ -429,7 +429,7 @@ pub enum DropReason {
 
 /// What reading a subgroup gave.
 #[must_use = "what was read is not given again"]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Read {
     /// An object begins; `payload_len` bytes of payload follow.
@@ -448,7 +448,7 @@ pub enum Read {
 
 /// What reading a fetch gave.
 #[must_use = "what was read is not given again"]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FetchRead {
     /// An object begins; `payload_len` bytes of payload follow. What is between it and the
@@ -475,7 +475,7 @@ pub enum FetchRead {
 }
 
 /// Why a session ended (draft-18, "Termination").
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// This side closed it, on the application's wish or because the peer broke a rule.

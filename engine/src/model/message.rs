@@ -148,7 +148,7 @@ impl MessageKind {
 }
 
 /// Opens a session (draft-18, "SETUP"; CLIENT_SETUP and SERVER_SETUP before draft 18).
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Setup {
     /// Draft 14 only: the versions a client offers, or the one a server chose.
     pub versions: Vec<u64>,
@@ -216,7 +216,7 @@ pub struct RequestError {
 }
 
 /// Where a request may succeed (draft-18, "Redirect Structure").
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Redirect {
     /// The URI to connect to; empty means the current one.
     pub connect_uri: Bytes,
@@ -420,7 +420,7 @@ pub struct SubscribeNamespace {
 }
 
 /// What a SUBSCRIBE_NAMESPACE asks for (draft-16, "Subscribe Options").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum NamespaceInterest {
     /// PUBLISH for each matching track (0x00).
     Tracks,

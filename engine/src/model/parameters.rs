@@ -8,7 +8,7 @@ use super::{AuthToken, GroupOrder, Location, SubscriptionFilter, TrackNamespace}
 /// Draft 14's fixed fields are lifted into these, so a subscription's priority is
 /// [`subscriber_priority`](Self::subscriber_priority) on every draft. A parameter that a
 /// message cannot carry on the negotiated draft is left out when the message is written.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct Parameters {
     /// Tokens that authorize the request.

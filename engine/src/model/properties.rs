@@ -1,4 +1,5 @@
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 
@@ -87,6 +88,12 @@ impl PartialEq for TrackProperties {
 }
 
 impl Eq for TrackProperties {}
+
+impl Hash for TrackProperties {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.list.hash(state);
+    }
+}
 
 impl TrackProperties {
     /// No properties.

@@ -7,7 +7,7 @@ use super::AuthToken;
 /// What an endpoint says of itself when a session starts (draft-18, "Setup Options").
 ///
 /// Unknown options are ignored on receipt, as every draft demands.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct SetupOptions {
     /// Path and query of the URI; a client's, over raw QUIC only (PATH, 0x01).

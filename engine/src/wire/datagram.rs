@@ -25,7 +25,7 @@ pub enum Datagram {
 }
 
 /// An object in a datagram.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectDatagram {
     /// What precedes the payload.
     pub header: DatagramHeader,
@@ -34,7 +34,7 @@ pub struct ObjectDatagram {
 }
 
 /// What precedes the payload of an object in a datagram.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DatagramHeader {
     /// The track.
     pub track_alias: u64,

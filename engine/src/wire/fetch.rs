@@ -21,7 +21,7 @@ const END_OF_NON_EXISTENT_RANGE: u64 = 0x8C;
 const END_OF_UNKNOWN_RANGE: u64 = 0x10C;
 
 /// An object of a fetch response, without its payload (draft-18, "Fetch Header").
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FetchObject {
     /// Where the object is in the track.
     pub location: Location,

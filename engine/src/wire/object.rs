@@ -6,7 +6,7 @@ use super::{DecodeError, Dialect, EncodeError, Fault, Ints, MAX_INT_LEN, Propert
 use crate::model::ObjectStatus;
 
 /// What precedes an object's payload in a subgroup.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct ObjectHeader {
     /// The object's ID in its group.
     pub object_id: u64,

@@ -1,4 +1,5 @@
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 
@@ -136,6 +137,18 @@ impl PartialEq for Properties {
 }
 
 impl Eq for Properties {}
+
+/// Over what they say, like equality, not over how it is encoded.
+impl Hash for Properties {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for property in self.iter() {
+            let Ok(property) = property else { break };
+            property.hash(state);
+        }
+        // Tells where they end, like the length of a list.
+        state.write_u8(u8::MAX);
+    }
+}
 
 /// Track properties fill the rest of their message.
 pub(super) fn read_track_properties(

@@ -11,7 +11,7 @@ use crate::network::EndpointId;
 use crate::raw::StreamId;
 
 /// What travels on a path.
-#[derive(Debug)]
+#[derive(Debug, Hash)]
 pub(crate) enum Frame {
     /// The transport's own handshake is complete here.
     Ready,

@@ -6,7 +6,7 @@ use moqt_engine::StreamKey;
 
 /// Something that goes wrong at one endpoint, through
 /// [`Network::inject`](crate::Network::inject) and its like.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
     /// A stream that the endpoint receives on is reset, as if its peer's transport had done

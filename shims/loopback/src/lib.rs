@@ -84,6 +84,7 @@
 
 mod agenda;
 mod config;
+mod digest;
 mod fault;
 mod link;
 mod network;

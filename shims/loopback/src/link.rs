@@ -16,7 +16,7 @@ use crate::peer::{Handle, Peer};
 use crate::raw::{RawPeer, StreamId};
 use crate::rng::Rng;
 use crate::side::{PerDir, Side, Sides};
-use crate::trace::Trace;
+use crate::trace::{Note, Trace};
 
 /// What all links share.
 #[derive(Debug, Default)]
@@ -226,7 +226,7 @@ impl Link {
     /// A connection's timer has run out.
     pub(crate) fn timeout(&mut self, world: &mut World, side: Side) {
         let end = self.ends.get_mut(side);
-        world.trace.note(world.now, end.id, format_args!("timeout"), &[]);
+        world.trace.note(world.now, end.id, Note::Timeout);
         if let Peer::Engine(engine) = &mut end.peer {
             engine.handle_timeout(world.now);
         }
@@ -264,13 +264,13 @@ impl Link {
             let end = self.ends.get_mut(side);
             let Peer::Engine(engine) = &mut end.peer else { return };
             let Some(action) = engine.poll_action() else { break };
-            world.trace.note(world.now, end.id, format_args!("action {action:?}"), &[]);
+            world.trace.note(world.now, end.id, Note::Action(&action));
             self.act(world, side, action);
         }
         let end = self.ends.get_mut(side);
         let Peer::Engine(engine) = &mut end.peer else { return };
         while let Some(event) = engine.poll_event() {
-            world.trace.event(world.now, end.id, &event);
+            world.trace.note(world.now, end.id, Note::Event(&event));
             world.events.push_back((end.id, event));
         }
     }

@@ -15,6 +15,7 @@ use crate::raw::{RawPeer, StreamId};
 use crate::rng::Rng;
 use crate::script::Script;
 use crate::side::Side;
+use crate::trace::Note;
 
 /// One end of a link. Means nothing to another network.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,7 +152,7 @@ impl Network {
     /// Reads on in a stream, as [`MoqtConnection::read`] does.
     pub fn read(&mut self, at: EndpointId, stream: StreamKey, max: usize) -> Read {
         let read = self.with(at, |connection, _| connection.read(stream, max));
-        self.world.trace.read(self.world.now, at, stream, &read);
+        self.world.trace.note(self.world.now, at, Note::Read(stream, &read));
         read
     }
 
@@ -346,7 +347,7 @@ impl Network {
     /// were cut, nor on times. Events that only say when to go on (`Readable`, `Writable`,
     /// `Unblocked`) are left out.
     ///
-    /// Hashes may be compared within one version of these crates.
+    /// Hashes may be compared within one version of these crates, on any platform.
     pub fn trace_hash(&self) -> u64 {
         self.world.trace.joined_hash()
     }

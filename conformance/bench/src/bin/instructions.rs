@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 
 use moqt_bench::codec::{DecodeSubscribe, Read, WriteHeaders};
 use moqt_bench::connection::{Receive, Transmit};
+use moqt_bench::loopback::Session;
 use moqt_bench::{Case, CountingAllocator};
 use moqt_engine::Draft;
 
@@ -28,6 +29,7 @@ const CASES: &[(&str, u64)] = &[
     ("connection receives, 10000 subscriptions", 0),
     ("connection sends, 100 subscriptions", 0),
     ("connection sends, 10000 subscriptions", 0),
+    ("session over the loopback, 1 KiB objects", 0),
 ];
 
 const FEW: u64 = 2_000;
@@ -108,6 +110,7 @@ fn run(case: &str, draft: Option<Draft>, count: u64) -> u64 {
         "connection sends 1 KiB objects" => counted(Transmit::new(draft, count, 1)),
         "connection sends, 100 subscriptions" => counted(Transmit::new(draft, count, 100)),
         "connection sends, 10000 subscriptions" => counted(Transmit::new(draft, count, 10_000)),
+        "session over the loopback, 1 KiB objects" => counted(Session::new(draft, count)),
         _ => 0,
     }
 }

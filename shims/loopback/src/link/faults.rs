@@ -9,12 +9,13 @@ use crate::agenda::{Frame, Happening};
 use crate::fault::Fault;
 use crate::raw::StreamId;
 use crate::side::Side;
+use crate::trace::Note;
 
 impl Link {
     /// Something goes wrong at this side.
     pub(crate) fn inject(&mut self, world: &mut World, side: Side, fault: Fault) {
         let end = self.ends.get(side);
-        world.trace.note(world.now, end.id, format_args!("fault {fault:?}"), &[]);
+        world.trace.note(world.now, end.id, Note::Fault(&fault));
         if end.state == State::Closed {
             return;
         }

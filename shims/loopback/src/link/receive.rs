@@ -7,6 +7,7 @@ use super::{Link, State, World};
 use crate::agenda::Frame;
 use crate::raw::StreamId;
 use crate::side::{PerDir, Side};
+use crate::trace::Note;
 
 impl Link {
     /// Something arrives at this side.
@@ -23,8 +24,8 @@ impl Link {
         if self.ends.get(side).state == State::Closed {
             return;
         }
-        self.note(world, side, &frame);
         let now = world.now;
+        world.trace.note(now, self.ends.get(side).id, Note::Arrival(&frame));
         match frame {
             Frame::Ready => self.ready(world, side),
             Frame::Data { stream, data, fin } => self.on_data(world, side, stream, data, fin),
@@ -61,21 +62,6 @@ impl Link {
             Frame::Lost { reason } => self.closed(world, side, TransportClosed::Lost { reason }),
         }
         self.settle(world, side);
-    }
-
-    fn note(&self, world: &mut World, side: Side, frame: &Frame) {
-        let at = self.ends.get(side).id;
-        match frame {
-            Frame::Data { stream, data, fin } => {
-                let (len, end) = (data.len(), if *fin { " and the end" } else { "" });
-                world.trace.note(world.now, at, format_args!("{stream:?}: {len} bytes{end}"), data);
-            }
-            Frame::Datagram(data) => {
-                let len = data.len();
-                world.trace.note(world.now, at, format_args!("datagram of {len} bytes"), data);
-            }
-            frame => world.trace.note(world.now, at, format_args!("{frame:?}"), &[]),
-        }
     }
 
     /// The transport's handshake is complete at this side.

@@ -8,6 +8,7 @@ use crate::agenda::{Frame, Happening};
 use crate::peer::Peer;
 use crate::raw::{RawTaken, StreamId};
 use crate::side::Side;
+use crate::trace::Note;
 
 /// What a sender is asked for at a time where bandwidth is bounded.
 const PACKET: usize = 1200;
@@ -186,7 +187,7 @@ impl Link {
                 at = at.saturating_add(out.datagrams.duration(config.reordering_delay));
             }
             if out.datagrams.happens(config.loss) {
-                world.trace.note(world.now, end.id, format_args!("datagram lost"), data);
+                world.trace.note(world.now, end.id, Note::DatagramLost(data));
                 continue;
             }
             world.agenda.add(at, to, Happening::Arrival(Frame::Datagram(data.clone())));
