@@ -414,31 +414,40 @@ impl End {
 
     /// Reads a stream until nothing is left or `budget` bytes of payload have been read.
     pub fn read(&mut self, name: Name, mut budget: usize) {
-        let key = self.key(name);
-        let got = self.reads.entry(name).or_default();
         while budget > 0 {
-            match self.engine.read(key, budget) {
-                Read::Object(header) => got.push(Got::Object(header, Vec::new())),
-                Read::Payload(piece) => {
-                    assert!(piece.len() <= budget, "more than asked for");
-                    budget -= piece.len();
-                    if let Some(Got::Object(_, payload)) = got.last_mut() {
-                        payload.extend_from_slice(&piece);
-                    }
-                    self.pieces.push(piece);
-                }
-                Read::Finished => got.push(Got::Finished),
-                Read::Reset(code) => got.push(Got::Reset(code)),
-                Read::Gone => {
-                    if got.is_empty() || matches!(got.last(), Some(Got::Object(..))) {
-                        got.push(Got::Gone);
-                    }
-                    break;
-                }
-                _ => break,
-            }
+            let Some(len) = self.read_once(name, budget) else { break };
+            budget -= len;
         }
         self.drain();
+    }
+
+    /// Reads one thing from a stream, at most `max` bytes of payload: how many there were, `None`
+    /// if nothing is to be read.
+    pub fn read_once(&mut self, name: Name, max: usize) -> Option<usize> {
+        let key = self.key(name);
+        let got = self.reads.entry(name).or_default();
+        match self.engine.read(key, max) {
+            Read::Object(header) => got.push(Got::Object(header, Vec::new())),
+            Read::Payload(piece) => {
+                let len = piece.len();
+                assert!(len <= max, "more than asked for");
+                if let Some(Got::Object(_, payload)) = got.last_mut() {
+                    payload.extend_from_slice(&piece);
+                }
+                self.pieces.push(piece);
+                return Some(len);
+            }
+            Read::Finished => got.push(Got::Finished),
+            Read::Reset(code) => got.push(Got::Reset(code)),
+            Read::Gone => {
+                if got.is_empty() || matches!(got.last(), Some(Got::Object(..))) {
+                    got.push(Got::Gone);
+                }
+                return None;
+            }
+            _ => return None,
+        }
+        Some(0)
     }
 
     /// What was read of a fetch so far, emptied.
@@ -448,34 +457,43 @@ impl End {
 
     /// Reads a fetch until nothing is left or `budget` bytes of payload have been read.
     pub fn read_fetch(&mut self, name: Name, mut budget: usize) {
-        let key = self.key(name);
-        let got = self.fetched.entry(name).or_default();
         while budget > 0 {
-            match self.engine.read_fetch(key, budget) {
-                FetchRead::Object(object) => got.push(Fetched::Object(object, Vec::new())),
-                FetchRead::Payload(piece) => {
-                    assert!(piece.len() <= budget, "more than asked for");
-                    budget -= piece.len();
-                    if let Some(Fetched::Object(_, payload)) = got.last_mut() {
-                        payload.extend_from_slice(&piece);
-                    }
-                    self.pieces.push(piece);
-                }
-                FetchRead::EndOfRange { location, kind } => {
-                    got.push(Fetched::EndOfRange(location, kind));
-                }
-                FetchRead::Finished => got.push(Fetched::Finished),
-                FetchRead::Reset(code) => got.push(Fetched::Reset(code)),
-                FetchRead::Gone => {
-                    if matches!(got.last(), None | Some(Fetched::Object(..))) {
-                        got.push(Fetched::Gone);
-                    }
-                    break;
-                }
-                _ => break,
-            }
+            let Some(len) = self.read_fetch_once(name, budget) else { break };
+            budget -= len;
         }
         self.drain();
+    }
+
+    /// Reads one thing from a fetch, at most `max` bytes of payload: how many there were, `None`
+    /// if nothing is to be read.
+    pub fn read_fetch_once(&mut self, name: Name, max: usize) -> Option<usize> {
+        let key = self.key(name);
+        let got = self.fetched.entry(name).or_default();
+        match self.engine.read_fetch(key, max) {
+            FetchRead::Object(object) => got.push(Fetched::Object(object, Vec::new())),
+            FetchRead::Payload(piece) => {
+                let len = piece.len();
+                assert!(len <= max, "more than asked for");
+                if let Some(Fetched::Object(_, payload)) = got.last_mut() {
+                    payload.extend_from_slice(&piece);
+                }
+                self.pieces.push(piece);
+                return Some(len);
+            }
+            FetchRead::EndOfRange { location, kind } => {
+                got.push(Fetched::EndOfRange(location, kind));
+            }
+            FetchRead::Finished => got.push(Fetched::Finished),
+            FetchRead::Reset(code) => got.push(Fetched::Reset(code)),
+            FetchRead::Gone => {
+                if matches!(got.last(), None | Some(Fetched::Object(..))) {
+                    got.push(Fetched::Gone);
+                }
+                return None;
+            }
+            _ => return None,
+        }
+        Some(0)
     }
 
     /// Does what the engine's contract asks for after every call.

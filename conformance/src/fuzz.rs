@@ -8,12 +8,16 @@
 //! cargo +nightly fuzz run track_name_text
 //! ```
 
+mod framer_chunks;
+mod framing;
 mod track_name_text;
 
+pub use framer_chunks::framer_chunks;
 pub use track_name_text::track_name_text;
 
 /// What a target does with its bytes.
 pub type Body = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: &[(&str, Body)] = &[("track_name_text", track_name_text)];
+pub const TARGETS: &[(&str, Body)] =
+    &[("framer_chunks", framer_chunks), ("track_name_text", track_name_text)];

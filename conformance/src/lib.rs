@@ -16,7 +16,13 @@ pub mod ledger;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod objects;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
+pub mod readers;
+#[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
+pub mod reread;
+#[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod say;
+#[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
+pub mod seen;
 pub mod tokens;
 
 use moqt_engine::{Draft, Role};

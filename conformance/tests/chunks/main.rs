@@ -11,39 +11,12 @@
 #[path = "../generate/mod.rs"]
 mod generate;
 
-use bytes::Bytes;
-use moqt_engine::model::{Draft, EndOfRange, GroupOrder, Location, Message, ObjectStatus};
-use moqt_engine::wire::{
-    ControlReader, DecodeError, Dialect, Fault, FetchEvent, FetchObject, FetchReader,
-    SubgroupEvent, SubgroupHeader, SubgroupReader, encode_message,
-};
+use moqt_conformance::readers::{StreamEnd, read_control, read_fetch, read_subgroup};
+use moqt_engine::model::{Draft, GroupOrder, Message};
+use moqt_engine::wire::{SubgroupHeader, encode_message};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-
-const MAX_PROPERTIES: usize = 300;
-
-/// What a stream held, and how it ended: within something or not, or with an error. Where an
-/// error was found is left out, since it counts from what a reader has kept.
-#[derive(Clone, Debug, PartialEq)]
-struct Read<T> {
-    items: Vec<T>,
-    end: Result<End, (Fault, &'static str)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum End {
-    Boundary,
-    Within,
-}
-
-fn failed<T>(items: Vec<T>, error: DecodeError) -> Read<T> {
-    Read { items, end: Err((error.fault, error.field)) }
-}
-
-fn ended<T>(items: Vec<T>, at_boundary: bool) -> Read<T> {
-    Read { items, end: Ok(if at_boundary { End::Boundary } else { End::Within }) }
-}
 
 /// Where to cut bytes: anywhere, at each byte, or not at all.
 fn cuts() -> impl Strategy<Value = Cuts> {
@@ -95,101 +68,6 @@ fn damaged(mut bytes: Vec<u8>, damage: Option<&(Index, u8)>) -> Vec<u8> {
     bytes
 }
 
-/// Reads after each push, or only after all.
-fn read_control(dialect: &'static Dialect, parts: &[&[u8]], eager: bool) -> Read<Message> {
-    let mut reader = ControlReader::new(dialect);
-    let mut messages = Vec::new();
-    for (index, part) in parts.iter().enumerate() {
-        reader.push(Bytes::copy_from_slice(part));
-        if !eager && index + 1 < parts.len() {
-            continue;
-        }
-        loop {
-            match reader.next_message() {
-                Ok(Some(message)) => messages.push(message),
-                Ok(None) => break,
-                Err(error) => return failed(messages, error),
-            }
-        }
-    }
-    ended(messages, !reader.is_mid_message())
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct SubgroupItem {
-    id: u64,
-    payload_len: u64,
-    status: ObjectStatus,
-    properties: Vec<u8>,
-    payload: Vec<u8>,
-}
-
-fn read_subgroup(
-    dialect: &'static Dialect,
-    has_properties: bool,
-    parts: &[&[u8]],
-) -> Read<SubgroupItem> {
-    let mut reader = SubgroupReader::new(dialect, has_properties, MAX_PROPERTIES);
-    let mut items: Vec<SubgroupItem> = Vec::new();
-    for part in parts {
-        let mut input = *part;
-        loop {
-            match reader.next(&mut input) {
-                Ok(SubgroupEvent::Object { object_id, payload_len, status, properties }) => {
-                    let properties = properties.to_vec();
-                    let payload = Vec::new();
-                    let id = object_id;
-                    items.push(SubgroupItem { id, payload_len, status, properties, payload });
-                }
-                Ok(SubgroupEvent::Payload(payload)) => {
-                    assert!(!payload.is_empty());
-                    items.last_mut().unwrap().payload.extend_from_slice(payload);
-                }
-                Ok(SubgroupEvent::NeedMore) => break,
-                Err(error) => return failed(items, error),
-            }
-            let item = items.last().unwrap();
-            let left = item.payload_len - item.payload.len() as u64;
-            assert_eq!(reader.payload_left(), left);
-        }
-        assert!(input.is_empty(), "bytes were left in the input");
-    }
-    ended(items, reader.is_at_boundary())
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum FetchItem {
-    Object { object: FetchObject, properties: Vec<u8>, payload: Vec<u8> },
-    End(Location, EndOfRange),
-}
-
-fn read_fetch(dialect: &'static Dialect, order: GroupOrder, parts: &[&[u8]]) -> Read<FetchItem> {
-    let mut reader = FetchReader::new(dialect, order, MAX_PROPERTIES);
-    let mut items = Vec::new();
-    for part in parts {
-        let mut input = *part;
-        loop {
-            match reader.next(&mut input) {
-                Ok(FetchEvent::Object { object, properties }) => {
-                    let properties = properties.to_vec();
-                    items.push(FetchItem::Object { object, properties, payload: Vec::new() });
-                }
-                Ok(FetchEvent::EndOfRange { location, kind }) => {
-                    items.push(FetchItem::End(location, kind));
-                }
-                Ok(FetchEvent::Payload(bytes)) => match items.last_mut() {
-                    Some(FetchItem::Object { payload, .. }) => payload.extend_from_slice(bytes),
-                    other => panic!("payload after {other:?}"),
-                },
-                Ok(FetchEvent::NeedMore) => break,
-                Err(error) => return failed(items, error),
-            }
-        }
-        assert!(input.is_empty(), "bytes were left in the input");
-    }
-    ended(items, reader.is_at_boundary())
-}
-
 fn draft() -> impl Strategy<Value = Draft> {
     proptest::sample::select(Draft::ALL.to_vec())
 }
@@ -239,7 +117,7 @@ proptest! {
         let bytes = damaged(bytes, damage.as_ref());
         let whole = read_control(dialect, &[&bytes], true);
         if damage.is_none() {
-            prop_assert_eq!(whole.end, Ok(End::Boundary));
+            prop_assert_eq!(whole.end, Ok(StreamEnd::Boundary));
             prop_assert_eq!(whole.items.len(), messages.len());
         }
         prop_assert_eq!(read_control(dialect, &cuts.parts(&bytes), eager), whole);
@@ -255,7 +133,7 @@ proptest! {
         let read = |parts: &[&[u8]]| read_subgroup(draft.dialect(), header.has_properties, parts);
         let whole = read(&[&bytes]);
         if damage.is_none() {
-            prop_assert_eq!(whole.end, Ok(End::Boundary));
+            prop_assert_eq!(whole.end, Ok(StreamEnd::Boundary));
         }
         prop_assert_eq!(read(&cuts.parts(&bytes)), whole);
     }
@@ -270,7 +148,7 @@ proptest! {
         let read = |parts: &[&[u8]]| read_fetch(draft.dialect(), order, parts);
         let whole = read(&[&bytes]);
         if damage.is_none() {
-            prop_assert_eq!(whole.end, Ok(End::Boundary));
+            prop_assert_eq!(whole.end, Ok(StreamEnd::Boundary));
         }
         prop_assert_eq!(read(&cuts.parts(&bytes)), whole);
     }

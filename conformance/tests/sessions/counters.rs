@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use moqt_conformance::end::{End, Output};
 use moqt_conformance::{DRAFTS, say};
-use moqt_engine::model::{Location, ObjectStatus, Parameters, StreamResetCode, SubgroupId};
+use moqt_engine::model::{
+    Location, ObjectStatus, Parameters, SessionError, StreamResetCode, SubgroupId,
+};
 use moqt_engine::wire::{ObjectHeader, Properties};
 use moqt_engine::{
     Accept, Config, DatagramOptions, Dir, Draft, RequestKey, Role, Stats, StreamKey,
@@ -181,4 +183,17 @@ fn subgroups_given_up_and_objects_skipped_are_counted() {
     assert_eq!((stats.subgroups, stats.subgroups_timed_out, stats.subgroups_reset), (2, 1, 1));
     assert_eq!(end.engine.subscription_stats(request).unwrap().waiting_bytes, 0);
     assert!(end.engine.subscription_stats(request).unwrap().open_subgroups == 1);
+}
+
+#[test]
+fn what_was_read_of_open_subgroups_stays_counted_when_the_session_closes() {
+    for draft in DRAFTS {
+        let mut end = End::established(draft, Role::Client, Config::default());
+        subscribed(&mut end, "t", 1);
+        end.open_with(Dir::Uni, say::subgroup(draft, 1, 0, &[(0, b"four"), (1, b"five!")]));
+        let before = end.engine.stats();
+        assert_eq!((before.received.objects, before.received.payload_bytes), (2, 9), "{draft:?}");
+        end.engine.close(SessionError::NoError, "enough");
+        assert_eq!(end.engine.stats(), before, "{draft:?}");
+    }
 }

@@ -1,11 +1,11 @@
 //! Sessions that are recorded as they happen at one end, and played again.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use moqt_conformance::end::{End, Got, Name, Output};
+use moqt_conformance::end::{End, Name, Output};
 use moqt_conformance::say;
+use moqt_conformance::seen::Seen;
 use moqt_engine::model::{
     Location, ObjectStatus, Parameters, PublishDoneCode, RequestErrorCode, StreamResetCode,
     TrackProperties,
@@ -13,7 +13,7 @@ use moqt_engine::model::{
 use moqt_engine::wire::{ObjectHeader, Properties};
 use moqt_engine::{
     Accept, Config, DatagramOptions, Dir, Draft, Event, Refusal, RequestKey, Role, StreamKey,
-    Subgroup, SubgroupOptions, Usage,
+    Subgroup, SubgroupOptions,
 };
 
 /// A request: the how-manyth of ours, or of the peer's.
@@ -68,17 +68,6 @@ pub(crate) struct Player {
     results: Vec<String>,
     /// How many outputs the other end has been given.
     handed: usize,
-}
-
-/// All that can be seen of an end. Payload and sent bytes are joined.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) events: Vec<String>,
-    pub(crate) reads: BTreeMap<Name, Vec<Got>>,
-    pub(crate) sent: BTreeMap<Name, Vec<u8>>,
-    pub(crate) acts: Vec<Output>,
-    pub(crate) results: Vec<String>,
-    pub(crate) usage: Usage,
 }
 
 impl Player {
@@ -280,25 +269,9 @@ impl Player {
         self.handed = self.end.outputs.len();
     }
 
-    pub(crate) fn seen(&self) -> Seen {
-        let mut sent: BTreeMap<Name, Vec<u8>> = BTreeMap::new();
-        let mut acts = Vec::new();
-        for output in &self.end.outputs {
-            match output {
-                Output::Data(name, bytes) => {
-                    sent.entry(*name).or_default().extend_from_slice(bytes);
-                }
-                other => acts.push(other.clone()),
-            }
-        }
-        Seen {
-            events: self.end.events.iter().map(|event| format!("{event:?}")).collect(),
-            reads: self.end.reads.clone(),
-            sent,
-            acts,
-            results: self.results.clone(),
-            usage: self.end.engine.usage(),
-        }
+    /// What is to be seen of the end, and what the commands gave.
+    pub(crate) fn seen(&self) -> (Seen, Vec<String>) {
+        (Seen::of(&self.end), self.results.clone())
     }
 }
 

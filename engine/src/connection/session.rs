@@ -39,6 +39,8 @@ impl MoqtConnection {
     /// The session is over; nothing is kept but what has not been polled yet.
     pub(super) fn end(&mut self, reason: CloseReason) {
         self.state = SessionState::Closed;
+        // What has been read of open subgroups is counted with them so far.
+        self.stats = self.stats();
         self.streams.clear();
         self.timers.clear_all();
         self.early.clear();
