@@ -65,8 +65,9 @@ pub enum Blocked {
     /// The transport allows no more streams; [`Event::Unblocked`](crate::Event::Unblocked).
     Streams,
     /// Too many updates of the request have not been answered;
-    /// [`Event::UpdateAccepted`](crate::Event::UpdateAccepted) or
-    /// [`Event::UpdateRejected`](crate::Event::UpdateRejected).
+    /// [`Event::UpdateAccepted`](crate::Event::UpdateAccepted),
+    /// [`Event::UpdateRejected`](crate::Event::UpdateRejected), or
+    /// [`Event::Unblocked`](crate::Event::Unblocked) if one is answered that was given up.
     Updates,
     /// Too much waits to be sent; [`Event::Writable`](crate::Event::Writable).
     Queue,

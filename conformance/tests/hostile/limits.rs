@@ -526,3 +526,28 @@ fn a_session_at_rest_waits_for_nothing() {
         assert_eq!(end.engine.usage(), usage);
     }
 }
+
+// "not read from the transport", but never for good: whatever the limits are, there is a window
+// for a header, and for something to read.
+#[test]
+fn no_limit_is_too_small_for_anything_to_come_in() {
+    for draft in DRAFTS {
+        let mut end = limited(draft, Role::Client, |limits| {
+            limits.stream_receive = 0;
+            limits.session_receive = 0;
+            limits.stream_minimum = 0;
+        });
+        subscribed(&mut end, "t", 5);
+        let mut bytes = large(draft, 5, 0, 300);
+        let stream = end.open(Dir::Uni);
+        while !bytes.is_empty() {
+            assert!(feed(&mut end, stream, &mut bytes) > 0, "{draft:?}: {} left", bytes.len());
+        }
+        end.fin(stream);
+        let got = end.take_reads(stream);
+        assert!(
+            matches!(&got[..], [Got::Object(_, payload), Got::Finished] if payload.len() == 300),
+            "{draft:?}: {got:?}"
+        );
+    }
+}

@@ -239,7 +239,11 @@ fn a_publisher_whose_update_is_refused_ends_the_subscription() {
             on,
             &say::error(update_id, RequestKind::Update, RequestErrorCode::ExpiredAuthToken),
         );
-        assert!(matches!(end.events[..], [Event::UpdateRejected { .. }]), "{:?}", end.events);
+        assert!(
+            matches!(end.events[..], [Event::UpdateRejected { .. }, Event::Cancelled { .. }]),
+            "{:?}",
+            end.events
+        );
         let said = end.said(on);
         assert!(
             matches!(&said[..], [Message::PublishDone(done)]
@@ -411,5 +415,28 @@ fn track_properties_in_the_answer_to_an_update_close() {
         // No parameters, and property 0x30.
         end.data(on, &[0x07, 0, 3, 0, 0x30, 1][..]);
         assert_closed(&end, PROTOCOL_VIOLATION, "properties");
+    }
+}
+
+// An update that was given up counts until it is answered, as answers come in order. Whoever was
+// told to wait for that is told when there may be one more.
+#[test]
+fn an_update_answered_after_it_was_given_up_unblocks() {
+    for (draft, role) in answered_cases() {
+        let mut config = Config::default();
+        config.limits.unanswered_updates = 1;
+        config.limits.answer_timeout = Some(Duration::from_secs(1));
+        let mut end = End::established(draft, role, config);
+        let (request, on) = subscribed(&mut end, "t", 5);
+        let update_id = end.next_own_id();
+        end.with(|engine, now| engine.update(now, request, &with_priority(3))).unwrap();
+        end.wait(Duration::from_secs(2));
+        assert!(matches!(end.take_events()[..], [Event::UpdateRejected { .. }]), "{draft:?}");
+        let blocked = end.with(|engine, now| engine.update(now, request, &with_priority(4)));
+        assert_eq!(blocked, Err(CommandError::Blocked(Blocked::Updates)), "{draft:?} {role:?}");
+        end.say(on, &say::ok(update_id, RequestKind::Update));
+        assert_eq!(end.take_events(), [Event::Unblocked], "{draft:?} {role:?}");
+        let again = end.with(|engine, now| engine.update(now, request, &with_priority(4)));
+        assert!(again.is_ok(), "{draft:?} {role:?}: {again:?}");
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use moqt_conformance::end::{End, Name};
 use moqt_conformance::{DRAFTS, ROLES, cases, say};
 use moqt_engine::model::{Parameters, SetupOptions};
-use moqt_engine::{Config, Dir, Draft, Event, Role, Transport};
+use moqt_engine::{Action, Config, Dir, Draft, Event, MoqtConnection, Role, Timestamp, Transport};
 
 use crate::{CONTROL_MESSAGE_TIMEOUT, PROTOCOL_VIOLATION, assert_closed, session, wait_long};
 
@@ -197,5 +197,46 @@ fn a_session_that_is_over_does_nothing_more() {
         assert!(end.with(|engine, now| {
             engine.subscribe(now, &say::track("late"), &Parameters::default()).is_err()
         }));
+    }
+}
+
+// "Endpoints MUST send a SETUP message as the first message on their control stream" (draft-18,
+// "Session initialization"): a session in which this side's cannot be sent yet is not set up,
+// whatever the peer has sent, and nothing that is asked in it is lost.
+#[test]
+fn a_session_is_not_set_up_before_its_own_control_stream_can_be_opened() {
+    for (draft, role) in cases().filter(|(draft, _)| draft.dialect().answers_by_stream) {
+        for early_bytes in [0, 10_000] {
+            let mut config = Config::default();
+            config.limits.early_bytes = early_bytes;
+            let now = Timestamp::ZERO;
+            let mut engine = MoqtConnection::new(role, draft, Transport::Quic, config.into(), now);
+            let control = engine.handle_stream_opened(now, Dir::Uni);
+            let mut setup = say::setup(draft, role.peer(), SetupOptions::default());
+            let window = engine.recv_window(control).min(setup.len());
+            let rest = setup.split_off(window);
+            engine.handle_stream_data(now, control, setup.into(), false);
+            let request = engine.handle_stream_opened(now, Dir::Bi);
+            let subscribe =
+                say::message(draft, &say::subscribe(u64::from(role == Role::Client), "t"));
+            engine.handle_stream_data(now, request, subscribe.into(), false);
+            let is_closed = !rest.is_empty() && engine.recv_window(control) == 0;
+            assert!(!engine.is_established(), "{draft:?} {role:?}");
+            assert_eq!(engine.poll_action(), None, "{draft:?} {role:?}");
+            engine.handle_streams_available(now, Dir::Uni, 1);
+            assert!(matches!(engine.poll_action(), Some(Action::OpenStream { .. })));
+            if is_closed {
+                let resume = Action::ResumeReading { stream: control };
+                assert_eq!(engine.poll_action(), Some(resume), "{draft:?} {role:?}");
+            }
+            engine.handle_stream_data(now, control, rest.into(), false);
+            assert!(engine.is_established(), "{draft:?} {role:?}");
+            assert!(engine.poll_send(now).is_some(), "{draft:?} {role:?}: its own SETUP");
+            let events: Vec<Event> = std::iter::from_fn(|| engine.poll_event()).collect();
+            assert!(
+                matches!(events[..], [Event::Established { .. }, Event::Request { .. }]),
+                "{draft:?} {role:?}: {events:?}"
+            );
+        }
     }
 }

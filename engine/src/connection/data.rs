@@ -5,7 +5,7 @@ use alloc::format;
 
 use bytes::Bytes;
 
-use super::MoqtConnection;
+use super::{MoqtConnection, SessionState};
 use crate::event::{DropReason, Event, SubgroupInfo};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Violation;
@@ -34,6 +34,10 @@ impl MoqtConnection {
             return Ok(());
         };
         if kind == StreamType::Control {
+            // Both sides have a SETUP to send before anything else is said.
+            if self.state == (SessionState::Setup { sent: false }) {
+                return Ok(());
+            }
             self.no_longer_early(stream);
             self.control_opened(stream)?;
             return self.advance(now, stream, 0);
@@ -231,7 +235,7 @@ impl MoqtConnection {
         {
             subscriber.has_datagrams = true;
         } else {
-            return self.datagram_dropped(None, object, DropReason::UnknownTrack);
+            return self.datagram_dropped(object, DropReason::UnknownTrack);
         }
         if self.admits_datagram(request, &object) {
             let bytes = object.payload.len() as u64;
@@ -249,7 +253,7 @@ impl MoqtConnection {
             self.discard_held(stream);
         }
         for datagram in datagrams {
-            self.datagram_dropped(None, datagram, DropReason::UnknownTrack);
+            self.datagram_dropped(datagram, DropReason::UnknownTrack);
         }
     }
 
@@ -271,29 +275,22 @@ impl MoqtConnection {
         let (placement, oldest) =
             self.aliases.place_datagram(now, &object, limits, &mut self.timers);
         if let Some(oldest) = oldest {
-            self.datagram_dropped(None, oldest, DropReason::QueueFull);
+            self.datagram_dropped(oldest, DropReason::QueueFull);
         }
         match placement {
             Placement::Active(request) => {
                 self.give_datagram(request, object);
             }
             Placement::Held => {}
-            Placement::Dropped => self.datagram_dropped(None, object, DropReason::UnknownTrack),
+            Placement::Dropped => self.datagram_dropped(object, DropReason::UnknownTrack),
         }
         Ok(())
     }
 
-    pub(super) fn datagram_dropped(
-        &mut self,
-        request: Option<RequestKey>,
-        object: ObjectDatagram,
-        reason: DropReason,
-    ) {
-        match request {
-            Some(request) => self.count_sent(request, |sent| sent.datagrams_dropped.count(reason)),
-            None => self.stats.received.datagrams_dropped.count(reason),
-        }
-        let header = object.header;
+    /// A datagram that came in is not given to the application.
+    fn datagram_dropped(&mut self, object: ObjectDatagram, reason: DropReason) {
+        self.stats.received.datagrams_dropped.count(reason);
+        let (request, header) = (None, object.header);
         self.events.push_back(Event::DatagramDropped { request, header, reason });
     }
 

@@ -5,9 +5,9 @@ use super::MoqtConnection;
 use crate::event::{DropReason, Event, GiveUpReason};
 use crate::key::StreamKey;
 use crate::model::{Parameters, StreamResetCode, TrackProperties};
+use crate::request::Request;
 use crate::stream::{Expired, SendClass, SenderKey};
 use crate::time::Timestamp;
-use crate::wire::ObjectDatagram;
 
 impl MoqtConnection {
     /// The peer's transport has acknowledged all that was sent on a stream, its end included.
@@ -61,11 +61,10 @@ impl MoqtConnection {
                     match request {
                         Some(request) => {
                             self.count_sent(request, |sent| sent.subgroups_timed_out += 1);
-                            self.events.push_back(Event::SubgroupGivenUp {
-                                request,
-                                stream,
-                                reason,
-                            });
+                            if !self.is_told_over(request) {
+                                let event = Event::SubgroupGivenUp { request, stream, reason };
+                                self.events.push_back(event);
+                            }
                             let code = StreamResetCode::DeliveryTimeout;
                             self.reset_subgroup(request, stream, code);
                         }
@@ -76,7 +75,7 @@ impl MoqtConnection {
                     self.streams.deadlines.forget_watched(stream);
                     self.streams.push_action(crate::Action::ResetStream { stream, code });
                     self.count_sent(request, |sent| sent.subgroups_timed_out += 1);
-                    if self.requests.get(request).is_some() {
+                    if self.requests.get(request).is_some_and(Request::is_told) {
                         self.events.push_back(Event::SubgroupGivenUp { request, stream, reason });
                     }
                 }
@@ -94,10 +93,7 @@ impl MoqtConnection {
         if !is_expired {
             return false;
         }
-        let Some(datagram) = self.take_datagram(sender) else { return false };
-        let object = ObjectDatagram { header: datagram.header, payload: datagram.payload };
-        self.datagram_dropped(Some(datagram.request), object, DropReason::DeliveryTimeout);
-        true
+        self.drop_datagram(sender, DropReason::DeliveryTimeout)
     }
 
     /// No other stream is to be opened for the subgroup on this one (draft-18, "Closing

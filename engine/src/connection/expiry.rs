@@ -45,6 +45,6 @@ impl MoqtConnection {
             }
             _ => return,
         }
-        self.events.push_back(Event::Expired { request: key });
+        self.tell_end(key, Event::Expired { request: key });
     }
 }

@@ -554,10 +554,14 @@ impl FetchResponse<'_> {
         priority: u8,
         group: u64,
         room: usize,
-        write: impl FnOnce(&mut ResponseWriter, &mut bytes::BytesMut) -> Result<(), CommandError>,
+        write: impl Fn(&mut ResponseWriter, &mut bytes::BytesMut) -> Result<(), CommandError>,
     ) -> Result<(), CommandError> {
         let stream = self.stream();
         self.connection.check_room(self.sender, stream)?;
+        if stream.is_none() {
+            // No stream is opened for what cannot be written.
+            write(&mut self.first_writer()?, &mut bytes::BytesMut::new())?;
+        }
         let stream = self.open(priority, group)?;
         let connection = &mut *self.connection;
         let Some(half) = connection.streams.send_mut(stream) else {
@@ -593,8 +597,8 @@ impl FetchResponse<'_> {
         if let Some(stream) = self.stream() {
             return Ok(stream);
         }
+        let response = Box::new(self.first_writer()?);
         let Self { connection, request, sender } = self;
-        let dialect = connection.dialect;
         let found = connection.requests.get(*request).ok_or(CommandError::Gone)?;
         let (id, own_stream) = (found.id, found.stream);
         let position = DataPosition { publisher_priority: priority, group, within: 0 };
@@ -604,16 +608,9 @@ impl FetchResponse<'_> {
             return Err(CommandError::Blocked(Blocked::Streams));
         };
         let fetch = connection.fetch_state(*request).ok_or(CommandError::Gone)?;
-        let order = match fetch.stream {
-            ResponseStream::Unopened(order) => order.unwrap_or_default(),
-            _ => GroupOrder::default(),
-        };
-        let writer = FetchWriter::new(dialect, order);
         let held_answer = fetch.held_answer.take();
         let mut header = Vec::with_capacity(OBJECT_HEADER_LEN);
-        writer.header(id, &mut header)?;
-        let order = FetchOrder::of_range(Some(order), fetch.range);
-        let response = Box::new(ResponseWriter { writer, order, is_finished: false });
+        response.writer.header(id, &mut header)?;
         fetch.stream = ResponseStream::Open(stream, response);
         connection.stats.fetches_sent.responses += 1;
         if let Some(answer) = held_answer
@@ -630,6 +627,18 @@ impl FetchResponse<'_> {
         let traced = TracedFetch { stream, request_id: id };
         connection.trace.add(|| TraceEvent::FetchHeaderCreated(traced));
         Ok(stream)
+    }
+
+    /// A writer at the first object of the response.
+    fn first_writer(&self) -> Result<ResponseWriter, CommandError> {
+        let fetch = self.peek().ok_or(CommandError::Gone)?;
+        let order = match fetch.stream {
+            ResponseStream::Unopened(order) => order.unwrap_or_default(),
+            _ => GroupOrder::default(),
+        };
+        let writer = FetchWriter::new(self.connection.dialect, order);
+        let order = FetchOrder::of_range(Some(order), fetch.range);
+        Ok(ResponseWriter { writer, order, is_finished: false })
     }
 
     /// Something was queued between payloads.

@@ -114,8 +114,11 @@ impl MoqtConnection {
         let Some(found) = self.requests.get_mut(request) else { return };
         found.goaway_deadline = None;
         let code = StreamResetCode::GoingAway;
+        let is_told = found.is_told();
         self.withdraw(now, request, code);
-        self.events.push_back(Event::Cancelled { request, code, error: None });
+        if is_told {
+            self.events.push_back(Event::Cancelled { request, code, error: None });
+        }
     }
 
     pub(super) fn on_goaway(&mut self, goaway: Goaway) -> Result<(), Violation> {

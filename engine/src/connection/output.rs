@@ -10,7 +10,6 @@ use crate::stream::{QueuedDatagram, SendClass, SenderKey, Turn};
 use crate::time::Timestamp;
 use crate::timers::Timer;
 use crate::trace::TraceEvent;
-use crate::wire::ObjectDatagram;
 
 impl MoqtConnection {
     /// The next thing for the transport to do. Drain this before
@@ -70,6 +69,20 @@ impl MoqtConnection {
         self.wake_writers(sender);
         self.end_publishing_if_done(datagram.request);
         Some(datagram)
+    }
+
+    /// Drops the datagram whose turn it is. Whether there was one.
+    pub(super) fn drop_datagram(&mut self, sender: SenderKey, reason: DropReason) -> bool {
+        let request = self.streams.schedule.sender(sender).and_then(|sender| sender.request);
+        let is_told = !request.is_some_and(|key| self.is_told_over(key));
+        let Some(datagram) = self.take_datagram(sender) else { return false };
+        let (request, header) = (datagram.request, datagram.header);
+        self.count_sent(request, |sent| sent.datagrams_dropped.count(reason));
+        if is_told {
+            let request = Some(request);
+            self.events.push_back(Event::DatagramDropped { request, header, reason });
+        }
+        true
     }
 
     /// The transport took `bytes` of a stream, of `offered` and its end if that was among them.
@@ -142,7 +155,7 @@ impl MoqtConnection {
         }
         sender.blocked = false;
         sender.wants_turn = false;
-        if let Some(request) = sender.request {
+        if let Some(request) = sender.request.filter(|key| !self.is_told_over(*key)) {
             self.events.push_back(Event::Writable { request });
         }
     }
@@ -239,11 +252,7 @@ impl DatagramSend<'_> {
     /// The transport does not take datagrams as large as this one.
     pub fn too_large(self) {
         let Self { connection, sender } = self;
-        if let Some(datagram) = connection.take_datagram(sender) {
-            let object = ObjectDatagram { header: datagram.header, payload: datagram.payload };
-            let request = Some(datagram.request);
-            connection.datagram_dropped(request, object, DropReason::TooLarge);
-        }
+        connection.drop_datagram(sender, DropReason::TooLarge);
     }
 
     /// The transport takes no datagrams for now;

@@ -43,6 +43,9 @@ impl MoqtConnection {
         let found = self.requests.get(request).ok_or(CommandError::Gone)?;
         let carrier = self.updated_here(found)?;
         if found.updates.sent.len() >= self.config.limits.unanswered_updates {
+            if let Some(found) = self.requests.get_mut(request) {
+                found.updates.blocked = true;
+            }
             return Err(CommandError::Blocked(Blocked::Updates));
         }
         let mut parameters = parameters.clone();
@@ -240,6 +243,8 @@ impl MoqtConnection {
         // A publisher ends the subscription, whoever's update it was.
         if is_publisher && let Some(publisher) = self.publisher(key) {
             publisher.done(PublishDoneCode::UpdateFailed, "an update was refused");
+            let code = StreamResetCode::Cancelled;
+            self.tell_end(key, Event::Cancelled { request: key, code, error: None });
         }
     }
 
@@ -248,11 +253,19 @@ impl MoqtConnection {
         if let Some(request) = self.requests.by_update(id).and_then(|key| self.requests.get(key)) {
             self.sent_tokens.answered(request.id, id);
         }
+        let request = self.requests.by_update(id);
         let Some(update) = self.requests.take_update(id) else { return false };
         if let Some(deadline) = update.deadline {
             self.timers.clear(deadline, Timer::UpdateAnswer(UpdateId::new(id)));
         }
-        !update.given_up
+        let blocked = request
+            .and_then(|key| self.requests.get_mut(key))
+            .is_some_and(|request| core::mem::take(&mut request.updates.blocked));
+        if update.given_up && blocked {
+            // No other event says that there may be one more update.
+            self.events.push_back(Event::Unblocked);
+        }
+        !update.given_up && !request.is_some_and(|key| self.is_told_over(key))
     }
 
     /// The time for the answer to an update has passed. The request goes on.
@@ -264,6 +277,9 @@ impl MoqtConnection {
         };
         sent.deadline = None;
         sent.given_up = true;
+        if !request.is_told() {
+            return;
+        }
         let error = RequestError {
             code: RequestErrorCode::Timeout,
             raw_code: None,

@@ -92,8 +92,9 @@ impl MoqtConnection {
 
     /// A request of ours has failed on this side.
     pub(super) fn fail_request(&mut self, key: RequestKey, code: RequestErrorCode, why: &str) {
-        if self.requests.get(key).is_none() {
-            return;
+        let Some(request) = self.requests.get(key) else { return };
+        if !request.is_told() {
+            return self.withdraw(Timestamp::ZERO, key, StreamResetCode::Cancelled);
         }
         let error = RequestError {
             code,
@@ -130,6 +131,21 @@ impl MoqtConnection {
         if is_churn {
             self.count_churn(now);
         }
+    }
+
+    /// Whether the application has been told that a request is over of which something is still
+    /// to be sent.
+    pub(super) fn is_told_over(&self, key: RequestKey) -> bool {
+        self.publisher_state(key).is_some_and(|publisher| publisher.is_over)
+    }
+
+    /// A subscription in which this side publishes is over, and the application is told so. What
+    /// is queued is still sent.
+    pub(super) fn tell_end(&mut self, key: RequestKey, event: Event) {
+        if let Some(publisher) = self.publisher_state_mut(key) {
+            publisher.is_over = true;
+        }
+        self.events.push_back(event);
     }
 
     /// Forgets a request: its streams are closed, its alias and credit given back.

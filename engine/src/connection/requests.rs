@@ -259,8 +259,11 @@ impl MoqtConnection {
                     redirect: error.redirect,
                 };
                 self.check_redirect(kind, error.redirect.as_ref())?;
+                let is_told = !self.is_told_over(key);
                 self.release(now, key);
-                self.events.push_back(Event::Rejected { request: key, error });
+                if is_told {
+                    self.events.push_back(Event::Rejected { request: key, error });
+                }
                 Ok(())
             }
             Message::SubscribeOk(ok) if kind == RequestKind::Subscribe => {
@@ -366,6 +369,9 @@ impl MoqtConnection {
             }
             new_group = publisher.asks_for_new_group(&parameters);
             self.subscriber_timeouts(sender, &parameters);
+        }
+        if self.is_told_over(key) {
+            return Ok(());
         }
         let answer = Answer { parameters, track_properties, fetch: None };
         if kind == RequestKind::TrackStatus {

@@ -128,6 +128,6 @@ impl MoqtConnection {
             self.reset_subgroup(request, stream, code);
         }
         self.end_publishing_if_done(request);
-        self.events.push_back(Event::Cancelled { request, code, error: None });
+        self.tell_end(request, Event::Cancelled { request, code, error: None });
     }
 }

@@ -52,8 +52,9 @@ impl MoqtConnection {
         self.events.push_back(Event::Closed { reason });
     }
 
-    /// Opens this side's control stream and sends its setup message, as soon as it can.
-    pub(super) fn start(&mut self) {
+    /// Opens this side's control stream and sends its setup message, as soon as it can. The
+    /// peer's may have waited for that.
+    pub(super) fn start(&mut self, now: Timestamp) {
         if self.state != (SessionState::Setup { sent: false }) {
             return;
         }
@@ -66,6 +67,24 @@ impl MoqtConnection {
                 self.control_in = Some(stream);
             }
             self.send_setup();
+            self.look_for_setup(now);
+        }
+    }
+
+    /// The peer's control stream may be among what came before this side's could be opened.
+    fn look_for_setup(&mut self, now: Timestamp) {
+        for stream in self.early.clone() {
+            if self.state != (SessionState::Setup { sent: true }) {
+                return;
+            }
+            let Some(half) = self.streams.recv_mut(stream) else { continue };
+            let was_closed = core::mem::take(&mut half.window_closed);
+            if let Err(violation) = self.advance(now, stream, 0) {
+                return self.close_for(violation);
+            }
+            if was_closed {
+                self.streams.push_action(Action::ResumeReading { stream });
+            }
         }
     }
 

@@ -242,6 +242,7 @@ impl Subgroup<'_> {
     /// Streams").
     pub fn finish(self) -> Result<(), CommandError> {
         let Self { connection, stream, sender, begun } = self;
+        let dialect = connection.dialect;
         let Some(half) = connection.streams.send_mut(stream) else {
             return Err(CommandError::Gone);
         };
@@ -249,8 +250,19 @@ impl Subgroup<'_> {
         if subgroup.payload_left > 0 {
             return Err(CommandError::WrongState("the last object lacks payload"));
         }
+        let omitted = subgroup.omitted;
+        let header = subgroup.header.filter(|_| !omitted);
+        let mut grown = 0;
+        if let Some(header) = header {
+            let block = half.queue.block(OBJECT_HEADER_LEN);
+            let before = block.len();
+            header.encode(dialect, block).inspect_err(|_| block.truncate(before))?;
+            grown = block.len() - before;
+            half.queue.grew(grown);
+            subgroup.header = None;
+        }
         let group = subgroup.group_id;
-        let name = subgroup.subgroup_id.filter(|_| !subgroup.omitted).map(|id| (group, id));
+        let name = subgroup.subgroup_id.filter(|_| !omitted).map(|id| (group, id));
         let last = subgroup.last_object.filter(|_| subgroup.end_of_group);
         let remembered = connection.config.limits.remembered_objects;
         let request = connection.streams.schedule.sender(sender).and_then(|sender| sender.request);
@@ -263,20 +275,11 @@ impl Subgroup<'_> {
                 publisher.subgroup_finished(name, remembered);
             }
         }
-        let Some(half) = connection.streams.send_mut(stream) else {
-            return Err(CommandError::Gone);
-        };
-        let Some(subgroup) = &mut half.subgroup else { return Err(CommandError::Gone) };
-        if subgroup.omitted {
+        if omitted {
             Subgroup { connection, stream, sender, begun }.reset(StreamResetCode::Cancelled);
             return Ok(());
         }
-        if let Some(header) = subgroup.header.take() {
-            let block = half.queue.block(OBJECT_HEADER_LEN);
-            let before = block.len();
-            header.encode(connection.dialect, block)?;
-            let grown = block.len() - before;
-            half.queue.grew(grown);
+        if let Some(header) = header {
             connection.trace.subgroup_created(stream, header);
             connection.streams.queued(stream, grown);
         }

@@ -43,12 +43,12 @@ impl MoqtConnection {
     /// The transport allows this side to have opened `now_allowed` streams in this direction,
     /// since the beginning and in all. A number that is not larger than before changes
     /// nothing.
-    pub fn handle_streams_available(&mut self, _now: Timestamp, dir: Dir, now_allowed: u64) {
+    pub fn handle_streams_available(&mut self, now: Timestamp, dir: Dir, now_allowed: u64) {
         if self.is_closed() {
             return;
         }
         if self.streams.allow(dir, now_allowed) {
-            self.start();
+            self.start(now);
             self.unblock();
         }
     }
@@ -100,7 +100,12 @@ impl MoqtConnection {
                     _ => limits.stream_minimum.max(HEADER_LEN),
                 };
                 let minimum = minimum.saturating_sub(held);
-                own_left.min(session_left.max(minimum))
+                // Whatever the limits are, a header is let in, and something to read.
+                let least = match half.kind {
+                    RecvKind::Unidentified => HEADER_LEN.saturating_sub(held),
+                    _ => usize::from(held == 0),
+                };
+                own_left.min(session_left.max(minimum)).max(least)
             }
         };
         if window == 0 && !half.window_closed {
@@ -188,8 +193,12 @@ impl MoqtConnection {
                 }
                 self.note_given_up(stream, GivenUp::Stopped);
                 if let Some(request) = request {
+                    let is_told = !self.is_told_over(request);
                     self.reset_subgroup(request, stream, StreamResetCode::Cancelled);
-                    self.events.push_back(Event::SubgroupStopped { request, stream, code: reason });
+                    if is_told {
+                        let event = Event::SubgroupStopped { request, stream, code: reason };
+                        self.events.push_back(event);
+                    }
                 }
             }
         }

@@ -228,8 +228,9 @@ impl MoqtConnection {
         if let Some(priority) = parameters.subscriber_priority {
             self.streams.schedule.set_priority(sender, priority);
         }
+        let is_over = publisher.is_over;
         self.update_timeouts(sender, parameters);
-        if let Some(value) = new_group {
+        if let Some(value) = new_group.filter(|_| !is_over) {
             self.events.push_back(Event::NewGroupRequested { request: key, value });
         }
         Ok(())
@@ -293,7 +294,7 @@ impl MoqtConnection {
         let is_told = self.requests.get(key).is_some_and(Request::is_told);
         if self.refuse_update(now, key, id, refusal) && is_told {
             let code = StreamResetCode::Cancelled;
-            self.events.push_back(Event::Cancelled { request: key, code, error: None });
+            self.tell_end(key, Event::Cancelled { request: key, code, error: None });
         }
     }
 

@@ -175,6 +175,7 @@ pub(crate) enum Unfit {
 
 /// A subscription in which this side sends.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not one state")]
 pub(crate) struct Publisher {
     pub(crate) track: FullTrackName,
     pub(crate) alias: u64,
@@ -231,6 +232,8 @@ pub(crate) struct Publisher {
     pub(crate) new_group_request: Option<u64>,
     /// How it is to end, once all streams are closed.
     pub(crate) ending: Option<(PublishDoneCode, String)>,
+    /// The application has been told that it is over; what is queued is still to be sent.
+    pub(crate) is_over: bool,
 }
 
 impl Publisher {
@@ -270,6 +273,7 @@ impl Publisher {
             dynamic_groups: false,
             new_group_request: parameters.new_group_request,
             ending: None,
+            is_over: false,
         };
         publisher.set_filter(parameters.subscription_filter);
         publisher

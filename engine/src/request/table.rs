@@ -65,10 +65,14 @@ pub(crate) enum Body {
 }
 
 impl Request {
-    /// Whether the application knows of it. It hears of a FETCH that joins once there is
-    /// something to join.
+    /// Whether the application knows of it, and not yet of its end. It hears of a FETCH that
+    /// joins once there is something to join.
     pub(crate) fn is_told(&self) -> bool {
-        !matches!(&self.body, Body::FetchPublisher(fetch) if fetch.waits_for.is_some())
+        match &self.body {
+            Body::FetchPublisher(fetch) => fetch.waits_for.is_none(),
+            Body::Publisher(publisher) => !publisher.is_over,
+            _ => true,
+        }
     }
 
     /// Whether it is the peer's and has not been answered.

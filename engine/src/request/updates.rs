@@ -19,6 +19,8 @@ pub(crate) struct Updates {
     pub(crate) sent: VecDeque<SentUpdate>,
     /// The peer's, in the order they came.
     pub(crate) received: VecDeque<ReceivedUpdate>,
+    /// The application was told to wait for an answer before it sends one more.
+    pub(crate) blocked: bool,
     /// The peer refused one, which ends the request: no more may be sent.
     pub(crate) failed: bool,
     /// When the peer must have ended it then.
