@@ -8,10 +8,12 @@
 //! cargo +nightly fuzz run track_name_text
 //! ```
 
+mod connection_ops;
 mod framer_chunks;
 mod framing;
 mod track_name_text;
 
+pub use connection_ops::connection_ops;
 pub use framer_chunks::framer_chunks;
 pub use track_name_text::track_name_text;
 
@@ -19,5 +21,8 @@ pub use track_name_text::track_name_text;
 pub type Body = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: &[(&str, Body)] =
-    &[("framer_chunks", framer_chunks), ("track_name_text", track_name_text)];
+pub const TARGETS: &[(&str, Body)] = &[
+    ("connection_ops", connection_ops),
+    ("framer_chunks", framer_chunks),
+    ("track_name_text", track_name_text),
+];

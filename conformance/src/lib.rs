@@ -4,17 +4,20 @@
 //! produces: byte-exact vectors (`tests/vectors`), a comparison with an independent codec
 //! (`tests/moqtap`), the rule that cutting a stream differently changes nothing
 //! (`tests/chunks`), and whole sessions: with well-behaved peers (`tests/sessions`) and with
-//! others (`tests/hostile`). What the fuzz targets do is here, too ([`fuzz`]). The ledger (`ledger/`, [`ledger`]) says for each requirement of the
-//! drafts which of these tests shows it.
+//! others (`tests/hostile`). What the fuzz targets do is here, too ([`fuzz`]), and one connection
+//! to which everything is done ([`ops`]). The ledger (`ledger/`, [`ledger`]) says for each
+//! requirement of the drafts which of these tests shows it.
 
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod end;
 #[expect(clippy::missing_panics_doc, reason = "to panic is how a target says what it found")]
 pub mod fuzz;
 pub mod heap;
+pub mod last_words;
 pub mod ledger;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod objects;
+pub mod ops;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod readers;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]

@@ -20,11 +20,12 @@ mod waiting_join;
 use std::time::Duration;
 
 use moqt_conformance::cases;
+use moqt_conformance::last_words::{ends_request, request_of};
 use moqt_engine::model::{Message, RequestKind, UnsubscribeNamespace};
 use moqt_engine::{Draft, Event, Role, Usage};
 
 use crate::interrupt::Interruption;
-use crate::play::{AtStake, Play, ends_request, request_of};
+use crate::play::{AtStake, Play};
 use crate::scripts::Script;
 
 /// What the ends are like when the interruption comes.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use moqt_conformance::end::{End, Fetched, Name};
+use moqt_conformance::last_words::{ends_request, request_of};
 use moqt_conformance::say;
 use moqt_engine::model::{
     AuthToken, Location, Message, Parameters, PublishDoneCode, RequestErrorCode, RequestKind,
@@ -340,46 +341,4 @@ impl Play {
         };
         self.push(*request, RequestKind::Fetch, false, id, on);
     }
-}
-
-/// The request that an event is about.
-pub(crate) fn request_of(event: &Event) -> Option<RequestKey> {
-    Some(match event {
-        Event::Request { request, .. }
-        | Event::Accepted { request, .. }
-        | Event::Rejected { request, .. }
-        | Event::Updated { request, .. }
-        | Event::UpdateRequested { request, .. }
-        | Event::UpdateAccepted { request, .. }
-        | Event::UpdateRejected { request, .. }
-        | Event::NewGroupRequested { request, .. }
-        | Event::Expired { request }
-        | Event::Cancelled { request, .. }
-        | Event::Namespace { request, .. }
-        | Event::NamespaceDone { request, .. }
-        | Event::PublishBlocked { request, .. }
-        | Event::SubscriptionDone { request, .. }
-        | Event::TrackMalformed { request, .. }
-        | Event::SubgroupOpened { request, .. }
-        | Event::FetchOpened { request, .. }
-        | Event::Datagram { request, .. }
-        | Event::SubgroupStopped { request, .. }
-        | Event::SubgroupGivenUp { request, .. }
-        | Event::Writable { request }
-        | Event::RequestGoaway { request, .. } => *request,
-        Event::DatagramDropped { request, .. } => return *request,
-        _ => return None,
-    })
-}
-
-/// Whether an event is the last about its request, of whatever kind that is.
-pub(crate) fn ends_request(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Rejected { .. }
-            | Event::Cancelled { .. }
-            | Event::SubscriptionDone { .. }
-            | Event::TrackMalformed { .. }
-            | Event::Expired { .. }
-    )
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use moqt_conformance::last_words::{ends_request, request_of};
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{
     JoiningStart, Location, LocationRange, NamespaceInterest, ObjectStatus, Parameters,
@@ -16,8 +17,6 @@ use moqt_engine::{
     SubgroupOptions, Timestamp, Usage,
 };
 use moqt_loopback::{EndpointId, LinkConfig, Network, Pair, Rng};
-
-use crate::play::{ends_request, request_of};
 
 /// A request that an end knows.
 #[derive(Clone, Debug)]
