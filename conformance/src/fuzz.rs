@@ -9,11 +9,13 @@
 //! ```
 
 mod connection_ops;
+pub mod differential;
 mod framer_chunks;
 mod framing;
 mod track_name_text;
 
 pub use connection_ops::connection_ops;
+pub use differential::differential;
 pub use framer_chunks::framer_chunks;
 pub use track_name_text::track_name_text;
 
@@ -23,6 +25,7 @@ pub type Body = fn(&[u8]);
 /// All targets, by name.
 pub const TARGETS: &[(&str, Body)] = &[
     ("connection_ops", connection_ops),
+    ("differential", differential),
     ("framer_chunks", framer_chunks),
     ("track_name_text", track_name_text),
 ];

@@ -2,7 +2,8 @@
 //!
 //! What is here is written from the drafts' text and by hand, never taken from what the engine
 //! produces: byte-exact vectors (`tests/vectors`), a comparison with an independent codec
-//! (`tests/moqtap`), the rule that cutting a stream differently changes nothing
+//! (`tests/moqtap`), what was recorded of sessions with another
+//! implementation (`tests/recorded.rs`), the rule that cutting a stream differently changes nothing
 //! (`tests/chunks`), and whole sessions: with well-behaved peers (`tests/sessions`) and with
 //! others (`tests/hostile`). What the fuzz targets do is here, too ([`fuzz`]), and one connection
 //! to which everything is done ([`ops`]). The ledger (`ledger/`, [`ledger`]) says for each
@@ -10,22 +11,44 @@
 
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod end;
-#[expect(clippy::missing_panics_doc, reason = "to panic is how a target says what it found")]
+#[expect(
+    clippy::missing_panics_doc,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "to panic is how a target says what it found"
+)]
 pub mod fuzz;
 pub mod heap;
 pub mod last_words;
 pub mod ledger;
+#[expect(
+    clippy::missing_errors_doc,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what cannot be compared fails the test"
+)]
+pub mod moqtap;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod objects;
 pub mod ops;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod readers;
+#[expect(clippy::expect_used, clippy::panic, reason = "what is not there cannot be read")]
+pub mod recorded;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod reread;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod say;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod seen;
+#[expect(
+    clippy::missing_panics_doc,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "whatever goes wrong fails the test"
+)]
+pub mod streams;
 pub mod tokens;
 
 use moqt_engine::{Draft, Role};

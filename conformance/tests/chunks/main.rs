@@ -12,6 +12,7 @@
 mod generate;
 
 use moqt_conformance::readers::{StreamEnd, read_control, read_fetch, read_subgroup};
+use moqt_conformance::streams::{write_fetch, write_subgroup};
 use moqt_engine::model::{Draft, GroupOrder, Message};
 use moqt_engine::wire::{SubgroupHeader, encode_message};
 use proptest::collection::vec;
@@ -82,7 +83,7 @@ fn messages() -> impl Strategy<Value = (Draft, Vec<Message>)> {
 fn subgroups() -> impl Strategy<Value = (Draft, SubgroupHeader, Vec<u8>)> {
     draft().prop_flat_map(|draft| {
         generate::objects::subgroup(draft).prop_map(move |(header, objects)| {
-            let bytes = generate::objects::write_subgroup(draft, &header, &objects);
+            let bytes = write_subgroup(draft, &header, &objects).unwrap();
             let (_, len) = SubgroupHeader::decode(draft.dialect(), &bytes).unwrap().unwrap();
             (draft, header, bytes[len..].to_vec())
         })
@@ -92,7 +93,7 @@ fn subgroups() -> impl Strategy<Value = (Draft, SubgroupHeader, Vec<u8>)> {
 fn fetches() -> impl Strategy<Value = (Draft, GroupOrder, Vec<u8>)> {
     (draft(), generate::objects::order()).prop_flat_map(|(draft, order)| {
         generate::objects::items(draft, order).prop_map(move |items| {
-            let bytes = generate::objects::write_fetch(draft, order, &items).concat();
+            let bytes = write_fetch(draft, order, &items).unwrap().concat();
             (draft, order, bytes)
         })
     })

@@ -1,11 +1,10 @@
-//! Random objects, and the bytes we write for them.
+//! Random objects.
 
+use moqt_conformance::streams::{Item, Object};
 use moqt_engine::model::{
     Draft, EndOfRange, GroupOrder, Location, ObjectStatus, Property, SubgroupId,
 };
-use moqt_engine::wire::{
-    FetchObject, FetchWriter, ObjectHeader, Properties, SubgroupHeader, SubgroupWriter,
-};
+use moqt_engine::wire::{FetchObject, Properties, SubgroupHeader};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -14,15 +13,6 @@ use super::messages::int;
 
 /// The other codec holds Object IDs of draft 18 to 62 bits.
 const MAX_ID: u64 = (1 << 62) - 1;
-
-/// An object of a subgroup or datagram: properties, status, payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Object {
-    pub(crate) id: u64,
-    pub(crate) properties: Vec<u8>,
-    pub(crate) status: ObjectStatus,
-    pub(crate) payload: Vec<u8>,
-}
 
 fn properties(draft: Draft) -> impl Strategy<Value = Vec<u8>> {
     let list = proptest::collection::btree_map(
@@ -111,31 +101,6 @@ pub(crate) fn subgroup(draft: Draft) -> impl Strategy<Value = (SubgroupHeader, V
     header(draft).prop_flat_map(move |header| (Just(header), objects(draft, header.has_properties)))
 }
 
-pub(crate) fn write_subgroup(draft: Draft, header: &SubgroupHeader, objects: &[Object]) -> Vec<u8> {
-    let dialect = draft.dialect();
-    let mut bytes = Vec::new();
-    header.encode(dialect, &mut bytes).unwrap();
-    let mut writer = SubgroupWriter::new(dialect, header.has_properties);
-    for object in objects {
-        let header = ObjectHeader {
-            object_id: object.id,
-            payload_len: object.payload.len() as u64,
-            status: object.status,
-            properties: Properties::from_wire(dialect, object.properties.clone().into()),
-        };
-        writer.object(&header, &mut bytes).unwrap();
-        bytes.extend(&object.payload);
-    }
-    bytes
-}
-
-/// What is on a fetch stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Item {
-    Object { object: FetchObject, properties: Vec<u8>, payload: Vec<u8> },
-    End(Location, EndOfRange),
-}
-
 /// Objects and ranges in order. Draft 14 has no ranges, and no object without a subgroup.
 pub(crate) fn items(draft: Draft, order: GroupOrder) -> impl Strategy<Value = Vec<Item>> {
     let step = (0..4_u64, 0..200_u64, 0..6_u8, 0..3_u64);
@@ -191,28 +156,6 @@ pub(crate) fn items(draft: Draft, order: GroupOrder) -> impl Strategy<Value = Ve
         }
         items
     })
-}
-
-/// Each item by itself, so that what follows a range can be told.
-pub(crate) fn write_fetch(draft: Draft, order: GroupOrder, items: &[Item]) -> Vec<Vec<u8>> {
-    let dialect = draft.dialect();
-    let mut writer = FetchWriter::new(dialect, order);
-    let write = |item: &Item| {
-        let mut bytes = Vec::new();
-        match item {
-            Item::Object { object, properties, payload } => {
-                let mut object = object.clone();
-                object.properties = Properties::from_wire(dialect, properties.clone().into());
-                writer.object(&object, &mut bytes).unwrap();
-                bytes.extend(payload);
-            }
-            Item::End(location, kind) => {
-                writer.end_of_range(*location, *kind, &mut bytes).unwrap();
-            }
-        }
-        bytes
-    };
-    items.iter().map(write).collect()
 }
 
 pub(crate) fn order() -> impl Strategy<Value = GroupOrder> {

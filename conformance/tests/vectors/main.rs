@@ -18,6 +18,7 @@ mod fetch;
 mod fetch_refused;
 mod parameters;
 mod refused;
+mod seeds;
 mod subgroups;
 mod types;
 mod written;

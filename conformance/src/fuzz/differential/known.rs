@@ -1,0 +1,129 @@
+//! The disagreements that are listed, each with its reason, in [`moqtap`](crate::moqtap).
+
+use moqt_engine::model::{Draft, Message, MessageKind, property_type};
+use moqt_engine::wire::{Datagram, DecodeError, Fault};
+use moqtap_codec::error::CodecError;
+use moqtap_codec::kvp::KvpValue;
+
+use super::objects::Part;
+use crate::moqtap::{Given, TheirMessage, allowed, properties};
+
+/// The largest integer that it has in some places.
+const MAX_ID: u64 = (1 << 62) - 1;
+
+/// Whether it may refuse a message that we accept.
+pub(super) fn refused_message(
+    draft: Draft,
+    kind: MessageKind,
+    message: &Message,
+    error: &CodecError,
+) -> bool {
+    let is_ignored = |key| draft < Draft::D18 && !allowed(draft, kind).contains(&key);
+    match (error, message) {
+        (
+            CodecError::ParameterValueOutOfRange { key, .. }
+            | CodecError::KeyValueFormatting { key, .. }
+            | CodecError::DuplicateParameter(key),
+            _,
+        ) => is_ignored(*key),
+        (CodecError::SubscriptionFilterMalformed { .. } | CodecError::InvalidFilterType(_), _) => {
+            is_ignored(0x21)
+        }
+        (CodecError::InvalidRange(..), Message::Fetch(_)) => true,
+        (CodecError::InvalidField, Message::Setup(setup)) => {
+            kind == MessageKind::ClientSetup && setup.versions.is_empty()
+        }
+        (CodecError::InvalidRange(..), Message::Subscribe(_) | Message::RequestUpdate(_)) => {
+            draft == Draft::D14
+        }
+        (CodecError::KeyDeltaOverflow(previous, delta), _) => {
+            draft == Draft::D16 && previous.checked_add(*delta).is_some()
+        }
+        _ => false,
+    }
+}
+
+/// Whether it may accept a message that we refuse.
+pub(super) fn accepted_message<T: TheirMessage>(
+    draft: Draft,
+    error: &DecodeError,
+    theirs: &T,
+) -> bool {
+    match (error.fault, error.field) {
+        (Fault::OutOfRange(256..), "Track Properties") => draft >= Draft::D16,
+        (Fault::OutOfRange(_), "Track Properties") => {
+            theirs.track_properties().iter().any(|property| match &property.value {
+                KvpValue::Bytes(value) if property.key.into_inner() == property_type::IMMUTABLE => {
+                    properties(draft, value).1.is_err()
+                }
+                _ => false,
+            })
+        }
+        (Fault::OutOfRange(2..=255), "End Of Track") => true,
+        (Fault::OutOfRange(_), "End Group") => draft == Draft::D14,
+        // It leaves the value of LARGEST_OBJECT undecoded.
+        (Fault::Formatting, "Message Parameter") => draft == Draft::D16,
+        _ => false,
+    }
+}
+
+/// Whether it may refuse a stream that we accept, which begins with these bytes.
+pub(super) fn refused_stream(draft: Draft, bytes: &[u8], error: &CodecError) -> bool {
+    has_long_type(draft, bytes) && *error == CodecError::InvalidField
+}
+
+/// Whether it may refuse an item that we accept.
+pub(super) fn refused_item(item: &impl Part, error: &CodecError) -> bool {
+    item.largest_id() > MAX_ID && *error == CodecError::InvalidField
+}
+
+/// Whether it may accept an item, after these, that we refuse.
+pub(super) fn accepted_item<T: Part>(draft: Draft, before: &[T], error: &DecodeError) -> bool {
+    match (error.fault, error.field) {
+        (Fault::NotAllowed, "Properties of an object without payload") => draft >= Draft::D16,
+        (Fault::NoPrior, "Serialization Flags") if draft == Draft::D16 => {
+            before.last().is_some_and(Part::is_range)
+        }
+        (Fault::NoPrior, "Serialization Flags") => {
+            let prior = before.iter().rfind(|item| !item.is_range());
+            draft >= Draft::D18 && prior.is_some_and(Part::is_datagram)
+        }
+        _ => false,
+    }
+}
+
+/// Whether it may refuse a datagram that we accept.
+pub(super) fn refused_datagram(
+    draft: Draft,
+    bytes: &[u8],
+    datagram: &Datagram,
+    error: &CodecError,
+) -> bool {
+    // It has no reading of a datagram without an object.
+    let is_padding = *datagram == Datagram::Padding && draft >= Draft::D18;
+    let has_status = bytes.first().is_some_and(|code| code & 0x20 != 0);
+    // It takes the first byte of a status for all of it.
+    let has_long_status = draft >= Draft::D18 && has_status;
+    (is_padding || has_long_type(draft, bytes) || has_long_status)
+        && *error == CodecError::InvalidField
+}
+
+/// Whether it may accept a datagram that we refuse.
+pub(super) fn accepted_datagram(draft: Draft, error: &DecodeError) -> bool {
+    draft < Draft::D18 && error.fault == Fault::Trailing
+}
+
+/// Whether the first integer is small and written in more than one byte.
+fn has_long_type(draft: Draft, bytes: &[u8]) -> bool {
+    let first = draft.dialect().ints.decode(bytes);
+    draft >= Draft::D16 && first.is_some_and(|(value, len)| value < 0x80 && len > 1)
+}
+
+/// Whether there are Immutable Properties inside Immutable Properties, which make the track
+/// malformed: we look for them when the object is taken in, it while it reads.
+pub(super) fn nested(properties: &[Given]) -> bool {
+    properties.iter().any(|property| match property {
+        Given::Immutable(inside) => inside.contains(&Given::Nested),
+        _ => false,
+    })
+}
