@@ -9,6 +9,7 @@ mod endings;
 mod failed_commands;
 mod fetches;
 mod finished;
+mod framing;
 mod grease;
 mod interleaving;
 mod invariance;

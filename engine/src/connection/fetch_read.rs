@@ -2,6 +2,8 @@
 
 use alloc::format;
 
+use bytes::Bytes;
+
 use super::MoqtConnection;
 use super::read::share;
 use crate::event::FetchRead;
@@ -78,14 +80,15 @@ impl MoqtConnection {
                 Ok(FetchEvent::NeedMore) => {
                     *received = received.saturating_sub(used);
                     half.buffer.advance(used);
-                    if half.buffer.len() > 0 && max > 0 {
+                    if half.buffer.len() == 0 {
+                        self.reopen_windows(stream);
+                        return self.at_fetch_end(stream);
+                    }
+                    if reader.payload_left() == 0 {
                         continue;
                     }
-                    if half.buffer.len() > 0 {
-                        return FetchRead::Pending;
-                    }
-                    self.reopen_windows(stream);
-                    return self.at_fetch_end(stream);
+                    // There is payload, and none is wanted: nothing to wait for.
+                    FetchRead::Payload(Bytes::new())
                 }
                 Err(error) => return self.fetch_unreadable(&error),
             };
