@@ -53,7 +53,8 @@ pub struct Limits {
     /// What a data stream may always have unread: 16 KiB.
     pub stream_minimum: usize,
     /// Streams that may be held before the session is set up: 100. Of others only the type
-    /// is read.
+    /// is read, and those that end with that are dropped and count as abandoned
+    /// ([`churn_burst`](Self::churn_burst)).
     pub early_streams: usize,
     /// Bytes that may be held before the session is set up: 256 KiB. Then of a stream only
     /// the type is read.
@@ -65,7 +66,8 @@ pub struct Limits {
     pub unknown_aliases: usize,
     /// Datagrams held for such aliases: 64. The oldest are dropped.
     pub unknown_alias_datagrams: usize,
-    /// Bytes held for such aliases: 256 KiB. Further streams are stopped.
+    /// Bytes held for such aliases, a stream counting as 256 more than it has: 256 KiB. Further
+    /// streams are stopped.
     pub unknown_alias_bytes: usize,
     /// Time for such an alias to be announced: 2 s. Then its streams are stopped.
     pub unknown_alias_timeout: Duration,

@@ -386,3 +386,79 @@ fn messages_that_come_late_are_discarded() {
         bystander.assert_well(&mut end);
     }
 }
+
+#[test]
+fn streams_without_objects_of_tracks_not_announced_are_held_up_to_a_number() {
+    for (draft, role) in cases() {
+        for is_offered in [false, true] {
+            let mut end = limited(draft, role, |limits| limits.unknown_alias_bytes = 10_000);
+            let mut bystander = Bystander::new(&mut end);
+            if is_offered {
+                let id = end.fresh_id();
+                end.request(&say::publish(id, "offered", 7));
+            }
+            let before = end.engine.usage().streams;
+            for group in 0..200 {
+                // Nothing but a header, and over: the peer may open another at once.
+                let stream = end.open_with(Dir::Uni, say::header(draft, 7, group, 0, false));
+                end.fin(stream);
+            }
+            let held = end.engine.usage().streams - before;
+            assert!((10..50).contains(&held), "{draft:?} {role:?}: {held} streams");
+            bystander.assert_well(&mut end);
+        }
+    }
+}
+
+#[test]
+fn streams_that_end_before_setup_are_held_up_to_a_number() {
+    for (draft, role) in cases() {
+        for burst in [50, 1000] {
+            let mut config = Config::default();
+            config.limits.early_streams = 5;
+            config.limits.churn_burst = burst;
+            let mut end = End::new(draft, role, config);
+            let before = end.engine.usage().streams;
+            let mut early = Vec::new();
+            for group in 0..200 {
+                let stream = end.open_with(Dir::Uni, say::header(draft, 1, group, 0, false));
+                end.fin(stream);
+                early.push(stream);
+            }
+            if burst < 195 {
+                assert_closed(&end, 0x3, "too many early streams");
+                continue;
+            }
+            let held = end.engine.usage().streams - before;
+            assert!((4..=5).contains(&held), "{draft:?} {role:?}: {held} streams");
+            end.set_up();
+            subscribed(&mut end, "t", 1);
+            let read = early
+                .into_iter()
+                .filter(|stream| end.reads.get(stream).is_some_and(|got| got == &[Got::Finished]));
+            assert_eq!(read.count(), held, "{draft:?} {role:?}: what was held is not lost");
+        }
+    }
+}
+
+#[test]
+fn an_alias_that_holds_nothing_any_more_makes_room_for_another() {
+    for (draft, role) in cases() {
+        let mut end = limited(draft, role, |limits| {
+            limits.unknown_aliases = 1;
+            limits.unknown_alias_bytes = 1_000;
+        });
+        // Too much in one piece, and in two.
+        let bytes = say::subgroup(draft, 7, 0, &[(0, &[0; 900])]);
+        let whole = end.open_with(Dir::Uni, bytes.clone());
+        assert!(end.did(&Output::Stop(whole, 1)), "{draft:?} {role:?}");
+        let cut = end.open_with(Dir::Uni, bytes[..20].to_vec());
+        end.data(cut, bytes[20..].to_vec());
+        assert!(end.did(&Output::Stop(cut, 1)), "{draft:?} {role:?}");
+        let other = end.open_with(Dir::Uni, say::subgroup(draft, 8, 0, &[(0, b"held")]));
+        assert!(!end.did(&Output::Stop(other, 1)), "{draft:?} {role:?}");
+        wait_long(&mut end);
+        assert!(end.did(&Output::Stop(other, 1)), "{draft:?} {role:?}");
+        assert_eq!(end.engine.poll_timeout(), None);
+    }
+}

@@ -43,6 +43,7 @@ impl MoqtConnection {
             return self.advance(now, stream, 0);
         }
         if !self.is_established() {
+            self.check_early(now, stream);
             return Ok(());
         }
         match kind {
@@ -156,7 +157,7 @@ impl MoqtConnection {
     pub(super) fn held_stream_grew(&mut self, alias: u64, stream: StreamKey, bytes: usize) {
         if !self.aliases.hold_more(bytes, &self.config.limits) {
             let held = self.streams.recv_mut(stream).map_or(0, |half| half.buffer.len());
-            self.aliases.forget_stream(alias, stream, held);
+            self.aliases.forget_stream(alias, stream, held, &mut self.timers);
             self.discard(stream);
         }
     }
@@ -221,7 +222,7 @@ impl MoqtConnection {
             let Some(half) = self.streams.recv_mut(stream) else { continue };
             let RecvKind::AwaitingAlias(header) = half.kind else { continue };
             let held = half.buffer.len();
-            self.aliases.release_bytes(held);
+            self.aliases.release_stream(held);
             self.bind(stream, header, request);
         }
         for object in datagrams {
@@ -259,7 +260,7 @@ impl MoqtConnection {
 
     fn discard_held(&mut self, stream: StreamKey) {
         let held = self.streams.recv_mut(stream).map_or(0, |half| half.buffer.len());
-        self.aliases.release_bytes(held);
+        self.aliases.release_stream(held);
         self.discard(stream);
     }
 

@@ -110,6 +110,7 @@ impl MoqtConnection {
             return Err(Violation::protocol(format!("a stream that begins with {}", kind.name())));
         }
         if self.state != SessionState::Established {
+            self.check_early(now, stream);
             return Ok(());
         }
         self.trace.stream_type(stream, TraceOwner::Remote, TracedStreamType::Request);
@@ -128,6 +129,16 @@ impl MoqtConnection {
         let held = self.streams.recv_mut(stream).map_or(0, |half| half.buffer.len());
         self.early_bytes = self.early_bytes.saturating_sub(held);
         self.early.retain(|early| *early != stream);
+    }
+
+    /// A stream that is held for the session's setup. One too many is not, once it has ended: the
+    /// peer could open another in its place.
+    pub(super) fn check_early(&mut self, now: Timestamp, stream: StreamKey) {
+        let held = self.config.limits.early_streams;
+        let is_over = self.streams.recv_mut(stream).is_some_and(|half| half.fin);
+        if is_over && self.early.iter().skip(held).any(|early| *early == stream) {
+            self.abandoned(now, stream);
+        }
     }
 
     /// Setup is complete: what was held goes on, in the order it came.

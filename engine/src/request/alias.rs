@@ -56,6 +56,9 @@ pub(crate) enum Placement {
     Dropped,
 }
 
+/// What a held stream counts for besides its bytes: it takes memory even if it has none.
+const HELD_STREAM: usize = 256;
+
 impl Aliases {
     pub(crate) fn new(hash_seed: u64) -> Self {
         Self {
@@ -84,7 +87,8 @@ impl Aliases {
             Some(State::Closed) => return Placement::Dropped,
             _ => {}
         }
-        if self.held_bytes.saturating_add(bytes) > limits.unknown_alias_bytes
+        let size = bytes.saturating_add(HELD_STREAM);
+        if self.held_bytes.saturating_add(size) > limits.unknown_alias_bytes
             || !self.admit(now, alias, limits, timers)
         {
             return Placement::Dropped;
@@ -94,7 +98,7 @@ impl Aliases {
         {
             streams.push(stream);
         }
-        self.held_bytes += bytes;
+        self.held_bytes += size;
         Placement::Held
     }
 
@@ -141,8 +145,8 @@ impl Aliases {
     }
 
     /// A held stream is no more, or no longer held, with this many bytes.
-    pub(crate) fn release_bytes(&mut self, bytes: usize) {
-        self.held_bytes = self.held_bytes.saturating_sub(bytes);
+    pub(crate) fn release_stream(&mut self, bytes: usize) {
+        self.held_bytes = self.held_bytes.saturating_sub(bytes.saturating_add(HELD_STREAM));
     }
 
     /// Further bytes came on a held stream; whether there is room for them.
@@ -246,13 +250,24 @@ impl Aliases {
         (streams, self.take_datagrams(alias))
     }
 
-    /// Forgets a stream that waited and is gone.
-    pub(crate) fn forget_stream(&mut self, alias: u64, stream: StreamKey, bytes: usize) {
-        self.release_bytes(bytes);
-        if let Some(State::Offered(_, streams) | State::Unknown(streams, _)) =
-            self.map.get_mut(&alias)
-        {
+    /// Forgets a stream that waited and is gone, and the alias if nothing else waits for it.
+    pub(crate) fn forget_stream(
+        &mut self,
+        alias: u64,
+        stream: StreamKey,
+        bytes: usize,
+        timers: &mut Timers,
+    ) {
+        self.release_stream(bytes);
+        let Some(state) = self.map.get_mut(&alias) else { return };
+        if let State::Offered(_, streams) | State::Unknown(streams, _) = state {
             streams.retain(|other| *other != stream);
+        }
+        let is_left = matches!(state, State::Unknown(streams, _) if streams.is_empty())
+            && self.held_datagrams.iter().all(|held| held.header.track_alias != alias);
+        if is_left {
+            self.take_waiting(alias, timers);
+            self.map.remove(&alias);
         }
     }
 
