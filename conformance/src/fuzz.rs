@@ -11,12 +11,14 @@
 mod connection_ops;
 pub mod differential;
 mod framer_chunks;
+mod framer_interleaving;
 mod framing;
 mod track_name_text;
 
 pub use connection_ops::connection_ops;
 pub use differential::differential;
 pub use framer_chunks::framer_chunks;
+pub use framer_interleaving::framer_interleaving;
 pub use track_name_text::track_name_text;
 
 /// What a target does with its bytes.
@@ -27,5 +29,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("connection_ops", connection_ops),
     ("differential", differential),
     ("framer_chunks", framer_chunks),
+    ("framer_interleaving", framer_interleaving),
     ("track_name_text", track_name_text),
 ];

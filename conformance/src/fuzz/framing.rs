@@ -89,7 +89,7 @@ pub(super) fn small() -> Config {
     limits.stream_minimum = 20;
     limits.early_bytes = 90;
     limits.unknown_aliases = 1;
-    limits.unknown_alias_bytes = 60;
+    limits.unknown_alias_bytes = 320;
     limits.unknown_alias_datagrams = 2;
     limits.open_subgroups = 3;
     limits.remembered_objects = 3;
@@ -98,6 +98,20 @@ pub(super) fn small() -> Config {
 
 /// A subgroup stream of this track, with everything that one may hold.
 pub(super) fn subgroup(draft: Draft, alias: u64, choices: &mut Choices<'_>) -> Vec<u8> {
+    subgroup_of(draft, alias, None, choices)
+}
+
+/// A subgroup stream with nothing in it that could contradict those of other groups.
+pub(super) fn sound_subgroup(
+    draft: Draft,
+    alias: u64,
+    group: u64,
+    choices: &mut Choices<'_>,
+) -> Vec<u8> {
+    subgroup_of(draft, alias, Some(group), choices)
+}
+
+fn subgroup_of(draft: Draft, alias: u64, group: Option<u64>, choices: &mut Choices<'_>) -> Vec<u8> {
     let dialect = draft.dialect();
     let bits = choices.byte();
     let subgroup_id = match choices.below(3) {
@@ -105,9 +119,10 @@ pub(super) fn subgroup(draft: Draft, alias: u64, choices: &mut Choices<'_>) -> V
         1 => SubgroupId::Explicit(choices.number()),
         _ => SubgroupId::FirstObjectId,
     };
+    let is_sound = group.is_some();
     let header = SubgroupHeader {
         track_alias: alias,
-        group_id: choices.number(),
+        group_id: group.unwrap_or_else(|| choices.number()),
         subgroup_id,
         publisher_priority: (bits & 8 == 0 || draft < Draft::D16).then_some(128),
         end_of_group: bits & 1 != 0,
@@ -124,9 +139,10 @@ pub(super) fn subgroup(draft: Draft, alias: u64, choices: &mut Choices<'_>) -> V
         let payload = choices.payload();
         let status = match choices.byte() {
             0 if payload.is_empty() => ObjectStatus::EndOfGroup,
-            1 if payload.is_empty() => ObjectStatus::EndOfTrack,
+            1 if payload.is_empty() && !is_sound => ObjectStatus::EndOfTrack,
             _ => ObjectStatus::Normal,
         };
+        let is_last = is_sound && status != ObjectStatus::Normal;
         let mut properties = Properties::EMPTY;
         if header.has_properties && status == ObjectStatus::Normal {
             properties = Properties::from_wire(dialect, some_properties(choices).into());
@@ -136,6 +152,9 @@ pub(super) fn subgroup(draft: Draft, alias: u64, choices: &mut Choices<'_>) -> V
         written = writer.object(&object, &mut bytes);
         if written.is_ok() {
             bytes.extend(payload);
+        }
+        if is_last {
+            break;
         }
     }
     bytes
