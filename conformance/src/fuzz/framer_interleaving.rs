@@ -181,7 +181,7 @@ impl Plan {
                 let (damage, rest) = choices.0.split_at(choices.0.len().min(7));
                 let mut bytes = framing::subgroup(draft, alias(ask), &mut Choices(rest));
                 let header = header_len(draft, &bytes);
-                framing::damage(&mut bytes[header..], &mut Choices(damage));
+                framing::damage(&mut bytes, header, &mut Choices(damage));
                 item(What::Subgroup, bytes)
             }
             4 => {
@@ -190,7 +190,7 @@ impl Plan {
                 let id = self.id(ask);
                 let mut bytes = framing::fetch(draft, id, &mut Choices(rest));
                 if kind & 8 != 0 {
-                    framing::damage(&mut bytes[2..], &mut Choices(damage));
+                    framing::damage(&mut bytes, 2, &mut Choices(damage));
                 }
                 item(What::Fetch, cut_off(bytes, choices))
             }
@@ -241,7 +241,6 @@ impl Plan {
             config.limits.session_receive = small.session_receive;
             config.limits.stream_minimum = small.stream_minimum;
             config.limits.early_bytes = small.early_bytes;
-            config.limits.early_streams = 2;
         }
         config
     }

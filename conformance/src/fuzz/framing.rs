@@ -258,11 +258,17 @@ fn message(draft: Draft, id: u64, choices: &mut Choices<'_>) -> Message {
     }
 }
 
-/// Changes a byte or two of a stream, or none.
-pub(super) fn damage(bytes: &mut [u8], choices: &mut Choices<'_>) {
-    for _ in 0..choices.below(3) {
+/// Changes a byte or two of a stream, or none, or cuts it off.
+pub(super) fn damage(bytes: &mut Vec<u8>, from: usize, choices: &mut Choices<'_>) {
+    let how = choices.below(5);
+    if how > 2 {
+        let len = usize::from(choices.byte()) << 8 | usize::from(choices.byte());
+        return bytes.truncate(from.max(len % (bytes.len() + 1)));
+    }
+    for _ in 0..how {
         let at = usize::from(choices.byte()) << 8 | usize::from(choices.byte());
         let flip = choices.byte();
+        let bytes = bytes.get_mut(from..).unwrap_or_default();
         if let Some(byte) = at.checked_rem(bytes.len()).and_then(|at| bytes.get_mut(at)) {
             *byte ^= flip;
         }
