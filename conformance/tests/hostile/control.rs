@@ -341,6 +341,25 @@ fn draft_18_messages_have_their_streams() {
     }
 }
 
+// Who reads a log must see what came where.
+#[test]
+fn a_message_on_the_wrong_stream_is_named() {
+    for draft in DRAFTS {
+        let mut end = session(draft, Role::Server);
+        let (on, message, place) = if draft >= Draft::D18 {
+            (end.control, say::subscribe_ok(0, 1), "SUBSCRIBE_OK on the control stream")
+        } else if say::namespaces_have_streams(draft) {
+            (end.control, say::namespace_found("a"), "NAMESPACE on the control stream")
+        } else {
+            continue;
+        };
+        end.say(on, &message);
+        assert_closed(&end, PROTOCOL_VIOLATION, place);
+        let Some(Event::Closed { reason }) = end.events.last() else { panic!("{:?}", end.events) };
+        assert!(reason.to_string().contains(place), "{reason}");
+    }
+}
+
 // A message that has begun must be whole in time; later bytes do not begin the time anew.
 #[test]
 fn half_a_message_has_a_deadline() {

@@ -11,6 +11,7 @@ mod fetch;
 mod fetch_response;
 mod floods;
 mod goaway;
+mod group_ends_in_datagrams;
 mod joins;
 mod late_updates;
 mod limits;

@@ -303,3 +303,17 @@ fn codes_of_other_drafts_are_written_as_the_nearest_there_is() {
     assert_eq!(d14.publish_done_code(PublishDoneCode::UpdateFailed), 0x0);
     assert_eq!(d14.reset_code(StreamResetCode::TooFarBehind), 0x1);
 }
+
+// "ALPNs used to identify IETF drafts are created by appending the draft number to "moqt-"."
+// "Draft versions prior to -15 all used moq-00 ALPN" (draft-16 and -18, "Extension Negotiation")
+#[test]
+fn drafts_are_offered_by_their_identifiers() {
+    for (draft, alpn) in [(Draft::D14, "moq-00"), (Draft::D16, "moqt-16"), (Draft::D18, "moqt-18")]
+    {
+        assert_eq!(draft.alpn(), alpn.as_bytes());
+        assert_eq!(Draft::from_alpn(alpn.as_bytes()), Some(draft));
+    }
+    for unknown in ["", "moqt", "moqt-1", "moqt-180", "h3"] {
+        assert_eq!(Draft::from_alpn(unknown.as_bytes()), None, "{unknown}");
+    }
+}
