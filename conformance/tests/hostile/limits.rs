@@ -551,3 +551,35 @@ fn no_limit_is_too_small_for_anything_to_come_in() {
         );
     }
 }
+
+#[test]
+fn what_all_streams_of_unknown_aliases_hold_counts_together() {
+    for (draft, role) in cases() {
+        let mut end = limited(draft, role, |limits| limits.unknown_alias_bytes = 1_000);
+        let one = end.open_with(Dir::Uni, large(draft, 1, 0, 600));
+        let two = end.open_with(Dir::Uni, large(draft, 2, 0, 600));
+        assert!(end.did(&Output::Stop(two, 1)), "{draft:?}");
+        // What is announced is read, and makes room.
+        subscribed(&mut end, "t", 1);
+        assert!(!end.take_reads(one).is_empty(), "{draft:?}");
+        let three = end.open_with(Dir::Uni, large(draft, 3, 0, 600));
+        assert!(!end.did(&Output::Stop(three, 1)), "{draft:?}");
+    }
+}
+
+#[test]
+fn a_stream_stopped_while_its_alias_is_unknown_takes_no_other_with_it() {
+    for (draft, role) in cases() {
+        let mut end = limited(draft, role, |limits| limits.unknown_alias_bytes = 1_000);
+        let gone = end.open_with(Dir::Uni, say::subgroup(draft, 1, 0, &[(0, b"gone")]));
+        let kept = end.open_with(Dir::Uni, say::subgroup(draft, 1, 1, &[(0, b"kept")]));
+        end.data(gone, vec![0; 1_100]);
+        assert!(end.did(&Output::Stop(gone, 1)), "{draft:?}");
+        subscribed(&mut end, "t", 1);
+        assert!(
+            matches!(&end.take_reads(kept)[..], [Got::Object(_, payload)] if payload == b"kept"),
+            "{draft:?} {role:?}: {:?}",
+            end.events
+        );
+    }
+}

@@ -305,7 +305,7 @@ fn codes_of_other_drafts_are_written_as_the_nearest_there_is() {
 }
 
 // "ALPNs used to identify IETF drafts are created by appending the draft number to "moqt-"."
-// "Draft versions prior to -15 all used moq-00 ALPN" (draft-16 and -18, "Extension Negotiation")
+// "Draft versions prior to -15 all used moq-00 ALPN" (draft-16 and -18, "Session establishment")
 #[test]
 fn drafts_are_offered_by_their_identifiers() {
     for (draft, alpn) in [(Draft::D14, "moq-00"), (Draft::D16, "moqt-16"), (Draft::D18, "moqt-18")]
