@@ -2,7 +2,9 @@
 
 use moqt_conformance::end::{End, Name, Output};
 use moqt_conformance::{ROLES, say};
-use moqt_engine::model::{Message, NamespaceInterest, Parameters, RequestErrorCode, RequestKind};
+use moqt_engine::model::{
+    Message, NamespaceInterest, Parameters, RequestErrorCode, RequestKind, StreamResetCode,
+};
 use moqt_engine::{Accept, CommandError, Config, Draft, Event, RequestKey, Role};
 
 use NamespaceInterest::{Namespaces, Tracks};
@@ -148,6 +150,46 @@ fn what_is_told_before_the_answer_follows_the_old_prefix() {
         assert_eq!(events[2..], [found("a-c"), done]);
         let covering = end.engine.namespace_subscription(&say::namespace("a-q"), Namespaces);
         assert_eq!(covering, Some(request));
+    }
+}
+
+// The overlap is the peer's to judge, which may have an update in force before it is known here to
+// be accepted: both prefixes are taken meanwhile, and neither is once the subscription is over.
+#[test]
+fn a_prefix_that_an_update_asks_for_is_taken_until_the_answer() {
+    for role in ROLES {
+        for is_answered in [false, true] {
+            let mut end = session(role);
+            let before = end.engine.usage();
+            let (request, on) = asking(&mut end, "a", Namespaces);
+            let (other, other_on) = asking(&mut end, "x", Namespaces);
+            end.with(|engine, now| engine.update(now, request, &to("b"))).unwrap();
+            for prefix in ["a-c", "b", "b-c", ""] {
+                let prefix = say::namespace(prefix);
+                let refused = end.with(|engine, now| {
+                    engine.subscribe_namespace(now, &prefix, Namespaces, &Parameters::default())
+                });
+                assert!(matches!(refused, Err(CommandError::WrongState(_))), "{refused:?}");
+            }
+            let refused = end.with(|engine, now| engine.update(now, other, &to("b-c")));
+            assert!(matches!(refused, Err(CommandError::WrongState(_))), "{refused:?}");
+            // Its own do not count.
+            end.with(|engine, now| engine.update(now, request, &to("b-c"))).unwrap();
+            if is_answered {
+                end.say(on, &say::ok(0, RequestKind::Update));
+                end.say(on, &say::ok(0, RequestKind::Update));
+            }
+            for (request, on) in [(request, on), (other, other_on)] {
+                let code = StreamResetCode::Cancelled;
+                end.with(|engine, now| engine.cancel(now, request, code)).unwrap();
+                end.reset(on, 0);
+            }
+            end.take_events();
+            assert_eq!(end.engine.usage(), before, "{role:?}");
+            for prefix in ["a", "b", "x"] {
+                asking(&mut end, prefix, Namespaces);
+            }
+        }
     }
 }
 

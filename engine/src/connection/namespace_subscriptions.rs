@@ -373,29 +373,26 @@ impl MoqtConnection {
         }
     }
 
-    /// An update of ours asks for another prefix. Until it is answered the old one counts.
+    /// An update of ours asks for another prefix. What comes before its answer is relative to
+    /// the old one.
     pub(super) fn await_prefix(
         &mut self,
         key: RequestKey,
         update: u64,
         prefix: Option<TrackNamespace>,
     ) {
-        let subscription = self.requests.namespace_subscription_mut(key);
-        if let (Some(subscription), Some(prefix)) = (subscription, prefix) {
-            subscription.moving.insert(update, prefix);
+        let Some((_, subscription)) = self.requests.namespace_subscription(key) else { return };
+        if let Some(prefix) = prefix {
+            let space = Space::new(true, subscription.kind);
+            self.requests.prefixes.ask(space, key, update, prefix);
         }
     }
 
     /// The peer accepted an update of ours: what follows is relative to its prefix.
     pub(super) fn prefix_accepted(&mut self, key: RequestKey, update: u64) {
-        let subscription = self.requests.namespace_subscription_mut(key);
-        let prefix = subscription.and_then(|subscription| subscription.moving.remove(&update));
-        let Some(prefix) = prefix else { return };
-        if !self.requests.move_prefix(key, &prefix)
-            && let Some(subscription) = self.requests.namespace_subscription_mut(key)
-        {
-            // Another of ours has come to overlap meanwhile, and the peer lets it.
-            subscription.prefix = prefix;
+        if let Some(prefix) = self.requests.prefixes.answered(key, update) {
+            // Nothing of ours overlaps with what was asked for.
+            self.requests.move_prefix(key, &prefix);
         }
     }
 

@@ -20,8 +20,6 @@ pub(crate) struct NamespaceSubscription {
     pub(crate) told: BTreeSet<TrackNamespace>,
     /// Tracks that PUBLISH_BLOCKED was sent for, if this side publishes.
     pub(crate) blocked: BTreeSet<FullTrackName>,
-    /// Prefixes asked for in updates of ours that have not been answered, by their Request ID.
-    pub(crate) moving: BTreeMap<u64, TrackNamespace>,
 }
 
 impl NamespaceSubscription {
@@ -31,8 +29,7 @@ impl NamespaceSubscription {
         interest: NamespaceInterest,
         forward: Option<bool>,
     ) -> Self {
-        let (told, blocked) = (BTreeSet::new(), BTreeSet::new());
-        Self { kind, prefix, interest, forward, told, blocked, moving: BTreeMap::new() }
+        Self { kind, prefix, interest, forward, told: BTreeSet::new(), blocked: BTreeSet::new() }
     }
 
     /// Whether it asks for a PUBLISH of each track.
@@ -63,41 +60,84 @@ impl Space {
 /// The prefixes of all namespace subscriptions. None of those in a space is a prefix of
 /// another, which makes each question one look to the left and one to the right.
 #[derive(Debug, Default)]
-pub(crate) struct Prefixes(BTreeMap<(Space, ByFields), RequestKey>);
+pub(crate) struct Prefixes {
+    taken: BTreeMap<(Space, ByFields), RequestKey>,
+    /// Those that updates of ours ask for and that have not been answered, by subscription and
+    /// the update's Request ID. They are taken, too: the peer may have them in force already.
+    moving: BTreeMap<RequestKey, (Space, BTreeMap<u64, TrackNamespace>)>,
+}
 
 impl Prefixes {
     /// The subscription of exactly this prefix.
     pub(crate) fn get(&self, space: Space, prefix: &TrackNamespace) -> Option<RequestKey> {
-        self.0.get(&(space, ByFields(prefix.clone()))).copied()
+        self.taken.get(&(space, ByFields(prefix.clone()))).copied()
     }
 
     /// The subscription whose prefix this namespace begins with.
     pub(crate) fn covering(&self, space: Space, namespace: &TrackNamespace) -> Option<RequestKey> {
         let at = (space, ByFields(namespace.clone()));
-        let ((found, prefix), key) = self.0.range(..=at).next_back()?;
+        let ((found, prefix), key) = self.taken.range(..=at).next_back()?;
         (*found == space && namespace.starts_with(&prefix.0)).then_some(*key)
     }
 
     /// A subscription whose prefix begins with this one, or this one with it.
     pub(crate) fn overlapping(&self, space: Space, prefix: &TrackNamespace) -> Option<RequestKey> {
+        self.overlapping_now(space, prefix).or_else(|| self.overlapping_soon(space, prefix, None))
+    }
+
+    fn overlapping_now(&self, space: Space, prefix: &TrackNamespace) -> Option<RequestKey> {
         self.covering(space, prefix).or_else(|| {
             let at = (space, ByFields(prefix.clone()));
-            let ((found, longer), key) = self.0.range(at..).next()?;
+            let ((found, longer), key) = self.taken.range(at..).next()?;
             (*found == space && longer.0.starts_with(prefix)).then_some(*key)
         })
     }
 
-    /// Adds a prefix that overlaps with no other.
-    pub(crate) fn insert(&mut self, space: Space, prefix: TrackNamespace, key: RequestKey) {
-        self.0.insert((space, ByFields(prefix)), key);
+    /// Another subscription than this one that is asked to get such a prefix.
+    fn overlapping_soon(
+        &self,
+        space: Space,
+        prefix: &TrackNamespace,
+        but: Option<RequestKey>,
+    ) -> Option<RequestKey> {
+        let others = self.moving.iter().filter(|(key, _)| Some(**key) != but);
+        let mut others = others.filter(|(_, (found, _))| *found == space);
+        let overlaps = |to: &TrackNamespace| to.starts_with(prefix) || prefix.starts_with(to);
+        others.find(|(_, (_, to))| to.values().any(overlaps)).map(|(key, _)| *key)
     }
 
-    /// Forgets the prefix of this subscription, unless another has it.
+    /// Adds a prefix that overlaps with no other.
+    pub(crate) fn insert(&mut self, space: Space, prefix: TrackNamespace, key: RequestKey) {
+        self.taken.insert((space, ByFields(prefix)), key);
+    }
+
+    /// Forgets the prefix of this subscription, and those it asks for.
     pub(crate) fn remove(&mut self, space: Space, prefix: &TrackNamespace, key: RequestKey) {
+        self.free(space, prefix, key);
+        self.moving.remove(&key);
+    }
+
+    fn free(&mut self, space: Space, prefix: &TrackNamespace, key: RequestKey) {
         let at = (space, ByFields(prefix.clone()));
-        if self.0.get(&at) == Some(&key) {
-            self.0.remove(&at);
+        if self.taken.get(&at) == Some(&key) {
+            self.taken.remove(&at);
         }
+    }
+
+    /// An update asks for another prefix. Until it is answered both are taken.
+    pub(crate) fn ask(&mut self, space: Space, key: RequestKey, update: u64, to: TrackNamespace) {
+        let (_, moving) = self.moving.entry(key).or_insert((space, BTreeMap::new()));
+        moving.insert(update, to);
+    }
+
+    /// What an update asked for, which was accepted.
+    pub(crate) fn answered(&mut self, key: RequestKey, update: u64) -> Option<TrackNamespace> {
+        let (_, moving) = self.moving.get_mut(&key)?;
+        let prefix = moving.remove(&update);
+        if moving.is_empty() {
+            self.moving.remove(&key);
+        }
+        prefix
     }
 
     /// Whether a subscription may have another prefix, which overlaps with no other's.
@@ -108,8 +148,9 @@ impl Prefixes {
         to: &TrackNamespace,
         key: RequestKey,
     ) -> bool {
-        self.remove(space, from, key);
-        let is_free = self.overlapping(space, to).is_none();
+        self.free(space, from, key);
+        let is_free = self.overlapping_now(space, to).is_none()
+            && self.overlapping_soon(space, to, Some(key)).is_none();
         self.insert(space, from.clone(), key);
         is_free
     }
@@ -124,7 +165,7 @@ impl Prefixes {
     ) -> bool {
         let may = self.may_replace(space, from, to, key);
         if may {
-            self.remove(space, from, key);
+            self.free(space, from, key);
             self.insert(space, to.clone(), key);
         }
         may
