@@ -415,3 +415,30 @@ fn one_more_open_request_is_refused_where_there_is_no_credit() {
         assert_eq!(end.closed(), None);
     }
 }
+
+// "implementations might choose to increase MAX_REQUEST_ID as subscriptions are closed to keep the
+// number of available subscriptions roughly consistent" (drafts 14 and 16, "MAX_REQUEST_ID"). What
+// is refused at once never was open, and uses a Request ID all the same: a peer that has made
+// nothing but such requests may make another.
+#[test]
+fn a_refused_request_gives_its_credit_back() {
+    for (draft, role) in cases().filter(|(draft, _)| *draft < Draft::D18) {
+        for duplicate in [false, true] {
+            let mut config = Config::default();
+            config.limits.open_requests = 4;
+            config.limits.open_subscriptions = 0;
+            let mut end = moqt_conformance::end::End::established(draft, role, config);
+            subscribed(&mut end, "ours", 1);
+            for n in 0..40 {
+                let id = end.fresh_id();
+                let request = match duplicate {
+                    true => say::publish(id, "ours", 2),
+                    false => say::subscribe(id, "t"),
+                };
+                end.request(&request);
+                assert_eq!(end.closed(), None, "{draft:?} {role:?} {duplicate}: request {n}");
+            }
+            assert_eq!(end.events, [], "all were refused");
+        }
+    }
+}

@@ -4,6 +4,8 @@
 //! same in every run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod credit;
+mod namespaces;
 mod subscription;
 
 use moqt_conformance::{DRAFTS, ROLES};
@@ -14,6 +16,7 @@ use proptest::test_runner::RngSeed;
 
 const PROTOCOL_VIOLATION: u64 = 0x3;
 const DUPLICATE_TRACK_ALIAS: u64 = 0x5;
+const TOO_MANY_REQUESTS: u64 = 0x7;
 
 /// That many sequences, the same each time.
 fn sequences(cases: u32) -> ProptestConfig {

@@ -22,8 +22,19 @@ use crate::timers::Timer;
 use crate::wire::{Carrier, Tolerance};
 
 impl MoqtConnection {
-    /// The peer begins a request.
+    /// The peer begins a request. Whatever becomes of it, its Request ID is used up.
     pub(super) fn on_open(
+        &mut self,
+        now: Timestamp,
+        stream: Option<StreamKey>,
+        message: Message,
+    ) -> Result<(), Violation> {
+        self.on_request(now, stream, message)?;
+        self.replenish_request_credit();
+        Ok(())
+    }
+
+    fn on_request(
         &mut self,
         now: Timestamp,
         stream: Option<StreamKey>,
@@ -57,12 +68,11 @@ impl MoqtConnection {
         if self.is_unserved(&message) {
             let code = RequestErrorCode::DoesNotExist;
             self.refuse(answer_to, code, "a reserved namespace");
-            self.replenish_request_credit();
             return Ok(());
         }
         match message {
             Message::Subscribe(subscribe) => self.on_subscribe(answer_to, subscribe)?,
-            Message::Publish(publish) => return self.on_publish(answer_to, publish),
+            Message::Publish(publish) => self.on_publish(answer_to, publish)?,
             Message::PublishNamespace(publish) => self.on_publish_namespace(answer_to, publish),
             Message::SubscribeNamespace(subscribe) => {
                 self.on_subscribe_namespace(answer_to, subscribe);
@@ -75,7 +85,6 @@ impl MoqtConnection {
                 self.refuse(answer_to, code, "this endpoint does not serve such requests");
             }
         }
-        self.replenish_request_credit();
         Ok(())
     }
 
@@ -148,7 +157,6 @@ impl MoqtConnection {
         self.aliases.offer(track_alias, request, &mut self.timers);
         let what = IncomingRequest::Publish { track, parameters, track_properties };
         self.events.push_back(Event::Request { request, what });
-        self.replenish_request_credit();
         Ok(())
     }
 
