@@ -7,6 +7,7 @@
 mod credit;
 mod namespaces;
 mod subscription;
+mod tokens;
 
 use moqt_conformance::{DRAFTS, ROLES};
 use moqt_engine::{Draft, Role};
