@@ -4,8 +4,8 @@
 //! produces: byte-exact vectors (`tests/vectors`), a comparison with an independent codec
 //! (`tests/moqtap`), what was recorded of sessions with another
 //! implementation (`tests/recorded.rs`), the rule that cutting a stream differently changes nothing
-//! (`tests/chunks`), and whole sessions: with well-behaved peers (`tests/sessions`) and with
-//! others (`tests/hostile`). What the fuzz targets do is here, too ([`fuzz`]), and one connection
+//! (`tests/chunks`), small machines of the protocol (`tests/machines`), and whole sessions: with
+//! well-behaved peers (`tests/sessions`) and with others (`tests/hostile`). What the fuzz targets do is here, too ([`fuzz`]), and one connection
 //! to which everything is done ([`ops`]). The ledger (`ledger/`, [`ledger`]) says for each
 //! requirement of the drafts which of these tests shows it.
 

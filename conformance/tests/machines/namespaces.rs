@@ -401,9 +401,12 @@ fn publisher(machine: &mut Machine, step: Step) -> Vec<Saw> {
             let Subscription { key, on, .. } = machine.subscriptions[n];
             let is_done = matches!(step, Step::TellDone { .. });
             let whole = say::namespace(name);
-            let told = machine.end.with(|engine, now| match is_done {
-                true => engine.namespace_done(now, key, &whole),
-                false => engine.namespace(now, key, &whole).map(|_| ()),
+            let told = machine.end.with(|engine, now| {
+                if is_done {
+                    engine.namespace_done(now, key, &whole)
+                } else {
+                    engine.namespace(now, key, &whole).map(|_| ())
+                }
             });
             let known = &mut machine.subscriptions[n];
             // "only the namespace tuples after the 'Track Namespace Prefix' are included"
