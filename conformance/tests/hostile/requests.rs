@@ -431,10 +431,8 @@ fn a_refused_request_gives_its_credit_back() {
             subscribed(&mut end, "ours", 1);
             for n in 0..40 {
                 let id = end.fresh_id();
-                let request = match duplicate {
-                    true => say::publish(id, "ours", 2),
-                    false => say::subscribe(id, "t"),
-                };
+                let request =
+                    if duplicate { say::publish(id, "ours", 2) } else { say::subscribe(id, "t") };
                 end.request(&request);
                 assert_eq!(end.closed(), None, "{draft:?} {role:?} {duplicate}: request {n}");
             }

@@ -276,7 +276,9 @@ proptest! {
         (draft, role) in case(),
         steps in vec(step(), 1..60),
     ) {
-        prop_assume!(draft < Draft::D18);
+        if draft >= Draft::D18 {
+            return Ok(());
+        }
         let mut machine = Machine::new(draft, role);
         for step in steps {
             if !machine.step(step) {
