@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod credit;
+mod fetch;
 mod namespaces;
 mod subscription;
 mod tokens;
