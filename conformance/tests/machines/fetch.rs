@@ -19,15 +19,30 @@ use crate::{PROTOCOL_VIOLATION, case, sequences};
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Fetch,
-    Accept { which: u8 },
-    Refuse { which: u8 },
+    Accept {
+        which: u8,
+    },
+    Refuse {
+        which: u8,
+    },
     /// The publisher opens the stream of one, also a second, and sends its first object.
-    Open { which: u8 },
+    Open {
+        which: u8,
+    },
     /// It sends one more.
-    Send { which: u8 },
-    EndStream { which: u8, finish: bool },
-    Cancel { which: u8 },
-    Wait { millis: u64 },
+    Send {
+        which: u8,
+    },
+    EndStream {
+        which: u8,
+        finish: bool,
+    },
+    Cancel {
+        which: u8,
+    },
+    Wait {
+        millis: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -38,10 +38,11 @@ enum Step {
     Reject {
         which: u8,
     },
-    /// What one end sent next on some stream arrives.
+    /// What one end sent next on some stream arrives, or its reset before anything else.
     Deliver {
         to_server: bool,
         which: u8,
+        overtakes: bool,
     },
 }
 
@@ -92,8 +93,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => which().prop_map(|which| Step::Cancel { which }),
         2 => which().prop_map(|which| Step::Accept { which }),
         2 => which().prop_map(|which| Step::Reject { which }),
-        12 => (any::<bool>(), which())
-            .prop_map(|(to_server, which)| Step::Deliver { to_server, which }),
+        12 => (any::<bool>(), which(), any::<bool>()).prop_map(
+            |(to_server, which, overtakes)| Step::Deliver { to_server, which, overtakes }
+        ),
     ]
 }
 
@@ -150,13 +152,19 @@ impl Pair {
     }
 
     /// What end `at` sent first on one of its streams arrives. Whether there was anything.
-    fn deliver(&mut self, at: usize, which: u8) -> bool {
+    fn deliver(&mut self, at: usize, which: u8, overtakes: bool) -> bool {
         self.collect();
         self.ways[at].retain(|_, way| !way.is_empty());
         let count = self.ways[at].len().max(1);
         let Some((name, way)) = self.ways[at].iter_mut().nth(usize::from(which) % count) else {
             return false;
         };
+        let reset = way.iter().position(|output| matches!(output, Output::Reset(..)));
+        if let Some(reset) = reset.filter(|_| overtakes) {
+            let is_data = |output: &Output| matches!(output, Output::Data(..) | Output::Fin(_));
+            let mut at = 0..;
+            way.retain(|output| at.next().unwrap() > reset || !is_data(output));
+        }
         let (name, output) = (*name, way.pop_front().unwrap());
         let to = 1 - at;
         let end = &mut self.ends[to];
@@ -178,7 +186,7 @@ impl Pair {
     }
 
     fn deliver_all(&mut self) {
-        while self.deliver(0, 0) || self.deliver(1, 0) {}
+        while self.deliver(0, 0, false) || self.deliver(1, 0, false) {}
     }
 }
 
@@ -241,8 +249,8 @@ impl Machine {
                     _ => engine.reject(now, key, Refusal::new(RequestErrorCode::Unauthorized)),
                 });
             }
-            Step::Deliver { to_server, which } => {
-                self.pair.deliver(usize::from(!to_server), which);
+            Step::Deliver { to_server, which, overtakes } => {
+                self.pair.deliver(usize::from(!to_server), which, overtakes);
             }
         }
         self.check();
