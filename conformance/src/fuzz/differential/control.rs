@@ -59,6 +59,9 @@ fn agree<T: TheirMessage>(
         }
         message => encode_message(dialect, message, &mut bytes),
     };
+    if written.is_err() && known::unwritable(message) {
+        return;
+    }
     assert_eq!(written, Ok(()), "{message:?}");
     assert_eq!(translated.written().as_ref(), Ok(&bytes), "{message:?}");
     let mut reader = ControlReader::new(dialect);

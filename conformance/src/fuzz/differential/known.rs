@@ -1,6 +1,6 @@
 //! The disagreements that are listed, each with its reason, in [`moqtap`](crate::moqtap).
 
-use moqt_engine::model::{Draft, Message, MessageKind, property_type};
+use moqt_engine::model::{Draft, Message, MessageKind, SubscriptionFilter, property_type};
 use moqt_engine::wire::{Datagram, DecodeError, Fault};
 use moqtap_codec::error::CodecError;
 use moqtap_codec::kvp::KvpValue;
@@ -62,9 +62,25 @@ pub(super) fn accepted_message<T: TheirMessage>(
         (Fault::OutOfRange(2..=255), "End Of Track") => true,
         (Fault::OutOfRange(_), "End Group") => draft == Draft::D14,
         // It leaves the value of LARGEST_OBJECT undecoded.
-        (Fault::Formatting, "Message Parameter") => draft == Draft::D16,
+        (Fault::Formatting, "Message Parameter")
+        | (Fault::OutOfRange(3..), "Subscribe Options") => draft == Draft::D16,
         _ => false,
     }
+}
+
+/// Whether this is a message that we read, so as to answer it, and do not write: one with a range
+/// that ends before it starts.
+pub(super) fn unwritable(message: &Message) -> bool {
+    let parameters = match message {
+        Message::Subscribe(m) => &m.parameters,
+        Message::RequestUpdate(m) => &m.parameters,
+        Message::RequestOk(m) => &m.parameters,
+        _ => return false,
+    };
+    parameters.subscription_filter.is_some_and(|filter| match filter {
+        SubscriptionFilter::AbsoluteRange { start, end_group } => end_group < start.group,
+        _ => false,
+    })
 }
 
 /// Whether it may refuse a stream that we accept, which begins with these bytes.
