@@ -497,18 +497,24 @@ impl<'a> Run<'a> {
     fn finish(&mut self) {
         loop {
             let mut any = false;
+            let looked_at = self.looked_at;
             for at in 0..self.states.len() {
                 any |= self.give(at, usize::MAX);
                 while self.read(at, 20, usize::MAX) {
                     any = true;
                 }
             }
-            if !any {
+            if !any && self.looked_at == looked_at {
                 break;
             }
         }
         let all = self.states.iter().all(|state| state.is_over);
-        assert!(all || self.end.engine.is_closed(), "standing still: {:?}", self.plan);
+        assert!(
+            all || self.end.engine.is_closed(),
+            "standing still: {:?} of {:?}",
+            self.states,
+            self.plan
+        );
     }
 
     fn outcome(mut self) -> Outcome {
