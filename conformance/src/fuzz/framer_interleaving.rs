@@ -22,7 +22,8 @@ use crate::{DRAFTS, ROLES, say};
 /// - Limits that are for all streams together and drop what is too much: they are wide here.
 ///   Those that only make the peer wait are narrow.
 /// - A stream that is reset before the session is set up is dropped.
-/// - A fetch that turns out malformed before it is accepted is not accepted any more.
+/// - A fetch that turns out malformed before it is accepted is not accepted any more, and a
+///   subscription that does so after its PUBLISH_DONE is not unsubscribed.
 pub fn framer_interleaving(data: &[u8]) {
     let mut choices = Choices(data);
     let plan = Plan::new(&mut choices);
@@ -549,6 +550,7 @@ impl<'a> Run<'a> {
         let control = Name { ours: own || self.end.control.ours, n: 0 };
         let mut said: Vec<String> = messages(self.plan.draft, self.end.sent(control))
             .iter()
+            .filter(|message| !matches!(message, Message::Unsubscribe(_)))
             .map(|message| format!("{message:?}"))
             .collect();
         said.sort();
