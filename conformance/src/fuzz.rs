@@ -13,12 +13,14 @@ pub mod differential;
 mod framer_chunks;
 mod framer_interleaving;
 mod framing;
+mod pair_against_model;
 mod track_name_text;
 
 pub use connection_ops::connection_ops;
 pub use differential::differential;
 pub use framer_chunks::framer_chunks;
 pub use framer_interleaving::framer_interleaving;
+pub use pair_against_model::pair_against_model;
 pub use track_name_text::track_name_text;
 
 /// What a target does with its bytes.
@@ -30,5 +32,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("differential", differential),
     ("framer_chunks", framer_chunks),
     ("framer_interleaving", framer_interleaving),
+    ("pair_against_model", pair_against_model),
     ("track_name_text", track_name_text),
 ];

@@ -42,6 +42,7 @@ pub mod reread;
 pub mod say;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod seen;
+pub mod simulation;
 #[expect(
     clippy::missing_panics_doc,
     clippy::expect_used,

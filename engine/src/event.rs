@@ -157,7 +157,9 @@ pub enum Event {
         code: PublishDoneCode,
         /// Why, for people.
         reason: String,
-        /// Streams that the publisher said it opened and that never came.
+        /// Streams that the publisher said it opened and that never came, and those that came
+        /// while too many were open
+        /// ([`Limits::open_subgroups`](crate::Limits::open_subgroups)).
         missing_streams: u64,
     },
     /// The track of a subscription or fetch is malformed: one of its objects broke a rule

@@ -118,7 +118,7 @@ pub struct Limits {
     /// grow: 1 MiB. Then the session is closed.
     pub control_send: usize,
     /// Subgroup streams of the peer open at a time in one subscription: 1,024. Others are
-    /// stopped.
+    /// stopped, and are told to be [missing](crate::Event::SubscriptionDone) in the end.
     pub open_subgroups: u32,
     /// Groups, subgroups and datagrams of one subscription remembered after they came, each: 64.
     /// The oldest are forgotten; what contradicts them is not noticed to be malformed. Where this

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use moqt_conformance::end::Output;
+use moqt_conformance::end::{Got, Output};
 use moqt_conformance::{ROLES, cases, drafts_from, say};
 use moqt_engine::model::{
     Location, Message, Parameters, RequestErrorCode, RequestKind, SubscriptionFilter,
     TrackProperties,
 };
 use moqt_engine::wire::ObjectHeader;
-use moqt_engine::{Accept, CommandError, Config, Draft, Event, SubgroupOptions, Written};
+use moqt_engine::{Accept, CommandError, Config, Dir, Draft, Event, SubgroupOptions, Written};
 
 use crate::{Bystander, PROTOCOL_VIOLATION, assert_closed, requested, session, subscribing};
 
@@ -318,5 +318,41 @@ fn a_subgroup_that_an_update_cuts_is_not_taken_up_again_and_is_reset() {
                 assert!(end.outputs.iter().any(was_reset), "{what}: {:?}", end.outputs);
             }
         }
+    }
+}
+
+// Draft-18, "Subscriptions": PUBLISH_DONE moves a subscription to `Terminated`. A SUBSCRIBE that its
+// publisher has accepted after that did not cross with it, and goes on.
+#[test]
+fn a_publish_that_is_over_and_accepted_late_ends_no_accepted_subscribe() {
+    for (draft, role) in cases() {
+        let what = format!("{draft:?} {role:?}");
+        let mut end = session(draft, role);
+        let (subscription, id, on) = subscribing(&mut end, "t");
+        let publish_id = end.fresh_id();
+        let of_publish = end.request(&say::publish(publish_id, "t", 5));
+        let publish = requested(&mut end);
+        end.say(of_publish, &say::done(publish_id, 0));
+        end.say(on, &say::subscribe_ok(id, 6));
+        assert!(matches!(end.take_events()[..], [Event::Accepted { .. }]), "{what}");
+        let stream = end.open_with(Dir::Uni, say::subgroup(draft, 6, 0, &[(0, b"x")]));
+        end.take_events();
+        end.with(|engine, now| engine.accept(now, publish, Accept::default())).unwrap();
+        end.wait(Duration::from_secs(3));
+        let events = end.take_events();
+        assert!(
+            matches!(&events[..], [Event::SubscriptionDone { request, .. }] if *request == publish),
+            "{what}: {events:?}"
+        );
+        end.fin(stream);
+        assert_eq!(end.take_reads(stream).last(), Some(&Got::Finished), "{what}");
+        end.say(on, &say::done(id, 1));
+        end.wait(Duration::from_secs(3));
+        let events = end.take_events();
+        assert!(
+            matches!(&events[..], [Event::SubscriptionDone { request, .. }] if *request == subscription),
+            "{what}: {events:?}"
+        );
+        assert_eq!(end.engine.usage().requests, 0, "{what}");
     }
 }

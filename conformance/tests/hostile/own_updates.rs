@@ -440,3 +440,30 @@ fn an_update_answered_after_it_was_given_up_unblocks() {
         assert!(again.is_ok(), "{draft:?} {role:?}: {again:?}");
     }
 }
+
+// Draft-18, "REQUEST_UPDATE": "The receiver of a REQUEST_UPDATE MUST respond with exactly one
+// REQUEST_OK or REQUEST_ERROR message"; "Updating Subscriptions": it "MAY coalesce their
+// processing", and then there is one REQUEST_ERROR for all. Which it is, nobody says.
+#[test]
+fn updates_after_one_that_was_refused_may_be_answered_or_not() {
+    for (draft, role) in cases().filter(|(draft, _)| *draft >= Draft::D18) {
+        for answers in 1..=4 {
+            let mut end = session(draft, role);
+            let (request, on) = subscribed(&mut end, "t", 5);
+            for _ in 0..3 {
+                end.with(|engine, now| engine.update(now, request, &with_priority(3))).unwrap();
+            }
+            end.take_events();
+            for _ in 0..answers {
+                end.say(on, &say::error(0, RequestKind::Update, RequestErrorCode::InvalidRange));
+            }
+            let events = end.take_events();
+            let rejected =
+                events.iter().filter(|event| matches!(event, Event::UpdateRejected { .. }));
+            assert_eq!(rejected.count(), 3, "{role:?} {answers}: {events:?}");
+            // More answers than updates are wrong whatever they answer.
+            let expected = (answers > 3).then_some(PROTOCOL_VIOLATION);
+            assert_eq!(end.closed(), expected, "{role:?} {answers}");
+        }
+    }
+}

@@ -312,6 +312,13 @@ impl MoqtConnection {
             return;
         }
         let Some(crossing) = self.requests.received(&subscriber.track) else { return };
+        // If the peer has ended its PUBLISH and accepted the SUBSCRIBE, they did not cross.
+        let is_established = |request: &Request| request.phase == Phase::Established;
+        if self.requests.is_ending(accepted)
+            && self.requests.get(crossing).is_some_and(is_established)
+        {
+            return;
+        }
         self.withdraw(now, crossing, StreamResetCode::Cancelled);
         let error = RequestError {
             code: RequestErrorCode::DuplicateSubscription,

@@ -172,6 +172,8 @@ impl MoqtConnection {
         };
         subscriber.seen += 1;
         if subscriber.open.len() >= max_open {
+            // The publisher need not hear of it if it has sent everything: the subscriber is told.
+            subscriber.not_taken += 1;
             self.discard(stream);
             return self.complete_if_done(request);
         }
@@ -325,10 +327,11 @@ impl MoqtConnection {
         if is_pending || !subscriber.is_complete() {
             return;
         }
-        let missing_streams = match subscriber.ending.as_ref() {
+        let never_came = match subscriber.ending.as_ref() {
             Some(ending) if ending.done.stream_count == PublishDone::UNKNOWN_STREAM_COUNT => 0,
             _ => subscriber.missing(),
         };
+        let missing_streams = never_came.saturating_add(subscriber.not_taken);
         let Some(ending) = subscriber.ending.take() else { return };
         if let Some(deadline) = ending.late_deadline {
             self.timers.clear(deadline, Timer::LateStreams(key));

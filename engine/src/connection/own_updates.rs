@@ -215,7 +215,8 @@ impl MoqtConnection {
     }
 
     /// An update of ours failed. Where answers do not say what they answer, one error answers
-    /// all that were sent (draft-18, "Updating Subscriptions").
+    /// all that were sent (draft-18, "Updating Subscriptions"), though the peer need not have put
+    /// them together, and then answers each.
     fn on_update_error(&mut self, now: Timestamp, key: RequestKey, id: u64, error: &RequestError) {
         let Some(request) = self.requests.get_mut(key) else { return };
         let goes_on = matches!(request.body, Body::Namespace(_) | Body::NamespaceSubscription(_));
@@ -234,6 +235,7 @@ impl MoqtConnection {
         } else {
             [id].into()
         };
+        request.updates.may_be_answered += failed.len().saturating_sub(1);
         for id in failed {
             if self.forget_sent_update(id) {
                 let (update, error) = (UpdateId::new(id), error.clone());

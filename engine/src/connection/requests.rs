@@ -246,6 +246,15 @@ impl MoqtConnection {
     ) -> Result<(), Violation> {
         let Some(request) = self.requests.get_mut(key) else { return Ok(()) };
         let kind = request.kind();
+        let is_of_update = |message: &Message| match message {
+            Message::RequestOk(ok) => ok.answers.is_none(),
+            Message::RequestError(error) => error.answers.is_none(),
+            _ => false,
+        };
+        if request.updates.may_be_answered > 0 && is_of_update(&message) {
+            request.updates.may_be_answered -= 1;
+            return Ok(());
+        }
         if !request.ours {
             return Err(Violation::protocol("an answer to a request of its sender's"));
         }

@@ -29,6 +29,8 @@ pub(crate) struct Subscriber {
     pub(crate) open: BTreeSet<StreamKey>,
     /// Streams bound to it so far.
     pub(crate) seen: u64,
+    /// Those of them that were stopped at once, because too many were open.
+    pub(crate) not_taken: u64,
     /// The filter it began with.
     pub(crate) first_filter: Option<SubscriptionFilter>,
     pub(crate) forward: bool,
@@ -123,6 +125,7 @@ impl Subscriber {
             default_priority: 128,
             open: BTreeSet::new(),
             seen: 0,
+            not_taken: 0,
             first_filter: None,
             forward: true,
             has_datagrams: false,

@@ -23,6 +23,9 @@ pub(crate) struct Updates {
     pub(crate) blocked: bool,
     /// The peer refused one, which ends the request: no more may be sent.
     pub(crate) failed: bool,
+    /// How many of this side's a refusal of another was taken to answer, too. The peer may answer
+    /// them all the same.
+    pub(crate) may_be_answered: usize,
     /// When the peer must have ended it then.
     pub(crate) end_deadline: Option<Timestamp>,
 }

@@ -18,6 +18,9 @@ use crate::rng::Rng;
 use crate::side::{PerDir, Side, Sides};
 use crate::trace::{Note, Trace};
 
+/// How many streams that are over an end remembers by their keys.
+const PAST_KEYS: usize = 1024;
+
 /// What all links share.
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -46,6 +49,8 @@ pub(crate) struct End {
     /// What it sends goes here.
     out: Path,
     keys: BTreeMap<StreamKey, StreamId>,
+    /// Keys of streams that are over, the last of them.
+    past_keys: VecDeque<(StreamKey, StreamId)>,
     /// Streams it has opened.
     opened: PerDir,
     /// Streams of the other end that it knows.
@@ -212,6 +217,13 @@ impl Link {
         self.ends.get(side).keys.get(&key).copied()
     }
 
+    /// The same of a stream that may be over.
+    pub(crate) fn past_id(&self, side: Side, key: StreamKey) -> Option<StreamId> {
+        let past = self.ends.get(side).past_keys.iter().rev();
+        self.id(side, key)
+            .or_else(|| past.copied().find(|(past, _)| *past == key).map(|(_, id)| id))
+    }
+
     pub(crate) fn load(&self, side: Side) -> Load {
         let arrived = |stream: &Stream| -> usize {
             stream.halves.get(side).arrived.iter().map(|(data, _)| data.len()).sum()
@@ -352,7 +364,13 @@ impl Link {
         let Some(stream) = self.streams.remove(&id) else { return };
         for side in Side::BOTH {
             if let Some(key) = stream.halves.get(side).key {
-                self.ends.get_mut(side).keys.remove(&key);
+                let end = self.ends.get_mut(side);
+                end.keys.remove(&key);
+                // What has been handed over may still be read.
+                end.past_keys.push_back((key, id));
+                if end.past_keys.len() > PAST_KEYS {
+                    end.past_keys.pop_front();
+                }
             }
         }
         let granter = id.opener().other();
@@ -386,6 +404,7 @@ impl End {
             state: State::Connecting,
             out,
             keys: BTreeMap::new(),
+            past_keys: VecDeque::new(),
             opened: PerDir::default(),
             announced: PerDir::default(),
             over: PerDir::default(),

@@ -332,9 +332,9 @@ impl Network {
     }
 
     /// What a scripted peer calls a stream of the connection it is linked with, or what the
-    /// trace calls a stream of any.
+    /// trace calls a stream of any. Streams that have long been over are forgotten.
     pub fn stream_id(&self, at: EndpointId, stream: StreamKey) -> Option<StreamId> {
-        self.links.get(at.link)?.id(at.side, stream)
+        self.links.get(at.link)?.past_id(at.side, stream)
     }
 
     /// The key by which a connection knows a stream.
