@@ -2,6 +2,8 @@
 //! that have passed. A binary of its own, because it counts every allocation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod attacks;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

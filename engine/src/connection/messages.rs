@@ -22,7 +22,12 @@ impl MoqtConnection {
             self.early_bytes += len;
         }
         if let Err(violation) = self.advance(now, stream, len) {
-            self.close_for(violation);
+            return self.close_for(violation);
+        }
+        if let Some(half) = self.streams.recv_mut(stream)
+            && matches!(half.kind, RecvKind::Unidentified | RecvKind::AwaitingAlias(_))
+        {
+            half.buffer.keep();
         }
     }
 

@@ -219,7 +219,10 @@ impl RecvBuffer {
     pub(crate) fn advance(&mut self, len: usize) {
         self.front.advance(len.min(self.front.len()));
         self.len -= len.min(self.len);
-        self.refill();
+        if self.front.is_empty() {
+            // Even with nothing left in it, it would keep alive what it was cut from.
+            self.next_piece();
+        }
     }
 
     /// Takes bytes from the first piece.
@@ -242,6 +245,13 @@ impl RecvBuffer {
 
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// What is here has to wait. If it is little, it is copied, as it would keep much more alive.
+    pub(crate) fn keep(&mut self) {
+        if self.front.len() < GATHER_BELOW {
+            self.front = Bytes::copy_from_slice(&self.front);
+        }
     }
 
     /// Joins pieces until the first has `len` bytes or there is only one. For headers, which

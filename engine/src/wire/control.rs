@@ -65,7 +65,11 @@ impl ControlReader {
             match self.header(&self.input)? {
                 Header::Whole { code, kind, start, end } if end <= self.input.len() => {
                     let body = self.input.slice(start..end);
-                    self.input.advance(end);
+                    if end < self.input.len() {
+                        self.input.advance(end);
+                    } else {
+                        self.input = Bytes::new();
+                    }
                     return Ok(Some(RawMessage { code, kind, body }));
                 }
                 _ => {}
@@ -84,8 +88,13 @@ impl ControlReader {
                 }
             }
         };
-        let used = self.input.len() - input.len();
-        self.input.advance(used);
+        if input.is_empty() {
+            // Even with nothing left in it, it would keep alive what it was cut from.
+            self.input = Bytes::new();
+        } else {
+            let used = self.input.len() - input.len();
+            self.input.advance(used);
+        }
         Ok(found.map(|(code, kind, start)| {
             let body = self.stash.bytes().get(start..).unwrap_or_default();
             let body = Bytes::copy_from_slice(body);
