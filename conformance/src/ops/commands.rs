@@ -126,7 +126,9 @@ impl World<'_> {
                         || self.engine.usage().send_bytes >= limits.session_send,
                     "{what}: there is room"
                 );
-                self.blocked.insert(key);
+                if self.life(key) == Life::Lives {
+                    self.blocked.insert(key);
+                }
                 return true;
             }
             CommandError::GoingAway => {

@@ -27,6 +27,10 @@ pub(super) fn config(source: &mut Source<'_>) -> Config {
         100..=219 => some_small(source, &mut config.limits),
         _ => all_small(source, &mut config.limits),
     }
+    if source.one_in(4) {
+        // Queues that are soon full.
+        config.limits.subscription_send = 40 + usize::from(source.byte()) * 2;
+    }
     if source.one_in(3) {
         config.limits.auth_token_cache = Some(source.small(200));
     }

@@ -61,6 +61,37 @@ impl World<'_> {
         parameters
     }
 
+    /// The same for the peer, which mostly has an eye on its tokens.
+    pub(super) fn peer_parameters(&mut self, carrier: Carrier) -> Parameters {
+        /// What a token costs.
+        const COST: u64 = 16 + 5;
+        let mut parameters = self.parameters(carrier);
+        if self.source.one_in(20) {
+            return parameters;
+        }
+        for token in &mut parameters.authorization_tokens {
+            let peer = &mut self.peer;
+            let is_right = match token {
+                AuthToken::Register { alias, .. } => {
+                    let fits = peer.token_room >= COST && peer.tokens.insert(*alias);
+                    peer.token_room -= if fits { COST } else { 0 };
+                    fits
+                }
+                AuthToken::UseAlias { alias } => peer.tokens.contains(alias),
+                AuthToken::Delete { alias } => {
+                    let is_known = peer.tokens.remove(alias);
+                    peer.token_room += if is_known { COST } else { 0 };
+                    is_known
+                }
+                AuthToken::UseValue { .. } => true,
+            };
+            if !is_right {
+                *token = AuthToken::UseValue { token_type: 0, value: "token".into() };
+            }
+        }
+        parameters
+    }
+
     pub(super) fn track_properties(&mut self) -> TrackProperties {
         let mut properties = TrackProperties::new();
         if !self.draft.dialect().track_properties {

@@ -20,6 +20,9 @@ pub(super) struct Peer {
     /// Where its control messages go.
     pub(super) control: Option<usize>,
     pub(super) next_id: u64,
+    /// Token aliases that it has registered, and room for more of them.
+    pub(super) tokens: BTreeSet<u64>,
+    pub(super) token_room: u64,
     /// One more than the largest Request ID it may use, and that it has granted.
     pub(super) allowed: u64,
     pub(super) granted: u64,
@@ -60,6 +63,9 @@ pub(super) struct Asked {
     pub(super) fetch_stream: bool,
     pub(super) prefix: TrackNamespace,
     pub(super) wants_namespaces: bool,
+    /// The track asked for, and whether it may be joined.
+    pub(super) track: String,
+    pub(super) joinable: bool,
     pub(super) told: Vec<TrackNamespace>,
 }
 
@@ -83,6 +89,8 @@ impl Asked {
             fetch_stream: false,
             prefix: TrackNamespace::root(),
             wants_namespaces: false,
+            track: String::new(),
+            joinable: false,
             told: Vec::new(),
         }
     }
@@ -116,6 +124,8 @@ impl Peer {
             own: Vec::new(),
             theirs: Vec::new(),
             ids: BTreeSet::new(),
+            tokens: BTreeSet::new(),
+            token_room: 0,
             aliases: Vec::new(),
             next_alias: 0,
             writing: Vec::new(),
@@ -133,6 +143,7 @@ impl World<'_> {
         match message {
             Message::Setup(setup) => {
                 self.peer.allowed = setup.options.max_request_id.unwrap_or(0);
+                self.peer.token_room = setup.options.max_auth_token_cache_size.unwrap_or(0);
             }
             Message::MaxRequestId(max) => {
                 assert!(max.max_request_id > self.peer.allowed, "MAX_REQUEST_ID does not grow");
@@ -157,7 +168,7 @@ impl World<'_> {
                 asked.order = order;
                 (asked.start, asked.end) = match message.range {
                     FetchRange::Standalone { start, end, .. } => (start, end),
-                    FetchRange::Joining { .. } => (Location::ZERO, Location::new(3, 0)),
+                    FetchRange::Joining { .. } => (Location::ZERO, Location::new(9, 0)),
                 };
             }
             Message::TrackStatus(message) => {

@@ -8,7 +8,7 @@ use moqt_engine::model::{
     RequestsBlocked, SetupOptions, SubscribeOk, SubscriptionFilter, TrackProperties, Unsubscribe,
     UnsubscribeNamespace,
 };
-use moqt_engine::wire::{Carrier, encode_message};
+use moqt_engine::wire::{Carrier, JoiningRule, encode_message};
 use moqt_engine::{Dir, Role};
 
 use super::peer::Asked;
@@ -144,11 +144,24 @@ impl World<'_> {
             self.say_on_control(&Message::RequestsBlocked(RequestsBlocked { max_request_id }));
             return;
         }
-        let track = self.source.pick(&TRACKS).unwrap_or_default();
+        let picked = self.source.pick(&TRACKS).unwrap_or_default();
+        let is_taken = |asked: &Asked| asked.track == picked && !asked.over;
+        let is_taken = self.draft.dialect().duplicate_subscription_closes
+            && self.peer.own.iter().any(is_taken)
+            && !self.source.one_in(10);
+        let track = &if is_taken { format!("more{id}") } else { picked.to_owned() };
         let space = self.source.pick(&SPACES).unwrap_or_default();
         let mut asked = Asked::new(id, RequestKind::Subscribe, 0);
         let message = match self.source.below(12) {
-            0..=3 => say::subscribe_with(id, track, self.parameters(Carrier::Subscribe)),
+            0..=3 => {
+                let parameters = self.peer_parameters(Carrier::Subscribe);
+                asked.track.clone_from(track);
+                asked.joinable = match dialect.joining {
+                    JoiningRule::ForwardState => parameters.forward != Some(false),
+                    _ => parameters.subscription_filter == Some(SubscriptionFilter::LargestObject),
+                };
+                say::subscribe_with(id, track, parameters)
+            }
             4 | 5 => {
                 asked.kind = RequestKind::Publish;
                 let alias = self.peer.next_alias;
@@ -158,13 +171,13 @@ impl World<'_> {
                     request_id: id,
                     track: say::track(track),
                     track_alias: alias,
-                    parameters: self.parameters(Carrier::Publish),
+                    parameters: self.peer_parameters(Carrier::Publish),
                     track_properties: self.track_properties(),
                 })
             }
             6 | 7 => {
                 asked.kind = RequestKind::Fetch;
-                let parameters = self.parameters(Carrier::Fetch);
+                let parameters = self.peer_parameters(Carrier::Fetch);
                 let wished = parameters.group_order;
                 self.outgoing.orders.insert(id, wished.unwrap_or(GroupOrder::Ascending));
                 let joined = self
@@ -200,7 +213,7 @@ impl World<'_> {
                 Message::PublishNamespace(moqt_engine::model::PublishNamespace {
                     request_id: id,
                     namespace: say::namespace(space),
-                    parameters: self.parameters(Carrier::PublishNamespace),
+                    parameters: self.peer_parameters(Carrier::PublishNamespace),
                 })
             }
             n => {
@@ -244,7 +257,7 @@ impl World<'_> {
         let is_ok = self.source.byte() < 210;
         let Asked { id, kind, on, start, end, .. } = self.peer.theirs[at].clone();
         let request_id = Some(id);
-        let parameters = self.parameters(Carrier::answer_to(kind));
+        let parameters = self.peer_parameters(Carrier::answer_to(kind));
         let track_properties = self.track_properties();
         let mut alias = None;
         let message = match kind {
@@ -329,7 +342,7 @@ impl World<'_> {
             RequestKind::SubscribeTracks => Carrier::UpdateSubscribeTracks,
             _ => Carrier::UpdateSubscribeNamespace,
         };
-        let mut parameters = self.parameters(carrier);
+        let mut parameters = self.peer_parameters(carrier);
         if dialect.fixed_fields {
             let start = Location::new(self.source.small(6), 0);
             parameters.subscription_filter = Some(SubscriptionFilter::AbsoluteStart { start });

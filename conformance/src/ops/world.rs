@@ -144,7 +144,7 @@ impl<'a> World<'a> {
         let transport = if source.one_in(6) { Transport::WebTransport } else { Transport::Quic };
         let config = Arc::new(super::config::config(&mut source));
         let habits = Habits {
-            takes_at_once: source.byte() < 160,
+            takes_at_once: source.byte() < 110,
             reads_at_once: source.byte() < 128,
             respects_windows: source.byte() < 230,
             mischief: source.pick(&[0, 0, 1, 4, 20]).unwrap_or_default(),

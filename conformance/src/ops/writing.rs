@@ -34,7 +34,11 @@ impl World<'_> {
     pub(super) fn writes(&mut self) {
         match self.source.below(12) {
             0..=2 => self.opens_subgroup(),
-            3..=7 => self.writes_subgroup(),
+            3..=7 => {
+                for _ in 0..=self.source.below(6) {
+                    self.writes_subgroup();
+                }
+            }
             8 => self.sends_datagram(),
             _ => self.responds(),
         }
