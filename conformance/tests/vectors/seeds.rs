@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use moqt_conformance::DRAFTS;
 use moqt_conformance::fuzz::differential::{Subject, input};
 use moqt_conformance::recorded::{Recorded, recorded};
 use moqt_conformance::streams::{read_subgroup, write_subgroup};
@@ -25,6 +26,14 @@ fn seeds() {
         let draft = vector.dialect.draft;
         let seed = input(draft, Subject::Control, &vector.bytes);
         write("differential", &format!("vector-{n}"), &seed);
+        let (code, len) = vector.dialect.ints.decode(&vector.bytes).unwrap();
+        let kind = vector.dialect.messages.iter().position(|(other, _)| *other == code);
+        let kind = u8::try_from(kind.unwrap()).unwrap();
+        let draft = u8::try_from(DRAFTS.iter().position(|it| *it == draft).unwrap()).unwrap();
+        let stream = [&[0x80 + draft][..], &vector.bytes].concat();
+        write("control_message", &format!("stream-{n}"), &stream);
+        let body = [&[draft, kind][..], &vector.bytes[len + 2..]].concat();
+        write("control_message", &format!("body-{n}"), &body);
     }
     for (n, recorded) in recorded().iter().enumerate() {
         let seed = input(recorded.draft, recorded.subject, &recorded.bytes);
