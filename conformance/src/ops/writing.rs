@@ -230,7 +230,8 @@ impl World<'_> {
         assert!(!wants || publisher.forward(), "wanted, and not to be sent");
         publisher.is_past_end(location.group);
         if note {
-            publisher.note_published(location);
+            // A location that the draft cannot say is refused.
+            let _ = publisher.note_published(location);
         }
         if let Some(slow) = slow {
             publisher.when_slow(slow);

@@ -272,7 +272,9 @@ fn the_joining_location_moves_with_the_forward_state() {
         assert_refused(&mut end, refused, RequestErrorCode::InvalidRange);
 
         let now_at = Location::new(8, 1);
-        end.with(|engine, _| engine.publisher(subscription).unwrap().note_published(now_at));
+        end.with(|engine, _| {
+            engine.publisher(subscription).unwrap().note_published(now_at).unwrap();
+        });
         let set = |end: &mut End, forward| {
             let mut parameters = Parameters::default();
             parameters.forward = Some(forward);
@@ -287,7 +289,9 @@ fn the_joining_location_moves_with_the_forward_state() {
         end.take_events();
         // What comes after does not move it.
         let later = Location::new(9, 0);
-        end.with(|engine, _| engine.publisher(subscription).unwrap().note_published(later));
+        end.with(|engine, _| {
+            engine.publisher(subscription).unwrap().note_published(later).unwrap();
+        });
         join(&mut end, id, RELATIVE);
         let (range, _, fetch) = joined(&mut end).expect("joined");
         assert_eq!(range, LocationRange::to_last(Location::new(6, 0), now_at));

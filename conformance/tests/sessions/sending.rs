@@ -164,7 +164,7 @@ fn a_subgroup_opened_after_a_pause_is_reset() {
             // The application asks for a stream and gets none, or knows that it would get none.
             if told {
                 end.with(|engine, _| {
-                    engine.publisher(request).unwrap().note_published(Location::new(5, 0));
+                    engine.publisher(request).unwrap().note_published(Location::new(5, 0)).unwrap();
                 });
             } else {
                 assert_eq!(try_open(&mut end, request, SubgroupOptions::new(5)), Ok(None));

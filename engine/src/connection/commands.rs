@@ -22,7 +22,7 @@ use crate::stream::{MessageStream, RecvKind, SendClass};
 use crate::time::Timestamp;
 use crate::timers::Timer;
 use crate::trace::{TraceOwner, TracedStreamType};
-use crate::wire::{ControlReader, encode_message};
+use crate::wire::{ControlReader, EncodeError, encode_message};
 
 /// What to say when accepting a request, other than a FETCH
 /// ([`AcceptFetch`](crate::AcceptFetch)).
@@ -519,6 +519,20 @@ impl MoqtConnection {
             self.streams.send_control(stream, &self.scratch, &mut self.trace);
         }
         Ok(())
+    }
+
+    /// Whether a value is an integer of the draft, for what is written later or may be.
+    pub(super) fn can_say(
+        &self,
+        value: impl Into<Option<u64>>,
+        field: &'static str,
+    ) -> Result<(), CommandError> {
+        match value.into() {
+            Some(value) if value > self.dialect.ints.max() => {
+                Err(EncodeError::OutOfRange(field).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn send_refusal(

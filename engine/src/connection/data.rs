@@ -9,7 +9,7 @@ use super::{MoqtConnection, SessionState};
 use crate::event::{DropReason, Event, SubgroupInfo};
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Violation;
-use crate::model::{Message, PublishDone, StreamResetCode, SubgroupId};
+use crate::model::{Message, PublishDone, PublishDoneCode, StreamResetCode, SubgroupId};
 use crate::request::{Body, Placement, Publisher, Subscriber};
 use crate::stream::{RecvKind, SubgroupPlace, SubgroupRecv};
 use crate::time::Timestamp;
@@ -396,8 +396,11 @@ impl MoqtConnection {
             return;
         }
         let Some((code, reason)) = publisher.ending.take() else { return };
-        let done =
-            PublishDone { request_id: Some(id), code, stream_count: publisher.opened, reason };
+        let stream_count = publisher.opened;
+        // With a code that the draft cannot say, that the subscription is over must get through.
+        let can_say = self.dialect.publish_done_code(code) <= self.dialect.ints.max();
+        let code = if can_say { code } else { PublishDoneCode::InternalError };
+        let done = PublishDone { request_id: Some(id), code, stream_count, reason };
         self.send_message(own_stream, &Message::PublishDone(done));
         self.release(Timestamp::ZERO, key);
     }

@@ -61,6 +61,8 @@ impl MoqtConnection {
         if found.phase == Phase::Pending {
             return Err(CommandError::WrongState("reject a request that was not answered"));
         }
+        let kind = RequestKind::PublishNamespace;
+        self.can_say(self.dialect.request_error_code(kind, code), "Error Code")?;
         let reset = match code {
             RequestErrorCode::InternalError => StreamResetCode::InternalError,
             RequestErrorCode::GoingAway => StreamResetCode::GoingAway,

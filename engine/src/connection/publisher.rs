@@ -108,6 +108,10 @@ impl Publisher<'_> {
         let connection = &mut *self.connection;
         let dialect = connection.dialect;
         let publisher = connection.publisher_state(self.request).ok_or(CommandError::Gone)?;
+        connection.can_say(options.group_id, "Group ID")?;
+        if let SubgroupId::Explicit(id) = options.subgroup_id {
+            connection.can_say(id, "Subgroup ID")?;
+        }
         if !publisher.passes_group(options.group_id) {
             return Ok(None);
         }
@@ -260,13 +264,16 @@ impl Publisher<'_> {
     /// Tells of an object that is published but not given to this subscriber, because
     /// [`open_subgroup`](Self::open_subgroup) said that it is not wanted. Filters and answers
     /// that refer to the largest object need to know.
-    pub fn note_published(&mut self, location: Location) {
+    pub fn note_published(&mut self, location: Location) -> Result<(), CommandError> {
+        self.connection.can_say(location.group, "Group ID")?;
+        self.connection.can_say(location.object, "Object ID")?;
         if let Some(publisher) = self.connection.publisher_state_mut(self.request) {
             publisher.note(location);
             if !publisher.forward && publisher.passes(location) {
                 publisher.withheld = publisher.withheld.max(Some(location.group));
             }
         }
+        Ok(())
     }
 
     /// Says what becomes of the subscription if its subscriber takes less than is published.

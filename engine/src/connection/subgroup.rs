@@ -159,6 +159,9 @@ impl Subgroup<'_> {
         }
         let passes = publisher.passes(location);
         if !passes || !publisher.forward || subgroup.has_hole {
+            if header.object_id > connection.dialect.ints.max() {
+                return Err(CommandError::Encode(EncodeError::OutOfRange("Object ID")));
+            }
             // Before its start an object is not missed, unless the start was moved; otherwise the
             // subgroup has a hole.
             let is_before = subgroup.header.is_some() && location < publisher.start;

@@ -32,6 +32,10 @@ impl MoqtConnection {
         request: RequestKey,
         parameters: &Parameters,
     ) -> Result<(), CommandError> {
+        self.can_say(parameters.expires, "EXPIRES")?;
+        let largest = parameters.largest_object;
+        self.can_say(largest.map(|largest| largest.group), "LARGEST_OBJECT")?;
+        self.can_say(largest.map(|largest| largest.object), "LARGEST_OBJECT")?;
         let ReceivedUpdate { id, undecided } = self.take_undecided(request)?;
         let changes = undecided.unwrap_or_default();
         match self.apply_update(request, &changes) {

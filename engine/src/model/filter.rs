@@ -26,17 +26,20 @@ pub enum SubscriptionFilter {
 }
 
 impl SubscriptionFilter {
-    /// First location that passes, given the largest location when the filter took effect.
+    /// First location that passes, given the largest location when the filter took effect. If
+    /// none can come after that, it is the last there can be.
     pub fn start(&self, largest: Option<Location>) -> Location {
+        let next_group = |group: u64| {
+            let last = Location::new(u64::MAX, u64::MAX);
+            group.checked_add(1).map_or(last, |group| Location::new(group, 0))
+        };
         match (*self, largest) {
             (Self::AbsoluteStart { start } | Self::AbsoluteRange { start, .. }, _) => start,
             (Self::NextGroupStart | Self::LargestObject, None) => Location::ZERO,
-            (Self::NextGroupStart, Some(largest)) => {
-                Location::new(largest.group.saturating_add(1), 0)
-            }
-            (Self::LargestObject, Some(largest)) => {
-                Location::new(largest.group, largest.object.saturating_add(1))
-            }
+            (Self::NextGroupStart, Some(largest)) => next_group(largest.group),
+            (Self::LargestObject, Some(Location { group, object })) => object
+                .checked_add(1)
+                .map_or_else(|| next_group(group), |object| Location::new(group, object)),
         }
     }
 

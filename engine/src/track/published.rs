@@ -129,7 +129,7 @@ impl PublishedTrack {
         let Some(mut subgroup) = stream.and_then(|stream| connection.subgroup(stream)) else {
             // It is not wanted, or the subscriber has stopped it, which is its right.
             let mut publisher = connection.publisher(self.request).ok_or(CommandError::Gone)?;
-            publisher.note_published(slot.location);
+            publisher.note_published(slot.location)?;
             if slot.ends_group {
                 self.end_group(connection)?;
             }

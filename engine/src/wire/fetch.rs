@@ -262,7 +262,7 @@ impl Form {
                 let (id, _) = prior.object.ok_or_else(|| no_prior(cursor))?;
                 let id = id.ok_or_else(|| no_prior(cursor))?;
                 let plus = u64::from(mode == SUBGROUP_IS_PRIOR_PLUS_ONE);
-                let id = id.checked_add(plus);
+                let id = id.checked_add(plus).filter(|id| *id <= ints.max());
                 Some(id.ok_or_else(|| cursor.fault(Fault::Overflow, "Subgroup ID"))?)
             }
             _ => Some(0),
@@ -319,7 +319,11 @@ impl Form {
             }
         };
         let object = match object_field {
-            None => prior.object.checked_add(1).ok_or_else(|| overflow("Object ID"))?,
+            None => {
+                let next = prior.object.checked_add(1);
+                let max = self.dialect.ints.max();
+                next.filter(|id| *id <= max).ok_or_else(|| overflow("Object ID"))?
+            }
             Some(field) if !deltas || group_field.is_some() => field,
             Some(delta) => {
                 prior.object.checked_add(delta).ok_or_else(|| overflow("Object ID Delta"))?

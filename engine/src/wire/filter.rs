@@ -85,7 +85,8 @@ pub(super) fn write_update_range(
     let (start, end) = match filter {
         SubscriptionFilter::AbsoluteStart { start } => (start, 0),
         SubscriptionFilter::AbsoluteRange { start, end_group } => {
-            (start, end_group.checked_add(1).ok_or(EncodeError::OutOfRange("End Group"))?)
+            let end = end_group.checked_add(1).filter(|end| *end > start.group);
+            (start, end.ok_or(EncodeError::OutOfRange("End Group"))?)
         }
         SubscriptionFilter::NextGroupStart | SubscriptionFilter::LargestObject => {
             return Err(EncodeError::OutOfRange("filter of an update"));

@@ -175,6 +175,8 @@ struct Form {
     short: ShortPair,
     has_properties: bool,
     max_properties: usize,
+    /// The largest ID that the draft's integers can say: differences could lead past it.
+    max_id: u64,
 }
 
 /// The header of an object with payload and without properties, and its length.
@@ -268,7 +270,7 @@ impl SubgroupReader {
             return None;
         }
         let (delta, payload_len, len) = self.form.quick_header(bytes)?;
-        let object_id = next_id(self.previous, delta).ok()?;
+        let object_id = self.form.next_id(self.previous, delta).ok()?;
         self.previous = Some(object_id);
         self.payload_left = payload_len;
         Some(Quick { object_id, payload_len, len })
@@ -286,7 +288,7 @@ impl SubgroupReader {
                 Ok(found) => {
                     let (_, rest) = input.split_at_checked(found.len).unwrap_or_default();
                     *input = rest;
-                    let object_id = next_id(self.previous, found.delta)?;
+                    let object_id = self.form.next_id(self.previous, found.delta)?;
                     self.previous = Some(object_id);
                     self.payload_left = found.payload_len;
                     return Ok(found.event(object_id));
@@ -322,7 +324,7 @@ impl SubgroupReader {
         match self.form.read_header(self.stash.bytes()) {
             Ok(found) => {
                 self.stash_done = true;
-                let object_id = next_id(self.previous, found.delta)?;
+                let object_id = self.form.next_id(self.previous, found.delta)?;
                 self.previous = Some(object_id);
                 self.payload_left = found.payload_len;
                 Ok(found.event(object_id))
@@ -344,15 +346,6 @@ impl<'a> Found<'a> {
     }
 }
 
-#[inline]
-fn next_id(previous: Option<u64>, delta: u64) -> Result<u64, DecodeError> {
-    match previous {
-        None => Some(delta),
-        Some(previous) => previous.checked_add(delta).and_then(|id| id.checked_add(1)),
-    }
-    .ok_or(DecodeError::new(Fault::Overflow, "Object ID Delta", 0))
-}
-
 /// How the short headers of a subgroup's objects are read and written, if it has any.
 fn short_headers(dialect: &Dialect, has_properties: bool) -> ShortPair {
     if has_properties { ShortPair::NEVER } else { ShortPair::new(dialect.ints) }
@@ -361,7 +354,20 @@ fn short_headers(dialect: &Dialect, has_properties: bool) -> ShortPair {
 impl Form {
     fn new(dialect: &'static Dialect, has_properties: bool, max_properties: usize) -> Self {
         let short = short_headers(dialect, has_properties);
-        Self { dialect, ints: dialect.ints, short, has_properties, max_properties }
+        let ints = dialect.ints;
+        Self { dialect, ints, short, has_properties, max_properties, max_id: ints.max() }
+    }
+
+    #[inline]
+    fn next_id(&self, previous: Option<u64>, delta: u64) -> Result<u64, DecodeError> {
+        match previous {
+            None => Some(delta),
+            // Below the largest there is one more.
+            Some(previous) => {
+                previous.checked_add(delta).filter(|id| *id < self.max_id).map(|id| id + 1)
+            }
+        }
+        .ok_or(DecodeError::new(Fault::Overflow, "Object ID Delta", 0))
     }
 
     /// The header of an ordinary object: its delta, payload length and own length. `None` for
@@ -411,7 +417,9 @@ pub struct SubgroupWriter {
     short: ShortPair,
     /// The lowest ID that may come next.
     next: u64,
-    /// The largest ID there is has been written, so that none may come next.
+    /// The largest ID that the draft's integers can say.
+    max_id: u64,
+    /// It has been written, so that none may come next.
     ended: bool,
 }
 
@@ -419,12 +427,13 @@ impl SubgroupWriter {
     /// A writer at the first object of a subgroup whose header says `has_properties`.
     pub fn new(dialect: &'static Dialect, has_properties: bool) -> Self {
         let short = short_headers(dialect, has_properties);
-        Self { dialect, has_properties, short, next: 0, ended: false }
+        let max_id = dialect.ints.max();
+        Self { dialect, has_properties, short, next: 0, max_id, ended: false }
     }
 
     /// The ID of the object written last.
     pub fn previous(&self) -> Option<u64> {
-        if self.ended { Some(u64::MAX) } else { self.next.checked_sub(1) }
+        if self.ended { Some(self.max_id) } else { self.next.checked_sub(1) }
     }
 
     /// Writes the header of an object; `object.payload_len` bytes of payload are to follow.
@@ -439,14 +448,14 @@ impl SubgroupWriter {
         if object.properties.is_empty()
             && object.status == ObjectStatus::Normal
             && let Some(delta) = object.object_id.checked_sub(self.next)
-            && let Some(next) = object.object_id.checked_add(1)
+            && object.object_id < self.max_id
             && let Some(short) = self.short.encode(delta, object.payload_len)
         {
             match short {
                 Short::Two(bytes) => out.put_slice(&bytes),
                 Short::Three(bytes) => out.put_slice(&bytes),
             }
-            self.next = next;
+            self.next = object.object_id + 1;
             return Ok(());
         }
         self.object_slowly(object, out)
@@ -461,7 +470,7 @@ impl SubgroupWriter {
     ) -> Result<(), EncodeError> {
         let ints = self.dialect.ints;
         let delta = match object.object_id.checked_sub(self.next) {
-            Some(delta) if !self.ended => delta,
+            Some(delta) if !self.ended && object.object_id <= self.max_id => delta,
             _ => return Err(EncodeError::OutOfRange("Object ID")),
         };
         let mut scratch = Scratch::new();
@@ -486,9 +495,12 @@ impl SubgroupWriter {
             scratch.int(ints, object.status.code(), "Object Status")?;
         }
         scratch.flush(out);
-        match object.object_id.checked_add(1) {
-            Some(next) => self.next = next,
-            None => self.ended = true,
+        if object.object_id < self.max_id {
+            self.next = object.object_id + 1;
+        } else {
+            // No smaller one may come either.
+            self.next = self.max_id;
+            self.ended = true;
         }
         Ok(())
     }

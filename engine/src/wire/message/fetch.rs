@@ -8,8 +8,8 @@ use super::super::{Carrier, Dialect, EncodeError, Fault, Malformed, Reader, Writ
 use super::subscribe::{DEFAULT_PRIORITY, read_chosen_group_order, read_group_order};
 use super::{REQUEST_ID, read_answer_id, write_answer_id};
 use crate::model::{
-    Fetch, FetchCancel, FetchOk, FetchRange, GroupOrder, JoiningStart, Message, Parameters,
-    TrackProperties,
+    Fetch, FetchCancel, FetchOk, FetchRange, GroupOrder, JoiningStart, Location, Message,
+    Parameters, TrackProperties,
 };
 
 const STANDALONE: u64 = 0x1;
@@ -60,7 +60,7 @@ pub(super) fn write_fetch(
             w.int(STANDALONE, "Fetch Type")?;
             write_track_name(w, dialect, track, dialect.min_namespace_fields)?;
             write_location(w, *start, "Start Location")?;
-            write_location(w, *end, "End Location")?;
+            write_end(w, dialect, *end)?;
         }
         FetchRange::Joining { request_id, start } => {
             let (kind, start) = match *start {
@@ -74,6 +74,13 @@ pub(super) fn write_fetch(
     }
     let carrier = Carrier::Fetch.into();
     write_parameters(w, dialect, carrier, &fetch.parameters, &TrackProperties::new())
+}
+
+/// One more than the largest object that the draft's integers can say is the entire group: 0.
+fn write_end(w: &mut Writer<'_>, dialect: &Dialect, end: Location) -> Result<(), EncodeError> {
+    let to_largest = end.object.checked_sub(1) == Some(dialect.ints.max());
+    let end = if to_largest { Location::new(end.group, 0) } else { end };
+    write_location(w, end, "End Location")
 }
 
 pub(super) fn read_fetch_ok(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
@@ -110,7 +117,7 @@ pub(super) fn write_fetch_ok(
         w.byte(order.code());
     }
     w.flag(ok.end_of_track);
-    write_location(w, ok.end, "End Location")?;
+    write_end(w, dialect, ok.end)?;
     let carrier = Carrier::FetchOk.into();
     write_parameters(w, dialect, carrier, &ok.parameters, &ok.track_properties)?;
     if dialect.track_properties {
