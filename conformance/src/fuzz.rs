@@ -8,6 +8,7 @@
 //! cargo +nightly fuzz run track_name_text
 //! ```
 
+mod carried;
 mod connection_ops;
 mod control_message;
 mod datagram;
@@ -19,6 +20,7 @@ mod pair_against_model;
 mod parameters_and_properties;
 mod reference;
 mod track_name_text;
+mod values;
 mod varints;
 
 pub use connection_ops::connection_ops;

@@ -1,21 +1,27 @@
+use arbitrary::Unstructured;
 use bytes::Bytes;
-use moqt_engine::model::{Message, MessageKind, Parameters, Property, SubscriptionFilter};
+use moqt_engine::model::{Draft, Message, MessageKind, Parameters, Property, SubscriptionFilter};
 use moqt_engine::wire::{
     ControlReader, DecodeError, Dialect, EncodeError, decode_message, encode_message,
 };
 
+use super::carried::carried;
+use super::values;
 use crate::DRAFTS;
 use crate::heap::Measured;
 
-/// Control messages: bytes to a message and back.
+/// Control messages: bytes to a message and back, and a message to bytes and back.
 ///
 /// The first byte chooses the draft and what follows: a message type, as an index into the
-/// draft's table, and a body; or a control stream.
+/// draft's table, and a body; a control stream; or what a message is made of.
 pub fn control_message(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
-    let dialect = DRAFTS[usize::from(choice & 0x7f) % DRAFTS.len()].dialect();
-    if choice & 0x80 != 0 {
-        return stream(dialect, data);
+    let draft = DRAFTS[usize::from(choice & 0x3f) % DRAFTS.len()];
+    let dialect = draft.dialect();
+    match choice & 0xc0 {
+        0x80 => return stream(dialect, data),
+        0x40 => return value(draft, data),
+        _ => {}
     }
     let Some((kind, data)) = data.split_first() else { return };
     let (_, kind) = dialect.messages[usize::from(*kind) % dialect.messages.len()];
@@ -30,6 +36,26 @@ fn stream(dialect: &'static Dialect, data: &[u8]) {
         assert_eq!(dialect.message_kind(raw.code), Some(raw.kind));
         body(dialect, raw.kind, &raw.body);
     }
+}
+
+/// A message, whatever it holds, is refused with a reason, or is read as what of it the draft
+/// can say.
+fn value(draft: Draft, data: &[u8]) {
+    let dialect = draft.dialect();
+    let Ok(message) = values::message(&mut Unstructured::new(data)) else { return };
+    let mut written = Vec::new();
+    if let Err(error) = encode_message(dialect, &message, &mut written) {
+        assert!(written.is_empty() && !error.to_string().is_empty(), "{error:?}");
+        return;
+    }
+    let (code, _) = dialect.ints.decode(&written).expect("what is written has a type");
+    let kind = dialect.message_kind(code).expect("which the draft has");
+    let read = read_whole(dialect, kind, &written);
+    // An option without a meaning is ignored by its reader.
+    let is_grease = matches!(&message, Message::Setup(setup) if setup.options.reserved.is_some());
+    assert_eq!(read, carried(draft, message), "{draft}");
+    let again = encode(dialect, kind, &read);
+    assert!(is_grease || again == Ok(written), "{draft} {read:?}: {again:x?}");
 }
 
 /// Most bytes that decoding may take from the heap for each byte of a body: a property of two

@@ -132,6 +132,23 @@ fn a_refusal_says_when_and_where_to_try_again() {
     }
 }
 
+// "Redirect: Present only when Error Code is REDIRECT" (draft-18): its reader knows nothing but the
+// number, whatever the application calls it. Without a redirect it says that less.
+#[test]
+fn a_redirect_given_as_a_number_is_no_message_cut_short() {
+    for role in ROLES {
+        let mut end = session(Draft::D18, role);
+        let id = end.fresh_id();
+        let on = end.request(&say::subscribe(id, "t"));
+        let request = requested(&mut end);
+        let refusal = Refusal::new(RequestErrorCode::Other(0x34));
+        end.with(|engine, now| engine.reject(now, request, refusal)).unwrap();
+        let said = end.said(on);
+        let [Message::RequestError(error)] = &said[..] else { panic!("{role:?}: {said:?}") };
+        assert_eq!((error.code, &error.redirect), (RequestErrorCode::InternalError, &None));
+    }
+}
+
 // Draft-18, "Grease": "Receipt of an unknown error code in any error context (Session Termination,
 // REQUEST_ERROR, PUBLISH_DONE, or Data Stream Reset) MUST be treated as equivalent to INTERNAL_ERROR
 // for that context. An endpoint MUST NOT close the session because it received an unknown error code

@@ -216,9 +216,16 @@ pub(super) fn write_track_properties(
         list.retain(|property| **property != none);
     }
     for property in &list {
-        if let PropertyValue::Int(value) = property.value
-            && !is_valid_track_property(dialect, property.key, value)
-        {
+        let is_valid = match &property.value {
+            PropertyValue::Int(value) => is_valid_track_property(dialect, property.key, *value),
+            // Its reader looks inside.
+            PropertyValue::Bytes(bytes) if property.key == property_type::IMMUTABLE => {
+                let mut reader = Reader::new(dialect.ints, bytes);
+                read_immutable(&mut reader, dialect, bytes, &mut Vec::new()).is_ok()
+            }
+            PropertyValue::Bytes(_) => true,
+        };
+        if !is_valid {
             return Err(EncodeError::OutOfRange("Track Properties"));
         }
     }

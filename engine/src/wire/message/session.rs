@@ -199,12 +199,14 @@ pub(super) fn write_request_error(
 ) -> Result<(), EncodeError> {
     write_answer_id(w, dialect, error.request_id)?;
     let answers = error.answers.unwrap_or(RequestKind::Update);
-    w.int(dialect.request_error_code(answers, error.code), "Error Code")?;
+    let code = dialect.request_error_code(answers, error.code);
+    w.int(code, "Error Code")?;
     if dialect.retry_interval {
         w.int(error.retry_interval, "Retry Interval")?;
     }
     write_reason(w, &error.reason)?;
-    if dialect.redirect && error.code == RequestErrorCode::Redirect {
+    // Also if the code is given as a number: its reader expects what it stands for.
+    if dialect.redirect && dialect.request_error(answers, code) == RequestErrorCode::Redirect {
         let redirect = error.redirect.as_ref().ok_or(EncodeError::Missing("Redirect"))?;
         w.prefixed(&redirect.connect_uri, MAX_CONNECT_URI_LEN, "Connect URI")?;
         write_track_name(w, dialect, &redirect.track, 0)?;
