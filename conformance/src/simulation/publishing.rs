@@ -220,7 +220,8 @@ impl Run<'_> {
             let mut publisher = connection.publisher(request).ok_or(CommandError::Gone)?;
             let opened = publisher.open_subgroup(options);
             if opened == Ok(None) {
-                publisher.note_published(location);
+                let noted = publisher.note_published(location);
+                assert!(noted.is_ok(), "{location}: {noted:?}");
             }
             opened
         });

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use moqt_conformance::DRAFTS;
 use moqt_conformance::fuzz::differential::{Subject, input};
 use moqt_conformance::recorded::{Recorded, recorded};
 use moqt_conformance::streams::{read_subgroup, write_subgroup};

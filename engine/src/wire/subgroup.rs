@@ -409,6 +409,10 @@ impl Form {
     }
 }
 
+/// Object IDs from here on are not written by the shortest way, which does not look whether they
+/// are too large. From below here its steps, each shorter than 64, never get that far.
+const FAR: u64 = 1 << 61;
+
 /// Writes the headers of the objects of a subgroup stream. Payload is the caller's to send.
 #[derive(Clone, Debug)]
 pub struct SubgroupWriter {
@@ -448,13 +452,13 @@ impl SubgroupWriter {
         if object.properties.is_empty()
             && object.status == ObjectStatus::Normal
             && let Some(delta) = object.object_id.checked_sub(self.next)
-            && object.object_id < self.max_id
             && let Some(short) = self.short.encode(delta, object.payload_len)
         {
             match short {
                 Short::Two(bytes) => out.put_slice(&bytes),
                 Short::Three(bytes) => out.put_slice(&bytes),
             }
+            // There is one more: see `FAR`.
             self.next = object.object_id + 1;
             return Ok(());
         }
@@ -495,6 +499,9 @@ impl SubgroupWriter {
             scratch.int(ints, object.status.code(), "Object Status")?;
         }
         scratch.flush(out);
+        if object.object_id >= FAR {
+            self.short = ShortPair::NEVER;
+        }
         if object.object_id < self.max_id {
             self.next = object.object_id + 1;
         } else {
