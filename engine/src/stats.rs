@@ -28,7 +28,7 @@ pub struct FetchTraffic {
     pub responses: u64,
     /// Objects on those: given to be sent, or begun to be read.
     pub objects: u64,
-    /// Bytes of payload of those, as their headers say.
+    /// Bytes of payload of those, as their headers say; `u64::MAX` stands for any more.
     pub payload_bytes: u64,
 }
 
@@ -39,7 +39,7 @@ pub struct FetchTraffic {
 pub struct Traffic {
     /// Objects on streams: given to be sent, or begun to be read.
     pub objects: u64,
-    /// Bytes of payload of those, as their headers say.
+    /// Bytes of payload of those, as their headers say; `u64::MAX` stands for any more.
     pub payload_bytes: u64,
     /// Streams opened for subgroups.
     pub subgroups: u64,
@@ -105,4 +105,9 @@ pub struct SubscriptionStats {
     pub waiting_bytes: usize,
     /// Subgroup streams that have neither been finished nor reset, nor read to their end.
     pub open_subgroups: usize,
+}
+
+/// Counts payload, whose length is what a header says of it and may be anything.
+pub(crate) fn add(counter: &mut u64, payload_len: u64) {
+    *counter = counter.saturating_add(payload_len);
 }

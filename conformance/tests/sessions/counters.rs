@@ -5,11 +5,12 @@ use std::time::Duration;
 use moqt_conformance::end::{End, Output};
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{
-    Location, ObjectStatus, Parameters, SessionError, StreamResetCode, SubgroupId,
+    GroupOrder, Location, LocationRange, ObjectStatus, Parameters, SessionError, StreamResetCode,
+    SubgroupId,
 };
-use moqt_engine::wire::{ObjectHeader, Properties};
+use moqt_engine::wire::{FetchWriter, ObjectHeader, Properties, SubgroupWriter};
 use moqt_engine::{
-    Accept, Config, DatagramOptions, Dir, Draft, RequestKey, Role, Stats, StreamKey,
+    Accept, Config, DatagramOptions, Dir, Draft, FetchTarget, RequestKey, Role, Stats, StreamKey,
     SubgroupOptions, Traffic,
 };
 
@@ -195,5 +196,43 @@ fn what_was_read_of_open_subgroups_stays_counted_when_the_session_closes() {
         assert_eq!((before.received.objects, before.received.payload_bytes), (2, 9), "{draft:?}");
         end.engine.close(SessionError::NoError, "enough");
         assert_eq!(end.engine.stats(), before, "{draft:?}");
+    }
+}
+
+// Nothing bounds the length that an object's header may give.
+#[test]
+fn lengths_that_are_announced_do_not_overflow_the_counters() {
+    // More of them than it takes on any draft.
+    const STREAMS: u64 = 6;
+    for draft in DRAFTS {
+        let dialect = draft.dialect();
+        let largest = if draft >= Draft::D18 { u64::MAX } else { (1 << 62) - 1 };
+        let mut end = End::established(draft, Role::Client, Config::default());
+        let request = subscribed(&mut end, "t", 1).0;
+        for group in 0..STREAMS {
+            let mut bytes = say::header(draft, 1, group, 0, false);
+            let header = ObjectHeader { payload_len: largest, ..ObjectHeader::default() };
+            SubgroupWriter::new(dialect, false).object(&header, &mut bytes).unwrap();
+            end.open_with(Dir::Uni, bytes);
+        }
+        let carried = end.engine.subscription_stats(request).unwrap().traffic;
+        assert_eq!((carried.objects, carried.payload_bytes), (STREAMS, u64::MAX), "{draft:?}");
+        assert_eq!(end.engine.stats().received.payload_bytes, u64::MAX, "{draft:?}");
+
+        for _ in 0..STREAMS {
+            let id = end.next_own_id();
+            let range = LocationRange::to_last(Location::ZERO, Location::new(9, 0));
+            let target = FetchTarget::Standalone { track: say::track("t"), range };
+            end.with(|engine, now| engine.fetch(now, &target, &Parameters::default())).unwrap();
+            let mut bytes = say::fetch_stream(draft, id, &[]);
+            let mut object = say::fetch_object(Location::ZERO, b"");
+            object.payload_len = largest;
+            FetchWriter::new(dialect, GroupOrder::Ascending).object(&object, &mut bytes).unwrap();
+            end.open_with(Dir::Uni, bytes);
+        }
+        let fetched = end.engine.stats().fetches_received;
+        assert_eq!((fetched.objects, fetched.payload_bytes), (STREAMS, u64::MAX), "{draft:?}");
+        end.engine.close(SessionError::NoError, "enough");
+        assert_eq!(end.engine.stats().received.payload_bytes, u64::MAX, "{draft:?}");
     }
 }

@@ -10,6 +10,7 @@ use crate::event::FetchRead;
 use crate::key::StreamKey;
 use crate::link::Violation;
 use crate::object::Broken;
+use crate::stats;
 use crate::stream::{FetchRecv, RecvKind};
 use crate::trace::{FetchItem, TraceEvent, TracedFetchObject};
 use crate::wire::{DecodeError, FetchEvent, FetchLayout, FetchObject, Properties};
@@ -61,7 +62,7 @@ impl MoqtConnection {
                     *received = received.saturating_sub(used);
                     half.buffer.advance(used);
                     self.stats.fetches_received.objects += 1;
-                    self.stats.fetches_received.payload_bytes += object.payload_len;
+                    stats::add(&mut self.stats.fetches_received.payload_bytes, object.payload_len);
                     FetchRead::Object(object)
                 }
                 Ok(FetchEvent::EndOfRange { location, kind }) => {

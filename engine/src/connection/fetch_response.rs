@@ -21,6 +21,7 @@ use crate::object::MalformedRule;
 use crate::request::{
     Body, FetchOrder, FetchPublisher, NoJoin, Phase, ResponseStream, ResponseWriter, WaitingJoins,
 };
+use crate::stats;
 use crate::stream::{DataPosition, SendClass, SenderKey};
 use crate::time::Timestamp;
 use crate::trace::{
@@ -404,7 +405,7 @@ impl FetchResponse<'_> {
         }
         let sent = &mut self.connection.stats.fetches_sent;
         sent.objects += 1;
-        sent.payload_bytes += object.payload_len;
+        stats::add(&mut sent.payload_bytes, object.payload_len);
         self.trace(|| {
             let written = object.subgroup_id.or((!has_subgroups).then_some(location.object));
             FetchItem::Object(FetchObject { subgroup_id: written, ..object.clone() })

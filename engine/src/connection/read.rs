@@ -9,6 +9,7 @@ use crate::event::Read;
 use crate::key::{RequestKey, StreamKey};
 use crate::link::Violation;
 use crate::model::{ObjectStatus, StreamResetCode};
+use crate::stats;
 use crate::stream::{RecvHalf, RecvKind, SubgroupRecv};
 use crate::wire::{DecodeError, ObjectHeader, Properties, Quick, SubgroupEvent};
 
@@ -33,7 +34,7 @@ impl MoqtConnection {
         }
         if let Some(Quick { object_id, payload_len, len }) = subgroup.reader.quick_object(front) {
             subgroup.objects += 1;
-            subgroup.payload_bytes += payload_len;
+            stats::add(&mut subgroup.payload_bytes, payload_len);
             if object_id >= subgroup.bound {
                 return self.read_bounded(stream, object_id, payload_len, len);
             }
@@ -81,7 +82,7 @@ impl MoqtConnection {
             Ok(SubgroupEvent::Object { object_id, payload_len, status, properties }) => {
                 let raw = share(front, properties);
                 subgroup.objects += 1;
-                subgroup.payload_bytes += payload_len;
+                stats::add(&mut subgroup.payload_bytes, payload_len);
                 *received = received.saturating_sub(used);
                 half.buffer.advance(used);
                 let window_closed = half.window_closed;

@@ -4,7 +4,7 @@ use super::MoqtConnection;
 use crate::key::{RequestKey, StreamKey};
 use crate::model::StreamResetCode;
 use crate::request::{Body, Subscriber};
-use crate::stats::{Stats, SubscriptionStats, Traffic};
+use crate::stats::{self, Stats, SubscriptionStats, Traffic};
 use crate::stream::{RecvHalf, RecvKind};
 
 impl MoqtConnection {
@@ -49,7 +49,7 @@ impl MoqtConnection {
             let half = self.streams.get(*stream).and_then(|stream| stream.recv.as_ref());
             if let Some(RecvHalf { kind: RecvKind::Subgroup(subgroup), buffer, .. }) = half {
                 traffic.objects += subgroup.objects;
-                traffic.payload_bytes += subgroup.payload_bytes;
+                stats::add(&mut traffic.payload_bytes, subgroup.payload_bytes);
                 waiting_bytes += buffer.len();
             }
         }
@@ -65,13 +65,13 @@ impl MoqtConnection {
         let payload_bytes = core::mem::take(&mut subgroup.payload_bytes);
         self.stats.received.subgroups_reset += u64::from(was_reset);
         self.stats.received.objects += objects;
-        self.stats.received.payload_bytes += payload_bytes;
+        stats::add(&mut self.stats.received.payload_bytes, payload_bytes);
         if let Some(Body::Subscriber(subscriber)) =
             self.requests.get_mut(request).map(|request| &mut request.body)
         {
             subscriber.stats.subgroups_reset += u64::from(was_reset);
             subscriber.stats.objects += objects;
-            subscriber.stats.payload_bytes += payload_bytes;
+            stats::add(&mut subscriber.stats.payload_bytes, payload_bytes);
         }
     }
 

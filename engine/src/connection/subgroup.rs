@@ -7,6 +7,7 @@ use crate::error::CommandError;
 use crate::key::StreamKey;
 use crate::model::{Location, ObjectStatus, StreamResetCode, SubgroupId};
 use crate::request::{AFTER_END, Body, Request};
+use crate::stats;
 use crate::stream::{SendClass, Sender, SenderKey, SubgroupSend};
 use crate::time::Timestamp;
 use crate::wire::{EncodeError, ObjectHeader};
@@ -216,9 +217,9 @@ impl Subgroup<'_> {
             publisher.note_end(header.status, location, remembered);
         }
         publisher.stats.objects += 1;
-        publisher.stats.payload_bytes += header.payload_len;
+        stats::add(&mut publisher.stats.payload_bytes, header.payload_len);
         connection.stats.sent.objects += 1;
-        connection.stats.sent.payload_bytes += header.payload_len;
+        stats::add(&mut connection.stats.sent.payload_bytes, header.payload_len);
         connection.streams.queued(self.stream, grown);
         if ages {
             connection.streams.object_begun(self.stream, payload_left, self.begun);

@@ -70,7 +70,8 @@ pub struct SubscribedTrack {
 pub struct Losses {
     /// Gaps given up.
     pub gaps: u64,
-    /// Objects missing in those that end where they began, in one group. Of others nobody knows.
+    /// Objects missing in those that end where they began, in one group; `u64::MAX` stands for any more.
+    /// Of others nobody knows.
     pub missing_objects: u64,
     /// Objects cut off.
     pub aborted_objects: u64,
@@ -354,7 +355,9 @@ impl SubscribedTrack {
                 self.gap_deadline = None;
                 self.losses.gaps += 1;
                 if from.group == to.group {
-                    self.losses.missing_objects += to.object.saturating_sub(from.object);
+                    let missing = to.object.saturating_sub(from.object);
+                    self.losses.missing_objects =
+                        self.losses.missing_objects.saturating_add(missing);
                 }
                 return TrackRead::Gap { from, to };
             }
