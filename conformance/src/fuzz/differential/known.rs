@@ -75,6 +75,7 @@ pub(super) fn unwritable(message: &Message) -> bool {
         Message::Subscribe(m) => &m.parameters,
         Message::RequestUpdate(m) => &m.parameters,
         Message::RequestOk(m) => &m.parameters,
+        Message::TrackStatus(m) => &m.parameters,
         _ => return false,
     };
     parameters.subscription_filter.is_some_and(|filter| match filter {
