@@ -23,5 +23,6 @@ pub use history::{Ask, Entry, History, Object, What};
 pub use model::{Broken, check};
 pub use run::Outcome;
 pub use scenario::{
-    Act, AnswerPlan, Burst, BurstEnd, EndPlan, GroupPick, Scenario, Step, TrackPlan, Trouble, Wish,
+    Act, AnswerPlan, Burst, BurstEnd, EndPlan, GroupPick, Little, Scenario, Step, TrackPlan,
+    Trouble, Wish,
 };

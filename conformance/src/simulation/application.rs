@@ -70,7 +70,7 @@ impl Run<'_> {
     pub(super) fn on_event(&mut self, end: usize, event: Event) {
         let stream = match &event {
             Event::Readable { stream } => return self.read(end, *stream),
-            Event::Writable { request } => return self.write(end, *request),
+            Event::Writable { request } => return self.go_on(end, *request),
             Event::Unblocked => return self.write_all(end),
             Event::SubgroupOpened { stream, .. } | Event::FetchOpened { stream, .. } => {
                 self.network.stream_id(self.ends[end].id, *stream)

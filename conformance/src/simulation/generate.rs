@@ -10,7 +10,8 @@ use moqt_loopback::{Chance, Chunking, LinkConfig, PathConfig, ResetDelivery, Rng
 
 use super::choices::Choices;
 use super::scenario::{
-    Act, AnswerPlan, Burst, BurstEnd, EndPlan, GroupPick, Scenario, Step, TrackPlan, Trouble, Wish,
+    Act, AnswerPlan, Burst, BurstEnd, EndPlan, GroupPick, Little, Scenario, Step, TrackPlan,
+    Trouble, Wish,
 };
 use crate::DRAFTS;
 
@@ -27,17 +28,25 @@ impl Scenario {
         let seed = choices.below(1 << 32);
         // Most sessions have ordinary links and limits, in which nothing excuses a loss.
         let is_odd = choices.percent(35);
-        let is_small = choices.percent(10);
+        // Or little room between applications that read late: then writing is blocked often.
+        let is_tight = choices.percent(25);
         // Bytes in crumbs, and then not many of them.
         let grain = if choices.percent(15) { Grain::Fine } else { Grain::Coarse };
         let has_faults = choices.percent(45);
         let links = (0..=usize::from(choices.percent(10)))
-            .map(|_| link(choices, is_odd, grain))
+            .map(|_| link(choices, is_odd, is_tight, grain))
             .collect::<Vec<_>>();
-        let ends = (0..2 * links.len()).map(|_| end(choices, is_small, grain)).collect::<Vec<_>>();
-        let tracks = (0..choices.between(1, 3))
+        let ends = (0..2 * links.len()).map(|_| end(choices, is_tight, grain)).collect::<Vec<_>>();
+        let mut tracks = (0..choices.between(1, 4))
             .map(|_| track(choices, draft, ends.len()))
             .collect::<Vec<_>>();
+        // One end publishes all of them: its subscriptions compete for one session.
+        if choices.percent(50) {
+            let end = tracks.first().map_or(0, |track| track.end);
+            for track in &mut tracks {
+                track.end = end;
+            }
+        }
         let mut steps = Vec::new();
         let mut at = 0;
         // Nothing happens on a track that nobody receives: begin with that.
@@ -65,7 +74,7 @@ impl Scenario {
                 _ => choices.below(3000),
             };
             let end = choices.pick(ends.len() as u64);
-            let act = act(choices, tracks.len() as u64, has_faults, grain);
+            let act = act(choices, tracks.len() as u64, has_faults, is_tight, grain);
             // What is produced is produced where the track is.
             let end = match &act {
                 Act::Produce { track, .. }
@@ -88,11 +97,12 @@ enum Grain {
     Coarse,
 }
 
-fn link(choices: &mut impl Choices, is_odd: bool, grain: Grain) -> LinkConfig {
-    LinkConfig { up: path(choices, is_odd, grain), down: path(choices, is_odd, grain) }
+fn link(choices: &mut impl Choices, is_odd: bool, is_tight: bool, grain: Grain) -> LinkConfig {
+    let mut path = || path(choices, is_odd, is_tight, grain);
+    LinkConfig { up: path(), down: path() }
 }
 
-fn path(choices: &mut impl Choices, is_odd: bool, grain: Grain) -> PathConfig {
+fn path(choices: &mut impl Choices, is_odd: bool, is_tight: bool, grain: Grain) -> PathConfig {
     let mut path = PathConfig::default();
     path.latency = Duration::from_millis(choices.below(80));
     path.jitter = Duration::from_millis(if choices.percent(50) { choices.below(50) } else { 0 });
@@ -122,12 +132,22 @@ fn path(choices: &mut impl Choices, is_odd: bool, grain: Grain) -> PathConfig {
         path.datagrams.duplication = chance(5);
         path.datagrams.reordering = chance(20);
     }
+    if is_tight {
+        path.stream_window = choices.between(512, 8192);
+        path.connection_window = choices.between(path.stream_window * 2, 64 * 1024);
+    }
     path
 }
 
-fn end(choices: &mut impl Choices, is_small: bool, grain: Grain) -> EndPlan {
+fn end(choices: &mut impl Choices, is_tight: bool, grain: Grain) -> EndPlan {
     EndPlan {
-        is_small,
+        little: Little {
+            requests: choices.percent(8),
+            streams: choices.percent(12),
+            queue: choices
+                .percent(if is_tight { 90 } else { 5 })
+                .then(|| usize::try_from(choices.between(1, 8192)).unwrap_or(1)),
+        },
         coalesce_below: if choices.percent(30) { 1024 } else { 0 },
         read_max: if choices.percent(20) {
             usize::try_from(match grain {
@@ -170,8 +190,21 @@ fn track(choices: &mut impl Choices, draft: Draft, ends: usize) -> TrackPlan {
     }
 }
 
-fn act(choices: &mut impl Choices, tracks: u64, has_faults: bool, grain: Grain) -> Act {
+fn act(
+    choices: &mut impl Choices,
+    tracks: u64,
+    has_faults: bool,
+    is_tight: bool,
+    grain: Grain,
+) -> Act {
     let track = choices.pick(tracks);
+    if is_tight && choices.percent(15) {
+        return match choices.below(4) {
+            0 => Act::Reset { pick: choices.pick(16) },
+            1 => Act::Stop { pick: choices.pick(16) },
+            _ => Act::Pause { millis: choices.below(8000) },
+        };
+    }
     let picked = choices.pick(16);
     match choices.below(if has_faults { 120 } else { 100 }) {
         50..=55 => Act::Subscribe { track, wish: wish(choices, false) },
@@ -222,7 +255,11 @@ fn act(choices: &mut impl Choices, tracks: u64, has_faults: bool, grain: Grain) 
         98 => Act::GoawayRequest { pick: picked, millis: choices.below(5000) },
         99 if choices.percent(20) => Act::Close,
         100.. => Act::Fault(trouble(choices, picked)),
-        _ => Act::Produce { track, burst: burst(choices, grain) },
+        _ => {
+            // What is large would take too long where there is little room.
+            let grain = if is_tight { Grain::Fine } else { grain };
+            Act::Produce { track, burst: burst(choices, grain) }
+        }
     }
 }
 

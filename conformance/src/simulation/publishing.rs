@@ -28,6 +28,8 @@ struct Writer {
     /// Locations, and whether each is the first of its subgroup.
     queue: VecDeque<(Location, bool)>,
     is_complete: bool,
+    /// It was told to wait.
+    waits: bool,
 }
 
 impl Sending {
@@ -46,6 +48,8 @@ impl Sending {
 pub(super) struct Response {
     track: usize,
     queue: VecDeque<Location>,
+    /// It was told to wait.
+    waits: bool,
 }
 
 impl Response {
@@ -63,7 +67,7 @@ impl Response {
         if order == GroupOrder::Descending {
             queue.sort_by_key(|location| (u64::MAX - location.group, location.object));
         }
-        Self { track: number, queue: queue.into() }
+        Self { track: number, queue: queue.into(), waits: false }
     }
 }
 
@@ -156,8 +160,22 @@ impl Run<'_> {
         let sending = self.ends[end].sending.keys();
         let all: Vec<_> = sending.chain(self.ends[end].responses.keys()).copied().collect();
         for request in all {
-            self.write(end, request);
+            self.go_on(end, request);
         }
+    }
+
+    /// What was told to wait may be written now. Nothing is tried again before that is told, so
+    /// that it is noticed when it is not.
+    pub(super) fn go_on(&mut self, end: usize, request: RequestKey) {
+        if let Some(response) = self.ends[end].responses.get_mut(&request) {
+            response.waits = false;
+        }
+        if let Some(sending) = self.ends[end].sending.get_mut(&request) {
+            for writer in sending.writers.values_mut() {
+                writer.waits = false;
+            }
+        }
+        self.write(end, request);
     }
 
     /// Writes what waits to be written of a request, as far as there is room.
@@ -176,7 +194,9 @@ impl Run<'_> {
     fn write_one(&mut self, end: usize, request: RequestKey, name: (u64, u64)) -> bool {
         let Some(sending) = self.ends[end].sending.get_mut(&request) else { return false };
         let track = sending.track;
-        let Some(writer) = sending.writers.get_mut(&name) else { return false };
+        let Some(writer) = sending.writers.get_mut(&name).filter(|writer| !writer.waits) else {
+            return false;
+        };
         match (writer.queue.front().copied(), writer.stream) {
             (Some((location, is_first)), None) => self.open(end, request, name, location, is_first),
             (Some((location, _)), Some(stream)) => {
@@ -248,6 +268,8 @@ impl Run<'_> {
                 if !matches!(error, CommandError::Blocked(_)) {
                     self.record(end, What::Failed { request: Some(request), error });
                     self.give_up(end, request, name, error);
+                } else if let Some(writer) = self.writer(end, request, name) {
+                    writer.waits = true;
                 }
                 false
             }
@@ -294,6 +316,8 @@ impl Run<'_> {
                 if !matches!(error, CommandError::Blocked(_)) {
                     self.record(end, What::Failed { request: Some(request), error });
                     self.give_up(end, request, name, error);
+                } else if let Some(writer) = self.writer(end, request, name) {
+                    writer.waits = true;
                 }
                 false
             }
@@ -353,6 +377,9 @@ impl Run<'_> {
     fn write_response(&mut self, end: usize, request: RequestKey) {
         loop {
             let Some(response) = self.ends[end].responses.get(&request) else { return };
+            if response.waits {
+                return;
+            }
             let track = response.track;
             let Some(location) = response.queue.front().copied() else { break };
             let Some(object) = self.tracks[track].objects.get(&location).cloned() else { return };
@@ -381,7 +408,7 @@ impl Run<'_> {
                         response.queue.pop_front();
                     }
                 }
-                Err(CommandError::Blocked(_)) => return,
+                Err(CommandError::Blocked(_)) => return self.response_waits(end, request),
                 Err(error) => {
                     self.record(end, What::Failed { request: Some(request), error });
                     self.ends[end].responses.remove(&request);
@@ -394,10 +421,16 @@ impl Run<'_> {
         });
         match finished {
             Ok(()) => self.record(end, What::FetchFinished { request }),
-            Err(CommandError::Blocked(_)) => return,
+            Err(CommandError::Blocked(_)) => return self.response_waits(end, request),
             Err(error) => self.record(end, What::Failed { request: Some(request), error }),
         }
         self.ends[end].responses.remove(&request);
+    }
+
+    fn response_waits(&mut self, end: usize, request: RequestKey) {
+        if let Some(response) = self.ends[end].responses.get_mut(&request) {
+            response.waits = true;
+        }
     }
 
     /// Ends all subscriptions that this end publishes for.

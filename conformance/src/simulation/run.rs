@@ -222,21 +222,25 @@ impl<'a> Run<'a> {
 fn config(plan: &EndPlan) -> Config {
     let mut config = Config::default();
     config.coalesce_below = plan.coalesce_below;
-    if plan.is_small {
-        let limits = &mut config.limits;
+    let limits = &mut config.limits;
+    if plan.little.requests {
         limits.open_requests = 6;
         limits.open_subscriptions = 2;
         limits.open_fetches = 2;
+        limits.unanswered_updates = 2;
+    }
+    if plan.little.streams {
+        limits.unknown_alias_bytes = 4096;
+        limits.open_subgroups = 3;
+        limits.remembered_objects = 4;
+        limits.given_up_subgroups = 4;
+    }
+    if let Some(bytes) = plan.little.queue {
+        limits.subscription_send = bytes;
+        limits.session_send = bytes + bytes / 2;
         limits.stream_receive = 4096;
         limits.session_receive = 16 * 1024;
         limits.stream_minimum = 1024;
-        limits.subscription_send = 8192;
-        limits.session_send = 16 * 1024;
-        limits.unanswered_updates = 2;
-        limits.unknown_alias_bytes = 4096;
-        limits.open_subgroups = 8;
-        limits.remembered_objects = 4;
-        limits.given_up_subgroups = 4;
     }
     config
 }

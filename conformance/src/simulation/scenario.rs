@@ -53,8 +53,8 @@ impl fmt::Display for Scenario {
 /// What an end is like.
 #[derive(Clone, Debug)]
 pub struct EndPlan {
-    /// It has little of everything: small [`Limits`](moqt_engine::Limits).
-    pub is_small: bool,
+    /// What it has little of.
+    pub little: Little,
     /// [`Config::coalesce_below`](moqt_engine::Config::coalesce_below).
     pub coalesce_below: usize,
     /// How much payload it reads at a time.
@@ -63,6 +63,19 @@ pub struct EndPlan {
     pub slow: SlowSubscriber,
     /// How it answers the requests of its peer, one after the other, over and over.
     pub answers: Vec<AnswerPlan>,
+}
+
+/// Small [`Limits`](moqt_engine::Limits), of some kinds: each excuses something else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Little {
+    /// Few requests are taken, and few updates of each.
+    pub requests: bool,
+    /// Few streams of each subscription are taken, and little is held for those that come
+    /// before their track is known.
+    pub streams: bool,
+    /// So many bytes may wait to be sent in a subscription, not many more in all of them, and
+    /// little to be read. That makes things slow; it excuses no loss.
+    pub queue: Option<usize>,
 }
 
 /// What a request is answered with, and how many milliseconds after it came.

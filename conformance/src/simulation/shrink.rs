@@ -66,7 +66,13 @@ impl Shrinking<'_> {
             smaller.ends[end].answers = vec![AnswerPlan::Accept { after: 0 }];
             self.try_out(smaller);
             let mut smaller = self.best.clone();
-            smaller.ends[end].is_small = false;
+            smaller.ends[end].little.requests = false;
+            self.try_out(smaller);
+            let mut smaller = self.best.clone();
+            smaller.ends[end].little.streams = false;
+            self.try_out(smaller);
+            let mut smaller = self.best.clone();
+            smaller.ends[end].little.queue = None;
             self.try_out(smaller);
             let mut smaller = self.best.clone();
             smaller.ends[end].read_max = usize::MAX;

@@ -7,7 +7,7 @@ mod tampering;
 use std::time::Duration;
 
 use moqt_conformance::DRAFTS;
-use moqt_conformance::simulation::{Act, AnswerPlan, Scenario};
+use moqt_conformance::simulation::{Act, AnswerPlan, Little, Scenario};
 use moqt_loopback::{Chunking, PathConfig};
 
 #[test]
@@ -40,7 +40,7 @@ fn cuts_change_nothing() {
         let mut scenario = Scenario::of_seed(seed, None);
         scenario.steps.retain(|step| !matches!(step.act, Act::Fault(_)));
         for end in &mut scenario.ends {
-            end.is_small = false;
+            end.little = Little::default();
             end.answers = vec![AnswerPlan::Accept { after: 0 }];
         }
         let mut hashes = Vec::new();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use moqt_conformance::DRAFTS;
 use moqt_conformance::simulation::{
-    Act, AnswerPlan, Burst, BurstEnd, EndPlan, Entry, GroupPick, History, Scenario, Step,
+    Act, AnswerPlan, Burst, BurstEnd, EndPlan, Entry, GroupPick, History, Little, Scenario, Step,
     TrackPlan, What, Wish, check,
 };
 use moqt_engine::model::Location;
@@ -13,7 +13,7 @@ use moqt_loopback::LinkConfig;
 /// A client that subscribes to a track and fetches its past, and a server that publishes it.
 fn scenario(draft: Draft) -> Scenario {
     let end = EndPlan {
-        is_small: false,
+        little: Little::default(),
         coalesce_below: 0,
         read_max: usize::MAX,
         slow: SlowSubscriber::Block,

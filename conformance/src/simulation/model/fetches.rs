@@ -110,7 +110,6 @@ impl Model<'_> {
     }
 
     pub(super) fn fetch_read(&mut self, end: usize, key: RequestKey, read: &FetchRead) -> Checked {
-        let is_small = self.scenario.ends.iter().any(|end| end.is_small);
         let link_over = self.may_be_over(end);
         let draft = self.scenario.draft;
         let request = self.request(end, key)?;
@@ -156,7 +155,7 @@ impl Model<'_> {
             read => {
                 fetch.is_over = true;
                 request.over[end % 2] = true;
-                must(ended || link_over || is_small, "a fetch is not cut off for nothing", || {
+                must(ended || link_over, "a fetch is not cut off for nothing", || {
                     format!("{read:?}")
                 })
             }

@@ -267,7 +267,7 @@ impl Model<'_> {
         key: RequestKey,
         code: RequestErrorCode,
     ) -> Checked {
-        let is_small = self.scenario.ends.iter().any(|end| end.is_small);
+        let is_small = self.scenario.ends[end ^ 1].little.requests;
         let (now, link) = (self.now, self.links[end / 2].clone());
         if self.number(end, key).is_none() {
             return Ok(());
@@ -308,7 +308,6 @@ impl Model<'_> {
         code: StreamResetCode,
     ) -> Checked {
         let link_over = self.may_be_over(end);
-        let is_small = self.scenario.ends.iter().any(|end| end.is_small);
         let slow = self.scenario.ends[end].slow;
         let timed_out = |request: &Request, now: Timestamp| {
             now.saturating_since(request.asked_at) >= Duration::from_secs(10)
@@ -323,7 +322,6 @@ impl Model<'_> {
         let is_explained = request.ended_by[(end + 1) % 2]
             || request.may_end
             || link_over
-            || is_small
             || timed_out(request, now)
             || (code == StreamResetCode::TooFarBehind && slow == SlowSubscriber::End)
             || request.over[(end + 1) % 2];

@@ -49,6 +49,12 @@ impl Stream {
         self.end.is_some()
     }
 
+    /// The subscriber's engine did not take it, and its publisher did not cut it off either.
+    pub(super) fn was_declined(&self) -> bool {
+        let was_cut_off = self.was_reset || self.was_hit || self.told_given_up;
+        self.told_stopped && !self.is_opened && !self.was_stopped && !was_cut_off
+    }
+
     fn location(&self, header: &ObjectHeader) -> Location {
         Location::new(self.options.group_id, header.object_id)
     }
@@ -344,7 +350,7 @@ impl Model<'_> {
         let request = &self.requests[stream.request];
         let publisher = request.subscription.as_ref().map_or(0, |known| known.publisher);
         let subscriber = publisher ^ 1;
-        let is_small = self.scenario.ends[subscriber].is_small;
+        let is_small = self.scenario.ends[subscriber].little.streams;
         stream.was_stopped
             || stream.was_hit
             || is_small

@@ -211,6 +211,7 @@ impl Model<'_> {
         let (mut unseen, mut unexplained) = (0, 0);
         for stream in self.streams.values().filter(|stream| stream.request == number) {
             unseen += u64::from(!stream.is_opened);
+            unexplained += u64::from(stream.was_declined());
             if !self.is_excused(stream) {
                 unexplained += u64::from(!stream.is_opened);
                 must(
@@ -241,6 +242,6 @@ impl Model<'_> {
         let config = &self.scenario.links[end / 2];
         let path = if end.is_multiple_of(2) { &config.down } else { &config.up };
         let is_narrow = path.connection_window < 4 * 1024 * 1024;
-        self.scenario.ends[end].is_small || link.has_troubles || is_narrow
+        self.scenario.ends[end].little.streams || link.has_troubles || is_narrow
     }
 }
