@@ -13,14 +13,15 @@ mod d14;
 mod d16;
 mod d18;
 mod datagrams;
-
 mod fetch;
 mod fetch_refused;
 mod parameters;
 mod refused;
 mod seeds;
 mod subgroups;
+mod too_large;
 mod types;
+mod words;
 mod written;
 
 use bytes::Bytes;

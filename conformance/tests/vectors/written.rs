@@ -13,7 +13,7 @@ use super::{
     track,
 };
 
-fn write(dialect: &Dialect, message: &Message) -> Result<Vec<u8>, EncodeError> {
+pub(super) fn write(dialect: &Dialect, message: &Message) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = b"before".to_vec();
     let result = encode_message(dialect, message, &mut bytes);
     if result.is_err() {

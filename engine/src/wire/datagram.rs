@@ -111,8 +111,19 @@ impl Datagram {
 }
 
 impl DatagramHeader {
-    /// Writes everything before the payload, which must be as long as `payload_len` says.
+    /// Writes everything before the payload, which must be as long as `payload_len` says; nothing
+    /// if that cannot be said.
     pub fn encode(
+        &self,
+        dialect: &Dialect,
+        payload_len: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let before = out.len();
+        self.write(dialect, payload_len, out).inspect_err(|_| out.truncate(before))
+    }
+
+    fn write(
         &self,
         dialect: &Dialect,
         payload_len: usize,
