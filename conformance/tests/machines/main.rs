@@ -7,6 +7,7 @@
 mod credit;
 mod fetch;
 mod namespaces;
+mod publication;
 mod subscription;
 mod tokens;
 

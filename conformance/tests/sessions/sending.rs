@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqt_conformance::end::{End, Name, Output};
-use moqt_conformance::{DRAFTS, say};
+use moqt_conformance::{DRAFTS, drafts_from, say};
 use moqt_engine::model::{
     Location, Message, ObjectStatus, Parameters, PublishDoneCode, StreamResetCode, SubgroupId,
     SubscriptionFilter,
@@ -180,6 +180,48 @@ fn a_subgroup_opened_after_a_pause_is_reset() {
             object(&mut end, next, 0);
             finish(&mut end, next);
             assert!(was_finished(&end, next), "{draft:?}");
+        }
+    }
+}
+
+// "An MOQT implementation that processes a stream FIN is assured it has received all objects in a
+// subgroup from the start of the subscription": not of a stream that goes on where another was reset.
+#[test]
+fn a_subgroup_taken_up_after_a_reset_is_reset_too() {
+    for draft in DRAFTS {
+        let (mut end, request, _) = publisher(draft, from(0, 0));
+        let first = open(&mut end, request, 5);
+        object(&mut end, first, 0);
+        end.with(|engine, _| engine.subgroup(first).unwrap().reset(StreamResetCode::Cancelled));
+        let options = SubgroupOptions { first_object: false, ..SubgroupOptions::new(5) };
+        let second = try_open(&mut end, request, options).unwrap().unwrap();
+        object(&mut end, second, 1);
+        finish(&mut end, second);
+        assert!(was_reset(&end, second) && !was_finished(&end, second), "{draft:?}");
+    }
+}
+
+// "If a sender has delivered all objects in a Subgroup to the QUIC stream, except any Objects with
+// Locations smaller than the subscription's Start Location, it MUST close the stream with a FIN. If
+// a sender closes the stream before delivering all such objects to the QUIC stream, it MUST reset
+// the stream." Where the subscriber can widen its filter, objects that passed by before are such.
+#[test]
+fn a_subgroup_begun_after_its_filter_was_widened_is_reset() {
+    for draft in drafts_from(Draft::D16) {
+        let narrow = SubscriptionFilter::AbsoluteRange { start: Location::ZERO, end_group: 4 };
+        for narrow in [narrow, from(5, 1)] {
+            let (mut end, request, by) = publisher(draft, narrow);
+            end.with(|engine, _| {
+                engine.publisher(request).unwrap().note_published(Location::new(5, 0)).unwrap();
+            });
+            let mut parameters = Parameters::default();
+            parameters.subscription_filter = Some(from(0, 0));
+            update(&mut end, by, parameters);
+            let options = SubgroupOptions { first_object: false, ..SubgroupOptions::new(5) };
+            let stream = try_open(&mut end, request, options).unwrap().unwrap();
+            object(&mut end, stream, 1);
+            finish(&mut end, stream);
+            assert!(was_reset(&end, stream) && !was_finished(&end, stream), "{draft:?}");
         }
     }
 }

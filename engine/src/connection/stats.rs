@@ -104,6 +104,9 @@ impl MoqtConnection {
         if self.streams.reset(stream, code) {
             self.count_sent(request, |sent| sent.subgroups_reset += 1);
         }
+        if let Some(publisher) = self.publisher_state_mut(request) {
+            publisher.stream_reset(stream);
+        }
         self.data_stream_closed(request, stream);
     }
 }

@@ -210,8 +210,9 @@ pub(crate) struct Publisher {
     pub(crate) open: BTreeMap<StreamKey, Option<(u64, u64)>>,
     /// The streams in `open` by group and Subgroup ID.
     pub(crate) subgroups: BTreeMap<(u64, u64), StreamKey>,
-    /// The largest group of which objects that pass the filter were held back, because nothing
-    /// was to be forwarded.
+    /// The largest group of which a stream begun now in the middle of a subgroup may lack objects
+    /// that pass the filter: nothing was to be forwarded, the filter was narrower, or they were on
+    /// a stream that was reset.
     pub(crate) withheld: Option<u64>,
     /// The last object of each group that the application said the end of, as far as that is
     /// remembered.
@@ -324,9 +325,13 @@ impl Publisher {
 
     /// Applies a filter from here on. Without one, what comes next passes.
     pub(crate) fn set_filter(&mut self, filter: Option<SubscriptionFilter>) {
+        let before = (self.start, self.end_group);
         self.filter = filter;
         self.start = filter.map_or(Location::ZERO, |filter| filter.start(self.largest));
         self.end_group = filter.and_then(|filter| filter.end_group());
+        if widens(before, (self.start, self.end_group)) {
+            self.withheld = self.withheld.max(self.largest.map(|largest| largest.group));
+        }
     }
 
     /// Whether the subgroup is sent no further (draft-18, "Closing Subgroup Streams").
@@ -376,6 +381,12 @@ impl Publisher {
     pub(crate) fn name_stream(&mut self, stream: StreamKey, name: (u64, u64)) {
         self.open.insert(stream, Some(name));
         self.subgroups.insert(name, stream);
+    }
+
+    /// A stream is reset: another one for its subgroup does not have all objects.
+    pub(crate) fn stream_reset(&mut self, stream: StreamKey) {
+        let name = self.open.get(&stream).copied().flatten();
+        self.withheld = self.withheld.max(name.map(|(group, _)| group));
     }
 
     /// A stream has finished or been reset.
