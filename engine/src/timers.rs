@@ -13,7 +13,7 @@ pub enum Timer {
     Setup,
     /// The rest of a control message.
     ControlMessage(StreamKey),
-    /// The rest of a new stream's header.
+    /// A new stream's header.
     StreamHeader(StreamKey),
     /// The peer's end of the stream of a request that is over.
     StreamEnd(StreamKey),

@@ -101,7 +101,6 @@ pub(super) struct Stream {
     pub(super) parked: bool,
     /// The peer's half.
     pub(super) pending: Vec<u8>,
-    pub(super) is_silent: bool,
     pub(super) pending_fin: bool,
     pub(super) fin: bool,
     pub(super) reset: bool,
@@ -299,7 +298,6 @@ impl<'a> World<'a> {
             acknowledged: false,
             parked: false,
             pending: Vec::new(),
-            is_silent: true,
             pending_fin: false,
             fin: false,
             reset: false,
@@ -505,8 +503,12 @@ impl<'a> World<'a> {
             return;
         }
         let limits = &self.config.limits;
-        // What is over for the application may still have something to send.
-        let ours = self.requests.iter().filter(|known| known.ours).count();
+        // A PUBLISH that has expired, or whose subscriber was too slow, is over for the application
+        // and goes on sending what is finished.
+        let lives = |known: &&Known| {
+            known.ours && (known.life != Life::Over || known.kind == RequestKind::Publish)
+        };
+        let ours = self.requests.iter().filter(lives).count();
         let theirs = limits.open_requests as usize;
         assert!(usage.requests <= ours + theirs, "{usage:?}, {ours} ours");
         let slack = 64 * self.streams.len() + self.largest_write + 128;

@@ -137,7 +137,7 @@ impl World<'_> {
         let source = &mut self.source;
         let object_id = match source.byte() {
             0..=219 => sending.next,
-            220..=249 => sending.next + source.small(4),
+            220..=249 => sending.next.saturating_add(source.small(4)),
             _ => source.number(),
         };
         let status = match source.byte() {
@@ -277,7 +277,10 @@ impl World<'_> {
                 let bytes = self.payload();
                 let location = match self.source.byte() {
                     0..=199 => first,
-                    200..=239 => Location::new(first.group, first.object + self.source.small(3)),
+                    200..=239 => Location::new(
+                        first.group,
+                        first.object.saturating_add(self.source.small(3)),
+                    ),
                     _ => Location::new(self.source.small(6), self.source.number()),
                 };
                 let in_pieces = self.source.one_in(4);
@@ -313,7 +316,8 @@ impl World<'_> {
                 }
             }
             150..=179 => {
-                let location = Location::new(first.group, first.object + self.source.small(5));
+                let location =
+                    Location::new(first.group, first.object.saturating_add(self.source.small(5)));
                 let kind =
                     if self.source.flag() { EndOfRange::Unknown } else { EndOfRange::NonExistent };
                 let done = self.command("end_of_range", about, |engine, _| {
@@ -321,7 +325,7 @@ impl World<'_> {
                 });
                 // Where a draft has no word for it, nothing is written.
                 if done.is_some() && !self.draft.dialect().empty_fetch_is_refused {
-                    let next = Location::new(location.group, location.object + 1);
+                    let next = Location::new(location.group, location.object.saturating_add(1));
                     self.responses.insert(key, (next, left));
                 }
             }

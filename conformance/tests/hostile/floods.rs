@@ -298,7 +298,7 @@ fn a_subgroup_that_trickles_is_read_as_it_comes_and_disturbs_nobody() {
 #[test]
 fn a_stream_header_that_trickles_is_given_up() {
     for (draft, role) in cases() {
-        let mut end = limited(draft, role, |limits| limits.churn_burst = 3);
+        let mut end = limited(draft, role, |limits| limits.churn_burst = 5);
         let mut bystander = Bystander::new(&mut end);
         subscribed(&mut end, "t", 1);
         let before = end.engine.usage();
@@ -316,6 +316,13 @@ fn a_stream_header_that_trickles_is_given_up() {
             assert!(end.did(&Output::Stop(stream, 1)), "{draft:?} {role:?} {dir:?}");
             assert_eq!(end.engine.usage(), before, "{draft:?} {role:?}");
             assert_eq!(end.engine.poll_timeout(), None);
+            // One on which nothing comes at all is not waited for any longer.
+            let silent = end.open(dir);
+            end.wait(Duration::from_micros(9_999_999));
+            assert!(!end.did(&Output::Stop(silent, 1)), "{draft:?} {role:?} {dir:?}");
+            end.wait(Duration::from_micros(1));
+            assert!(end.did(&Output::Stop(silent, 1)), "{draft:?} {role:?} {dir:?}");
+            assert_eq!(end.engine.usage(), before, "{draft:?} {role:?}");
         }
         // One that ends in any way is not waited for, and one that is whole is not either.
         let ended = end.open_with(Dir::Uni, header[..1].to_vec());
@@ -333,6 +340,28 @@ fn a_stream_header_that_trickles_is_given_up() {
         }
         wait_long(&mut end);
         assert_closed(&end, crate::PROTOCOL_VIOLATION, "a flood of headers that never come");
+    }
+}
+
+// Its header was not waited for any more, and yet the time for it ran on: each such stream counted
+// as one that was abandoned.
+#[test]
+fn a_stream_whose_header_came_in_pieces_and_is_of_no_use_is_not_abandoned() {
+    for (draft, role) in cases() {
+        let mut end = limited(draft, role, |limits| {
+            limits.churn_burst = 1;
+            limits.unknown_aliases = 0;
+        });
+        let header = say::header(draft, 77, 0, 0, false);
+        for _ in 0..5 {
+            let stream = end.open_with(Dir::Uni, header[..1].to_vec());
+            end.wait(Duration::from_secs(1));
+            end.data(stream, header[1..].to_vec());
+            assert!(end.did(&Output::Stop(stream, 1)), "{draft:?} {role:?}");
+            assert_eq!(end.engine.poll_timeout(), None, "{draft:?} {role:?}");
+        }
+        wait_long(&mut end);
+        assert!(!end.engine.is_closed(), "{draft:?} {role:?}");
     }
 }
 

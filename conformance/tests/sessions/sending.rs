@@ -39,11 +39,11 @@ fn try_open(
     end.with(|engine, _| engine.publisher(request).unwrap().open_subgroup(options))
 }
 
-fn open(end: &mut End, request: RequestKey, group: u64) -> StreamKey {
+pub(super) fn open(end: &mut End, request: RequestKey, group: u64) -> StreamKey {
     try_open(end, request, SubgroupOptions::new(group)).unwrap().unwrap()
 }
 
-fn try_object(
+pub(super) fn try_object(
     end: &mut End,
     stream: StreamKey,
     header: &ObjectHeader,
@@ -59,20 +59,20 @@ fn plain(object_id: u64) -> ObjectHeader {
     ObjectHeader { object_id, payload_len: 3, ..ObjectHeader::default() }
 }
 
-fn object(end: &mut End, stream: StreamKey, object_id: u64) -> Written {
+pub(super) fn object(end: &mut End, stream: StreamKey, object_id: u64) -> Written {
     try_object(end, stream, &plain(object_id)).unwrap()
 }
 
-fn finish(end: &mut End, stream: StreamKey) {
+pub(super) fn finish(end: &mut End, stream: StreamKey) {
     end.with(|engine, _| engine.subgroup(stream).unwrap().finish()).unwrap();
 }
 
-fn was_reset(end: &End, stream: StreamKey) -> bool {
+pub(super) fn was_reset(end: &End, stream: StreamKey) -> bool {
     let name = end.name(stream);
     end.outputs.iter().any(|output| matches!(output, Output::Reset(of, _) if *of == name))
 }
 
-fn was_finished(end: &End, stream: StreamKey) -> bool {
+pub(super) fn was_finished(end: &End, stream: StreamKey) -> bool {
     end.did(&Output::Fin(end.name(stream)))
 }
 
@@ -460,7 +460,7 @@ fn an_object_that_the_draft_cannot_say_is_refused_and_nothing_is_sent_of_it() {
     }
 }
 
-fn slow(draft: Draft, policy: SlowSubscriber) -> (End, RequestKey, (u64, Name)) {
+pub(super) fn slow(draft: Draft, policy: SlowSubscriber) -> (End, RequestKey, (u64, Name)) {
     let mut config = Config::default();
     config.limits.subscription_send = 10_000;
     let mut end = End::established(draft, Role::Server, config);

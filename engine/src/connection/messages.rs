@@ -57,31 +57,40 @@ impl MoqtConnection {
     }
 
     fn identify(&mut self, now: Timestamp, stream: StreamKey) -> Result<(), Violation> {
+        let deadline = self.streams.recv_mut(stream).and_then(|half| half.header_deadline);
         let is_bidirectional = self.streams.get(stream).is_some_and(|stream| stream.send.is_some());
         if is_bidirectional {
             self.identify_bidirectional(now, stream)?;
         } else {
             self.identify_unidirectional(now, stream)?;
         }
-        self.watch_header(now, stream);
+        self.watch_header(now, stream, deadline);
         Ok(())
     }
 
-    /// Starts or ends the time for the rest of a stream's first header to come.
-    fn watch_header(&mut self, now: Timestamp, stream: StreamKey) {
+    /// Starts the time for a stream's first header to come, or ends it if it had until `deadline`:
+    /// the stream may be gone. It starts when the stream is opened, or when the session is set up
+    /// after that.
+    pub(super) fn watch_header(
+        &mut self,
+        now: Timestamp,
+        stream: StreamKey,
+        deadline: Option<Timestamp>,
+    ) {
         let is_established = self.is_established();
         let timeout = self.config.limits.stream_header_timeout;
-        let Some(half) = self.streams.recv_mut(stream) else { return };
-        let is_mid_header =
-            is_established && matches!(half.kind, RecvKind::Unidentified) && half.buffer.len() > 0;
-        match (half.header_deadline, is_mid_header) {
-            (None, true) => {
+        let half = self.streams.recv_mut(stream);
+        let waiting = half.filter(|half| matches!(half.kind, RecvKind::Unidentified));
+        match (deadline, waiting) {
+            (None, Some(half)) if is_established => {
                 let deadline = now.saturating_add(timeout);
                 half.header_deadline = Some(deadline);
                 self.timers.set(deadline, Timer::StreamHeader(stream));
             }
-            (Some(deadline), false) => {
-                half.header_deadline = None;
+            (Some(deadline), None) => {
+                if let Some(half) = self.streams.recv_mut(stream) {
+                    half.header_deadline = None;
+                }
                 self.timers.clear(deadline, Timer::StreamHeader(stream));
             }
             _ => {}

@@ -36,15 +36,16 @@ impl MoqtConnection {
         sender: SenderKey,
         stream: Option<StreamKey>,
     ) -> Result<(), CommandError> {
+        if self.has_room(sender) { Ok(()) } else { self.check_turn(sender, stream) }
+    }
+
+    /// Whether neither of the limits is reached.
+    #[inline]
+    pub(super) fn has_room(&self, sender: SenderKey) -> bool {
         let limits = &self.config.limits;
-        let session_is_full = self.streams.data_queued >= limits.session_send;
-        let Some(state) = self.streams.schedule.sender_mut(sender) else {
-            return Err(CommandError::Gone);
-        };
-        if state.queued < limits.subscription_send && !session_is_full {
-            return Ok(());
-        }
-        self.check_turn(sender, stream, session_is_full)
+        let state = self.streams.schedule.sender(sender);
+        state.is_some_and(|state| state.queued < limits.subscription_send)
+            && self.streams.data_queued < limits.session_send
     }
 
     /// Whether more may be queued though a limit is reached: on a stream that the transport
@@ -55,8 +56,8 @@ impl MoqtConnection {
         &mut self,
         sender: SenderKey,
         stream: Option<StreamKey>,
-        session_is_full: bool,
     ) -> Result<(), CommandError> {
+        let session_is_full = self.streams.data_queued >= self.config.limits.session_send;
         let parked =
             stream.and_then(|stream| self.streams.send_mut(stream)).is_some_and(|half| half.parked);
         let Some(state) = self.streams.schedule.sender_mut(sender) else {

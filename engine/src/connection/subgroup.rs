@@ -1,12 +1,14 @@
 //! Sending the objects of a subgroup.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use super::MoqtConnection;
 use crate::error::CommandError;
 use crate::key::StreamKey;
 use crate::model::{Location, ObjectStatus, StreamResetCode, SubgroupId};
-use crate::request::{AFTER_END, Body, Request};
+use crate::request::{self, AFTER_END, Body, Request};
 use crate::stats;
 use crate::stream::{SendClass, Sender, SenderKey, SubgroupSend};
 use crate::time::Timestamp;
@@ -62,7 +64,7 @@ impl MoqtConnection {
     pub fn subgroup(&mut self, stream: StreamKey) -> Option<Subgroup<'_>> {
         let half = self.streams.get(stream)?.send.as_ref()?;
         match half.class {
-            SendClass::Data(sender, _) if half.subgroup.is_some() => {
+            SendClass::Data(sender, _) if half.subgroup.is_some() && !half.queue.fin => {
                 Some(Subgroup { connection: self, stream, sender, begun: None })
             }
             _ => None,
@@ -125,8 +127,10 @@ impl Subgroup<'_> {
         header: &ObjectHeader,
         payload: Option<Bytes>,
     ) -> Result<Written, CommandError> {
+        if !self.connection.has_room(self.sender) {
+            self.make_room(header)?;
+        }
         let connection = &mut *self.connection;
-        connection.check_room(self.sender, Some(self.stream))?;
         let sender = connection.streams.schedule.sender(self.sender);
         let ages = sender.is_some_and(Sender::ages);
         let request = sender.and_then(|sender| sender.request);
@@ -139,27 +143,9 @@ impl Subgroup<'_> {
             return Err(CommandError::Gone);
         };
         let Some(subgroup) = &mut half.subgroup else { return Err(CommandError::Gone) };
-        if half.queue.fin {
-            return Err(CommandError::WrongState("the subgroup is finished"));
-        }
-        if subgroup.payload_left > 0 {
-            return Err(CommandError::WrongState("the object before lacks payload"));
-        }
-        if subgroup.last_object.is_some_and(|last| header.object_id <= last) {
-            return Err(CommandError::Encode(EncodeError::OutOfRange("Object ID")));
-        }
-        let location = Location::new(subgroup.group_id, header.object_id);
-        if publisher.is_after_end(location) {
-            return Err(CommandError::WrongState(AFTER_END));
-        }
+        let location = subgroup.check(header, publisher)?;
         let is_named = subgroup.subgroup_id.is_some();
-        if !is_named && !publisher.may_name((location.group, location.object)) {
-            return Err(CommandError::WrongState(
-                "the subgroup has a stream, had one, or was given up",
-            ));
-        }
-        let passes = publisher.passes(location);
-        if !passes || !publisher.forward || subgroup.has_hole {
+        if subgroup.leaves_out(location, publisher) {
             if header.object_id > connection.dialect.ints.max() {
                 return Err(CommandError::Encode(EncodeError::OutOfRange("Object ID")));
             }
@@ -229,13 +215,19 @@ impl Subgroup<'_> {
 
     /// Queues payload of the object begun last, as much as is at hand.
     pub fn payload(&mut self, payload: Bytes) -> Result<(), CommandError> {
-        self.connection.check_room(self.sender, Some(self.stream))?;
+        let has_room = self.connection.has_room(self.sender);
         let Some(subgroup) = self.state() else { return Err(CommandError::Gone) };
         let Some(left) = subgroup.payload_left.checked_sub(payload.len() as u64) else {
             return Err(CommandError::WrongState("more payload than the object's header said"));
         };
+        let is_sent = !subgroup.skipping && !payload.is_empty();
+        if is_sent && !has_room {
+            self.connection.check_room(self.sender, Some(self.stream))?;
+        }
+        // Room may have been made of this one.
+        let Some(subgroup) = self.state() else { return Err(CommandError::Gone) };
         subgroup.payload_left = left;
-        if !subgroup.skipping && !payload.is_empty() {
+        if is_sent {
             self.push_payload(payload);
         }
         Ok(())
@@ -301,6 +293,32 @@ impl Subgroup<'_> {
         }
     }
 
+    /// Sees to it that there is room for an object, which may cost another group. One that is left
+    /// out needs none, and for one that cannot be written none is made.
+    #[cold]
+    fn make_room(&mut self, header: &ObjectHeader) -> Result<(), CommandError> {
+        let connection = &*self.connection;
+        let sender = connection.streams.schedule.sender(self.sender);
+        let request = sender.and_then(|sender| sender.request);
+        let publisher = request.and_then(|request| connection.publisher_state(request));
+        let half = connection.streams.get(self.stream).and_then(|stream| stream.send.as_ref());
+        let (Some(publisher), Some(subgroup)) =
+            (publisher, half.and_then(|half| half.subgroup.as_ref()))
+        else {
+            return Err(CommandError::Gone);
+        };
+        let location = subgroup.check(header, publisher)?;
+        if subgroup.leaves_out(location, publisher) {
+            return Ok(());
+        }
+        let mut scratch = Vec::new();
+        if let Some(first) = subgroup.header {
+            first.encode(connection.dialect, &mut scratch)?;
+        }
+        subgroup.writer.clone().object(header, &mut scratch)?;
+        self.connection.check_room(self.sender, Some(self.stream))
+    }
+
     fn state(&mut self) -> Option<&mut SubgroupSend> {
         self.connection.streams.send_mut(self.stream)?.subgroup.as_mut()
     }
@@ -311,6 +329,38 @@ impl Subgroup<'_> {
 }
 
 impl SubgroupSend {
+    /// Whether an object may come next, and where it is.
+    #[inline]
+    fn check(
+        &self,
+        header: &ObjectHeader,
+        publisher: &request::Publisher,
+    ) -> Result<Location, CommandError> {
+        if self.payload_left > 0 {
+            return Err(CommandError::WrongState("the object before lacks payload"));
+        }
+        if self.last_object.is_some_and(|last| header.object_id <= last) {
+            return Err(CommandError::Encode(EncodeError::OutOfRange("Object ID")));
+        }
+        let location = Location::new(self.group_id, header.object_id);
+        if publisher.is_after_end(location) {
+            return Err(CommandError::WrongState(AFTER_END));
+        }
+        let is_named = self.subgroup_id.is_some();
+        if !is_named && !publisher.may_name((location.group, location.object)) {
+            return Err(CommandError::WrongState(
+                "the subgroup has a stream, had one, or was given up",
+            ));
+        }
+        Ok(location)
+    }
+
+    /// Whether the subscriber does not get the object here.
+    #[inline]
+    fn leaves_out(&self, location: Location, publisher: &request::Publisher) -> bool {
+        !publisher.passes(location) || !publisher.forward || self.has_hole
+    }
+
     /// An object is left out.
     fn skip(&mut self, header: &ObjectHeader) {
         self.last_object = Some(header.object_id);
