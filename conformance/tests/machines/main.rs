@@ -6,6 +6,7 @@
 
 mod credit;
 mod fetch;
+mod fetch_response;
 mod namespaces;
 mod publication;
 mod subscription;
