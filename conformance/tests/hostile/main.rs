@@ -21,6 +21,7 @@ mod namespaces;
 mod noise;
 mod own_updates;
 mod properties;
+mod ranges;
 mod redirects;
 mod requests;
 mod setup;
