@@ -10,7 +10,7 @@ use moqt_engine::{
 };
 
 use super::framing::{self, Choices};
-use crate::end::{End, Fetched, Got, Name};
+use crate::end::{End, Fetched, Got, Name, Output};
 use crate::{DRAFTS, ROLES, say};
 
 /// Several streams at once, in any order, read at any time: each gives what it gives alone.
@@ -292,6 +292,8 @@ struct State {
     /// It can be read.
     is_open: bool,
     is_stopped: bool,
+    /// Its window is 0. How many times a window had opened again when that was seen.
+    waits_from: Option<usize>,
     opened: Vec<String>,
 }
 
@@ -383,9 +385,13 @@ impl<'a> Run<'a> {
                 return false;
             }
         }
-        if self.obeys_windows {
+        if self.obeys_windows && !left.is_empty() {
+            if self.still_waits(at, name) {
+                return false;
+            }
             len = len.min(self.end.engine.recv_window(self.end.key(name)));
-            if len == 0 && !left.is_empty() {
+            if len == 0 {
+                self.states[at].waits_from = Some(self.end.resumed.len());
                 return false;
             }
         }
@@ -404,6 +410,15 @@ impl<'a> Run<'a> {
         }
         self.look();
         true
+    }
+
+    /// Whether a stream whose window was 0 has not been heard of since: a transport does not ask
+    /// again before it is told to, to read on or to stop.
+    fn still_waits(&self, at: usize, name: Name) -> bool {
+        let stops = |output: &Output| matches!(output, Output::Stop(of, _) if *of == name);
+        self.states[at].waits_from.is_some_and(|from| {
+            !self.end.resumed[from..].contains(&name) && !self.end.outputs.iter().any(stops)
+        })
     }
 
     fn give_datagram(&mut self, at: usize) {
@@ -498,14 +513,15 @@ impl<'a> Run<'a> {
     fn finish(&mut self) {
         loop {
             let mut any = false;
-            let looked_at = self.looked_at;
+            // A header that has come in part is taken in by reading, and nothing is read.
+            let before = (self.looked_at, self.end.resumed.len());
             for at in 0..self.states.len() {
                 any |= self.give(at, usize::MAX);
                 while self.read(at, 20, usize::MAX) {
                     any = true;
                 }
             }
-            if !any && self.looked_at == looked_at {
+            if !any && before == (self.looked_at, self.end.resumed.len()) {
                 break;
             }
         }

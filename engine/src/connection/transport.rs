@@ -73,8 +73,9 @@ impl MoqtConnection {
     }
 
     /// How many bytes of a stream to take from the transport now. If it is 0, leave the rest
-    /// there; [`Action::ResumeReading`](crate::Action::ResumeReading) says when to ask again.
-    /// Giving more than this does no harm but to memory.
+    /// there; [`Action::ResumeReading`](crate::Action::ResumeReading) says when to ask again, or
+    /// [`Action::StopSending`](crate::Action::StopSending) that nobody wants it any more. Giving
+    /// more than this does no harm but to memory.
     pub fn recv_window(&mut self, stream: StreamKey) -> usize {
         let limits = &self.config.limits;
         let session_left = limits.session_receive.saturating_sub(self.streams.data_received);
