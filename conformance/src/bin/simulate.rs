@@ -11,7 +11,9 @@
 //!
 //! A seed that breaks a rule is tried out alone with `--seed`: it prints the smallest scenario
 //! that was found to break it, too, and what happened then. `--whole` prints the scenario as it
-//! was, `--log` adds everything that the network did.
+//! was, `--log` adds everything that the network did. `--keep 3,5,9` leaves out all steps but
+//! these, counted from 0: of a seed that breaks a rule, the command with the few steps that are
+//! enough for it is printed.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -34,6 +36,8 @@ struct Options {
     json: bool,
     log: bool,
     whole: bool,
+    /// All that is kept of the steps of a seed.
+    keep: Option<Vec<usize>>,
 }
 
 /// What came of many seeds.
@@ -64,6 +68,12 @@ fn options() -> Result<Options, String> {
     let mut options = Options { seeds: 1000, threads: 2, ..Options::default() };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
+        if argument == "--keep" {
+            let text = arguments.next().ok_or("--keep takes numbers")?;
+            let numbers = text.split(',').map(str::parse).collect::<Result<_, _>>();
+            options.keep = Some(numbers.map_err(|error| format!("--keep {text}: {error}"))?);
+            continue;
+        }
         let mut number = || {
             let text = arguments.next().ok_or(format!("{argument} takes a number"))?;
             text.parse::<u64>().map_err(|error| format!("{argument} {text}: {error}"))
@@ -92,7 +102,10 @@ fn options() -> Result<Options, String> {
 
 /// Tries out one seed, and shows what happened.
 fn one(seed: u64, options: &Options) -> ExitCode {
-    let scenario = Scenario::of_seed(seed, options.draft);
+    let mut scenario = Scenario::of_seed(seed, options.draft);
+    if let Some(kept) = &options.keep {
+        scenario = scenario.keep(kept);
+    }
     let broken = scenario.check().err();
     let shown = match &broken {
         Some(broken) if !options.whole => scenario.shrink(broken.rule),
@@ -142,7 +155,9 @@ fn many(options: &Options) -> ExitCode {
                     let Ok(mut summary) = summary.lock() else { return };
                     summary.entries += outcome.history.entries.len() as u64;
                     if let Err(broken) = checked {
-                        report(seed, options, &broken);
+                        // Of a rule that many break, the first few say enough.
+                        let others = summary.broken.get(broken.rule).map_or(0, Vec::len);
+                        report(seed, options, &scenario, &broken, others < 5);
                         summary.broken.entry(broken.rule.to_owned()).or_default().push(seed);
                     }
                 }
@@ -171,15 +186,21 @@ fn many(options: &Options) -> ExitCode {
     if summary.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn report(seed: u64, options: &Options, broken: &Broken) {
+fn report(seed: u64, options: &Options, scenario: &Scenario, broken: &Broken, shrinks: bool) {
     let draft = options.draft.map(|draft| match draft {
         Draft::D14 => " --draft 14",
         Draft::D16 => " --draft 16",
         _ => " --draft 18",
     });
     eprintln!("seed {seed}: {broken}");
-    eprintln!(
+    let command = format!(
         "    cargo run --release -p moqt-conformance --bin simulate -- --seed {seed}{}",
         draft.unwrap_or_default()
     );
+    eprintln!("{command}");
+    if shrinks {
+        let kept = scenario.enough(broken.rule);
+        let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+        eprintln!("{command} --keep {}", kept.join(","));
+    }
 }

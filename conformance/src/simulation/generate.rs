@@ -29,7 +29,7 @@ impl Scenario {
         // Most sessions have ordinary links and limits, in which nothing excuses a loss.
         let is_odd = choices.percent(35);
         // Or little room between applications that read late: then writing is blocked often.
-        let is_tight = choices.percent(25);
+        let is_tight = choices.percent(35);
         // Bytes in crumbs, and then not many of them.
         let grain = if choices.percent(15) { Grain::Fine } else { Grain::Coarse };
         let has_faults = choices.percent(45);
@@ -73,6 +73,10 @@ impl Scenario {
                 6 => choices.below(500),
                 _ => choices.below(3000),
             };
+            if is_tight && choices.percent(6) {
+                let track = choices.pick(tracks.len() as u64);
+                clog(choices, at, track, tracks[track].end, &mut steps);
+            }
             let end = choices.pick(ends.len() as u64);
             let act = act(choices, tracks.len() as u64, has_faults, is_tight, grain);
             // What is produced is produced where the track is.
@@ -133,8 +137,8 @@ fn path(choices: &mut impl Choices, is_odd: bool, is_tight: bool, grain: Grain) 
         path.datagrams.reordering = chance(20);
     }
     if is_tight {
-        path.stream_window = choices.between(512, 8192);
-        path.connection_window = choices.between(path.stream_window * 2, 64 * 1024);
+        path.stream_window = choices.between(512, 4096);
+        path.connection_window = choices.between(path.stream_window * 2, 32 * 1024);
     }
     path
 }
@@ -198,11 +202,17 @@ fn act(
     grain: Grain,
 ) -> Act {
     let track = choices.pick(tracks);
-    if is_tight && choices.percent(15) {
-        return match choices.below(4) {
+    if is_tight && choices.percent(30) {
+        return match choices.below(6) {
             0 => Act::Reset { pick: choices.pick(16) },
             1 => Act::Stop { pick: choices.pick(16) },
-            _ => Act::Pause { millis: choices.below(8000) },
+            2 => Act::Pause { millis: choices.below(8000) },
+            // Much at once.
+            _ => {
+                let burst = burst(choices, Grain::Fine);
+                let size = usize::try_from(choices.between(500, 4000)).unwrap_or_default();
+                Act::Produce { track, burst: Burst { size, ..burst } }
+            }
         };
     }
     let picked = choices.pick(16);
@@ -260,6 +270,33 @@ fn act(
             let grain = if is_tight { Grain::Fine } else { grain };
             Act::Produce { track, burst: burst(choices, grain) }
         }
+    }
+}
+
+/// More is published than there is room for while nobody reads, and then a stream is cut off:
+/// that alone makes room for the others.
+fn clog(choices: &mut impl Choices, at: u64, track: usize, end: usize, steps: &mut Vec<Step>) {
+    let mut step = |at, end, act| steps.push(Step { at, end, act });
+    step(at, end ^ 1, Act::Pause { millis: choices.between(1000, 5000) });
+    let size = usize::try_from(choices.between(1000, 3000)).unwrap_or_default();
+    for _ in 0..2 {
+        let burst = Burst {
+            group: GroupPick::Next,
+            subgroup: 0,
+            count: choices.between(2, 6),
+            gap: 0,
+            size,
+            finish: true,
+            end: BurstEnd::Nothing,
+        };
+        step(at, end, Act::Produce { track, burst });
+    }
+    let at = at + choices.between(100, 1000);
+    let pick = choices.pick(16);
+    if choices.percent(50) {
+        step(at, end, Act::Reset { pick });
+    } else {
+        step(at, end ^ 1, Act::Stop { pick });
     }
 }
 

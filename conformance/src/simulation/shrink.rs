@@ -14,6 +14,42 @@ impl Scenario {
         check(self, &self.run(false).history)
     }
 
+    /// Without other steps than those of these numbers.
+    #[must_use]
+    pub fn keep(mut self, kept: &[usize]) -> Self {
+        let mut number = 0..;
+        self.steps.retain(|_| number.next().is_some_and(|number| kept.contains(&number)));
+        self
+    }
+
+    /// The numbers of the steps that are enough for the same rule to be broken.
+    pub fn enough(&self, rule: &str) -> Vec<usize> {
+        let mut kept: Vec<usize> = (0..self.steps.len()).collect();
+        let mut runs = 0;
+        loop {
+            let before = kept.len();
+            let mut len = kept.len().div_ceil(2);
+            while len > 0 {
+                let mut at = 0;
+                while at < kept.len() && runs < MOST_RUNS {
+                    runs += 1;
+                    let mut fewer = kept.clone();
+                    fewer.drain(at..(at + len).min(kept.len()));
+                    let checked = self.clone().keep(&fewer).check();
+                    if checked.is_err_and(|broken| broken.rule == rule) {
+                        kept = fewer;
+                    } else {
+                        at += len;
+                    }
+                }
+                len /= 2;
+            }
+            if kept.len() == before || runs >= MOST_RUNS {
+                return kept;
+            }
+        }
+    }
+
     /// The smallest scenario that is found to break the same rule, by leaving things out.
     #[must_use]
     pub fn shrink(&self, rule: &str) -> Self {

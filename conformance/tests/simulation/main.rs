@@ -33,6 +33,15 @@ fn a_seed_gives_one_run() {
     }
 }
 
+#[test]
+fn steps_that_are_kept_stay_in_order() {
+    let whole = Scenario::of_seed(5, None);
+    assert!(whole.steps.len() > 4);
+    let kept = whole.clone().keep(&[3, 1]);
+    let expected = [&whole.steps[1], &whole.steps[3]];
+    assert_eq!(format!("{:?}", kept.steps), format!("{expected:?}"));
+}
+
 // On a path that delivers everything at once, cuts change nothing that an application sees.
 #[test]
 fn cuts_change_nothing() {

@@ -309,10 +309,6 @@ impl Model<'_> {
     ) -> Checked {
         let link_over = self.may_be_over(end);
         let slow = self.scenario.ends[end].slow;
-        let timed_out = |request: &Request, now: Timestamp| {
-            now.saturating_since(request.asked_at) >= Duration::from_secs(10)
-        };
-        let now = self.now;
         if self.number(end, key).is_none() {
             return Ok(());
         }
@@ -322,7 +318,6 @@ impl Model<'_> {
         let is_explained = request.ended_by[(end + 1) % 2]
             || request.may_end
             || link_over
-            || timed_out(request, now)
             || (code == StreamResetCode::TooFarBehind && slow == SlowSubscriber::End)
             || request.over[(end + 1) % 2];
         must(is_explained, "a request does not end for nothing", || {

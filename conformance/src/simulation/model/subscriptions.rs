@@ -239,9 +239,6 @@ impl Model<'_> {
     /// Whether streams may come late, or more of them than are taken.
     fn may_miss_streams(&self, end: usize) -> bool {
         let link = &self.links[end / 2];
-        let config = &self.scenario.links[end / 2];
-        let path = if end.is_multiple_of(2) { &config.down } else { &config.up };
-        let is_narrow = path.connection_window < 4 * 1024 * 1024;
-        self.scenario.ends[end].little.streams || link.has_troubles || is_narrow
+        self.scenario.ends[end].little.streams || link.has_troubles
     }
 }
