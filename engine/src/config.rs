@@ -35,8 +35,8 @@ pub struct Config {
     /// says how to send others.
     pub grease: bool,
     /// Payloads shorter than this many bytes are copied next to their header on their way
-    /// out; longer ones are handed on as they are. 0, the default, never copies. Transports
-    /// that pay per buffer want some thousand.
+    /// out; longer ones are handed on as they are. 0 is the default; those shorter than 64 bytes
+    /// are always copied. Transports that pay per buffer want some thousand.
     pub coalesce_below: usize,
     /// Whether to tell by [`poll_trace`](crate::MoqtConnection::poll_trace) what is written and
     /// read, for a log. It then contains everything that control messages do, authorization

@@ -60,7 +60,8 @@
 //!
 //! No payload byte is copied: it leaves as parts of the [`Bytes`](bytes::Bytes) that came in
 //! (but small ones that wait to be read are gathered), and enters the transport as the `Bytes`
-//! the application gave (unless [`Config::coalesce_below`] asks for small ones to be gathered).
+//! the application gave (but those of a few bytes are gathered, and longer ones if
+//! [`Config::coalesce_below`] asks for it).
 //! Everything a peer can make the connection hold, do or wait for is bounded by a field of
 //! [`Limits`], which says what happens at the bound. [`usage`](MoqtConnection::usage) tells what
 //! is held now; [`stats`](MoqtConnection::stats) and

@@ -39,7 +39,9 @@ pub struct Limits {
     pub open_fetches: u32,
     /// Updates of one request that may be without an answer: 64, of each side. If the peer
     /// sends one more it is refused, and its request ends with that; a command to send one
-    /// more is blocked.
+    /// more is blocked. While the application decides on one of the peer's
+    /// ([`Config::decide_updates`](crate::Config::decide_updates)), its parameters are kept:
+    /// 64 KiB at most.
     pub unanswered_updates: usize,
     /// Bytes of properties on one object: 16 KiB. More close the session.
     pub object_properties: usize,

@@ -18,30 +18,34 @@ use moqt_engine::{
 };
 
 /// The most that one thing costs beside its bytes: a stream, a request, a name, an entry.
-const EACH: i64 = 1600;
+pub(super) const EACH: i64 = 1600;
 
 /// What a connection holds with nothing in it, and tables that do not shrink.
-const BASE: i64 = 24 * 1024;
+pub(super) const BASE: i64 = 24 * 1024;
 
 /// The same after the end, when some queues have been long.
 const QUEUES: i64 = 128 * 1024;
 
 /// A server, and what it holds.
-struct Attacked {
-    draft: Draft,
-    engine: MoqtConnection,
+pub(super) struct Attacked {
+    pub(super) draft: Draft,
+    pub(super) engine: MoqtConnection,
     control: StreamKey,
-    now: Timestamp,
-    last: Option<RequestKey>,
+    pub(super) now: Timestamp,
+    pub(super) last: Option<RequestKey>,
     opened: Option<StreamKey>,
     /// Whether the peer reads what it is sent.
-    reads: bool,
+    pub(super) reads: bool,
     next_id: u64,
     measured: Measured,
 }
 
 impl Attacked {
-    fn new(draft: Draft, change: impl FnOnce(&mut Limits)) -> Self {
+    pub(super) fn new(draft: Draft, change: impl FnOnce(&mut Limits)) -> Self {
+        Self::configured(draft, |config| change(&mut config.limits))
+    }
+
+    pub(super) fn configured(draft: Draft, change: impl FnOnce(&mut Config)) -> Self {
         let measured = Measured::begin();
         let mut this = Self::before_setup(draft, measured, change);
         let mut options = SetupOptions::default();
@@ -52,12 +56,12 @@ impl Attacked {
         this
     }
 
-    fn before_setup(draft: Draft, measured: Measured, change: impl FnOnce(&mut Limits)) -> Self {
+    fn before_setup(draft: Draft, measured: Measured, change: impl FnOnce(&mut Config)) -> Self {
         let now = Timestamp::ZERO;
         let mut config = Config::default();
         // Whether what is abandoned is abandoned too often is another matter.
         config.limits.churn_burst = u32::MAX;
-        change(&mut config.limits);
+        change(&mut config);
         let role = Role::Server;
         let mut engine = MoqtConnection::new(role, draft, Transport::Quic, Arc::new(config), now);
         for dir in [Dir::Bi, Dir::Uni] {
@@ -69,12 +73,12 @@ impl Attacked {
         Self { draft, engine, control, now, last, opened, reads, next_id, measured }
     }
 
-    fn feed(&mut self, stream: StreamKey, bytes: Bytes) {
+    pub(super) fn feed(&mut self, stream: StreamKey, bytes: Bytes) {
         self.engine.handle_stream_data(self.now, stream, bytes, false);
         self.drain();
     }
 
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         while let Some(action) = self.engine.poll_action() {
             if let Action::OpenStream { stream, .. } = action {
                 self.opened = Some(stream);
@@ -94,14 +98,14 @@ impl Attacked {
         }
     }
 
-    fn fresh_id(&mut self) -> u64 {
+    pub(super) fn fresh_id(&mut self) -> u64 {
         let id = self.next_id;
         self.next_id += 2;
         id
     }
 
     /// The peer asks for something: where it says more about it.
-    fn ask(&mut self, message: &Message) -> StreamKey {
+    pub(super) fn ask(&mut self, message: &Message) -> StreamKey {
         let of_namespaces = matches!(message, Message::SubscribeNamespace(_));
         let own = self.draft.dialect().answers_by_stream
             || of_namespaces && say::namespaces_have_streams(self.draft);
@@ -112,7 +116,7 @@ impl Attacked {
     }
 
     /// The peer ends a request of its own.
-    fn end(&mut self, on: StreamKey, message: &Message) {
+    pub(super) fn end(&mut self, on: StreamKey, message: &Message) {
         if on == self.control {
             self.feed(on, say::message(self.draft, message).into());
         } else {
@@ -123,7 +127,7 @@ impl Attacked {
     }
 
     /// This side subscribes under this alias.
-    fn subscribe(&mut self, alias: u64) {
+    pub(super) fn subscribe(&mut self, alias: u64) {
         let track = say::track("t");
         self.engine.subscribe(self.now, &track, &Parameters::default()).unwrap();
         self.drain();
@@ -132,22 +136,26 @@ impl Attacked {
         self.feed(on.unwrap_or(self.control), ok.into());
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.now = self.now.saturating_add(time);
         self.engine.handle_timeout(self.now);
         self.drain();
     }
 
+    pub(super) fn held(&self) -> i64 {
+        self.measured.held()
+    }
+
     #[track_caller]
-    fn assert_holds_at_most(&self, bound: i64) {
-        let held = self.measured.held();
+    pub(super) fn assert_holds_at_most(&self, bound: i64) {
+        let held = self.held();
         assert!(held <= bound, "{:?}: {held} bytes, of at most {bound}", self.draft);
     }
 
     /// Closing gives everything back but the connection itself and the room of its queues, and
     /// dropping that the rest.
     #[track_caller]
-    fn over(self) {
+    pub(super) fn over(self) {
         let Self { draft, mut engine, measured, .. } = self;
         engine.close(moqt_engine::model::SessionError::NoError, "");
         while engine.poll_event().is_some() || engine.poll_action().is_some() {}
@@ -158,12 +166,12 @@ impl Attacked {
     }
 }
 
-fn bytes_of(limit: usize) -> i64 {
+pub(super) fn bytes_of(limit: usize) -> i64 {
     i64::try_from(limit).unwrap()
 }
 
 /// A piece of a large buffer, all of which it keeps alive.
-fn cut(bytes: &[u8]) -> Bytes {
+pub(super) fn cut(bytes: &[u8]) -> Bytes {
     let mut large = vec![0; 64 * 1024];
     large[..bytes.len()].copy_from_slice(bytes);
     Bytes::from(large).slice(..bytes.len())
@@ -206,9 +214,9 @@ fn what_comes_before_setup() {
     for draft in DRAFTS {
         let body = say::subgroup(draft, 1, 0, &[(0, &[1; 2000])]);
         let measured = Measured::begin();
-        let mut it = Attacked::before_setup(draft, measured, |limits| {
-            limits.early_streams = 50;
-            limits.early_bytes = 10_000;
+        let mut it = Attacked::before_setup(draft, measured, |config| {
+            config.limits.early_streams = 50;
+            config.limits.early_bytes = 10_000;
         });
         for _ in 0..500 {
             let stream = it.engine.handle_stream_opened(it.now, Dir::Uni);

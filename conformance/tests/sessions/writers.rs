@@ -34,12 +34,13 @@ fn payload_leaves_as_the_bytes_that_were_given() {
         let (request, _) = published(&mut end, "t");
         end.takes_data = false;
         let stream = open(&mut end, request, 0);
-        let whole = Bytes::from(vec![1; 3]);
-        let pieces = [Bytes::from(vec![2; 100_000]), Bytes::from(vec![3; 1])];
+        // Fewer bytes than 64 are gathered.
+        let whole = Bytes::from(vec![1; 64]);
+        let pieces = [Bytes::from(vec![2; 100_000]), Bytes::from(vec![3; 64])];
         end.with(|engine, _| {
             let mut subgroup = engine.subgroup(stream).unwrap();
-            subgroup.object(&header(0, 3), whole.clone()).unwrap();
-            subgroup.begin_object(&header(1, 100_001)).unwrap();
+            subgroup.object(&header(0, 64), whole.clone()).unwrap();
+            subgroup.begin_object(&header(1, 100_064)).unwrap();
             for piece in &pieces {
                 subgroup.payload(piece.clone()).unwrap();
             }

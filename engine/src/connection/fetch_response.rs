@@ -374,7 +374,7 @@ impl FetchResponse<'_> {
     }
 
     /// Queues a whole object. Its payload leaves as it is, or is copied once if it is shorter
-    /// than [`Config::coalesce_below`](crate::Config::coalesce_below).
+    /// than 64 bytes or [`Config::coalesce_below`](crate::Config::coalesce_below).
     pub fn object(&mut self, object: &FetchObject, payload: Bytes) -> Result<(), CommandError> {
         if object.payload_len != payload.len() as u64 {
             return Err(CommandError::WrongState("the payload is not as long as its header says"));

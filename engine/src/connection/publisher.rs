@@ -13,7 +13,9 @@ use crate::event::DropReason;
 use crate::key::{RequestKey, StreamKey};
 use crate::model::{Location, ObjectStatus, PublishDoneCode, StreamResetCode, SubgroupId};
 use crate::request::{self, AFTER_END, Body, Phase};
-use crate::stream::{DataPosition, QueuedDatagram, SendClass, Sender, SubgroupSend};
+use crate::stream::{
+    ALWAYS_GATHERED, DataPosition, QueuedDatagram, SendClass, Sender, SubgroupSend,
+};
 use crate::time::Timestamp;
 use crate::trace::{TraceEvent, TraceOwner, TracedDatagram, TracedStreamType};
 use crate::wire::{DatagramHeader, Properties, SubgroupHeader, SubgroupWriter};
@@ -243,6 +245,12 @@ impl Publisher<'_> {
             publisher_priority: priority,
             group: location.group,
             within: location.object,
+        };
+        // A few bytes need not keep the buffer alive that they were cut from.
+        let payload = if payload.len() < ALWAYS_GATHERED {
+            Bytes::copy_from_slice(&payload)
+        } else {
+            payload
         };
         let datagram = QueuedDatagram {
             request: self.request,

@@ -102,7 +102,7 @@ impl Subgroup<'_> {
     }
 
     /// Queues a whole object. Its payload leaves as it is, or is copied once if it is shorter
-    /// than [`Config::coalesce_below`](crate::Config::coalesce_below).
+    /// than 64 bytes or [`Config::coalesce_below`](crate::Config::coalesce_below).
     pub fn object(
         &mut self,
         header: &ObjectHeader,

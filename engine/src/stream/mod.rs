@@ -14,5 +14,5 @@ pub(crate) use recv::{
 pub(crate) use schedule::{
     DataPosition, QueuedDatagram, Schedule, SendClass, Sender, SenderKey, Turn,
 };
-pub(crate) use send::{SendHalf, SubgroupSend};
+pub(crate) use send::{ALWAYS_GATHERED, SendHalf, SubgroupSend};
 pub(crate) use streams::Streams;

@@ -13,6 +13,10 @@ const TURN_LEN: usize = 64 * 1024;
 /// The first block that small writes are gathered in, and the largest.
 const BLOCK_LEN: core::ops::RangeInclusive<usize> = 512..=32 * 1024;
 
+/// Fewer bytes than these are copied, whoever asks for it. A list of single bytes would hold some
+/// hundred times what is counted, and the buffers besides that they were cut from.
+pub(crate) const ALWAYS_GATHERED: usize = 64;
+
 /// The sending side of a stream.
 #[derive(Debug)]
 pub(crate) struct SendHalf {
@@ -110,10 +114,10 @@ impl SendQueue {
     }
 
     /// Queues bytes: as they are, or gathered with what is before them if they are fewer than
-    /// `gather_below`.
+    /// `gather_below`, or so few that to hold them apart costs more.
     #[inline]
     pub(crate) fn put(&mut self, bytes: Bytes, gather_below: usize) {
-        if bytes.len() < gather_below {
+        if bytes.len() < gather_below.max(ALWAYS_GATHERED) {
             self.block(bytes.len()).extend_from_slice(&bytes);
             self.len += bytes.len();
         } else {
