@@ -1,6 +1,7 @@
 //! What the transport does.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use moqt_engine::{Dir, Timestamp, Transmit, TransportClosed};
@@ -205,11 +206,15 @@ impl World<'_> {
     }
 
     fn wake(&mut self) {
-        self.engine.handle_timeout(self.now);
-        self.drain();
-        if let Some((at, timer)) = self.engine.poll_timeout() {
-            let is_end = self.now == Timestamp::from_micros(u64::MAX);
-            assert!(at > self.now || is_end, "{timer:?} was due at {at:?}, and still is");
+        let is_end = self.now == Timestamp::from_micros(u64::MAX);
+        // With a time of zero, what is done about one timer may set another that is due at once.
+        let mut handled = BTreeSet::new();
+        loop {
+            self.engine.handle_timeout(self.now);
+            self.drain();
+            let due = self.engine.poll_timeout().filter(|(at, _)| *at <= self.now && !is_end);
+            let Some((at, timer)) = due else { return };
+            assert!(handled.insert((at, timer)), "{timer:?} was due at {at:?}, and still is");
         }
     }
 
