@@ -19,7 +19,7 @@ use crate::{DRAFTS, ROLES, say};
 /// and all of it.
 ///
 /// Four bytes say which draft, role and kind of stream it is, how it ends and with what seed it
-/// is cut ([`Case`]). The rest are the bytes of the stream, or choices from which one is made.
+/// is cut (`Case`). The rest are the bytes of the stream, or choices from which one is made.
 pub fn framer_chunks(data: &[u8]) {
     let Some((head, rest)) = data.split_first_chunk() else { return };
     let case = Case::new(*head, rest);

@@ -14,7 +14,7 @@ use crate::{DRAFTS, say};
 /// options and the tokens in them, message parameters.
 ///
 /// The first byte chooses draft and place. The pairs are also read by the text's own rules
-/// ([`reference`]), which say what must come out.
+/// (`reference`), which say what must come out.
 pub fn parameters_and_properties(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
     let choice = usize::from(*choice);

@@ -6,7 +6,7 @@
 //! against what the documentation of the engine and the drafts promise: see `check` in `world.rs`
 //! for what the connection holds, `explain` in `commands.rs` for what errors mean, `outgoing.rs`
 //! and `peer.rs` for what goes out, `reading.rs` for what was sent and what is read, `hear` in
-//! `world.rs` for events. In the end ([`settle`]) everybody gives up all they have, and nothing
+//! `world.rs` for events. In the end (`settle`) everybody gives up all they have, and nothing
 //! must be left.
 
 mod application;
