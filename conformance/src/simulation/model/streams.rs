@@ -55,11 +55,6 @@ impl Stream {
         self.told_stopped && !self.is_opened && !self.was_stopped && !was_cut_off
     }
 
-    /// It was announced by others after it at most, and a subscriber does not wait for long.
-    pub(super) fn is_silent(&self) -> bool {
-        self.sent.is_empty() && !self.is_opened
-    }
-
     fn location(&self, header: &ObjectHeader) -> Location {
         Location::new(self.options.group_id, header.object_id)
     }
@@ -359,7 +354,6 @@ impl Model<'_> {
         stream.was_stopped
             || stream.was_hit
             || is_small
-            || stream.is_silent()
             || request.over[subscriber % 2]
             || self.may_be_over(publisher)
             || self.waits_for_alias(stream)

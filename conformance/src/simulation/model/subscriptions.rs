@@ -208,11 +208,10 @@ impl Model<'_> {
             request.ended_by[(end + 1) % 2] || request.over[(end + 1) % 2] || request.may_end;
         must(other, "a subscription does not end for nothing", || format!("{key:?}"))?;
         let Some(number) = number else { return Ok(()) };
-        let (mut unseen, mut unexplained, mut silent) = (0, 0, 0);
+        let (mut unseen, mut unexplained) = (0, 0);
         for stream in self.streams.values().filter(|stream| stream.request == number) {
             unseen += u64::from(!stream.is_opened);
             unexplained += u64::from(stream.was_declined());
-            silent += u64::from(stream.is_silent());
             if !self.is_excused(stream) {
                 unexplained += u64::from(!stream.is_opened);
                 must(
@@ -227,7 +226,7 @@ impl Model<'_> {
         })?;
         // A stream that is cut off may be gone before it is known whose it is.
         must(
-            missing <= unseen - unexplained || missing <= silent || self.may_miss_streams(end),
+            missing <= unseen - unexplained || self.may_miss_streams(end),
             "no stream is missing for nothing",
             || format!("{missing}"),
         )?;
