@@ -76,9 +76,10 @@ pub struct Limits {
     /// Time for a control message that has begun to be whole: 10 s. Then the session is
     /// closed; of a stream whose request is over, no more is read.
     pub control_message_timeout: Duration,
-    /// Time for the header of a new stream to be whole, from when the stream is opened or the
-    /// session set up, whichever is later: 10 s. Then the stream is stopped, and counts as one
-    /// that was abandoned ([`churn_burst`](Self::churn_burst)).
+    /// Time for the header of a new stream that has begun to be whole: 10 s. Then the stream is
+    /// stopped, and counts as one that was abandoned
+    /// ([`churn_burst`](Self::churn_burst)). A stream on which nothing comes is left to the
+    /// transport's limit on streams: QUIC opens it with any later one that is more urgent.
     pub stream_header_timeout: Duration,
     /// Time for the peer to end its side of a request's stream once this side has ended its own:
     /// 10 s. Then, or when all that the request is for has been read if that is later, it is

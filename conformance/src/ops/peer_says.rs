@@ -63,6 +63,7 @@ impl World<'_> {
         if stream.pending_fin || stream.reset {
             return;
         }
+        stream.is_silent &= bytes.is_empty();
         stream.pending.extend(bytes);
         stream.pending_fin = fin;
         self.deliver(name);

@@ -101,6 +101,7 @@ pub(super) struct Stream {
     pub(super) parked: bool,
     /// The peer's half.
     pub(super) pending: Vec<u8>,
+    pub(super) is_silent: bool,
     pub(super) pending_fin: bool,
     pub(super) fin: bool,
     pub(super) reset: bool,
@@ -298,6 +299,7 @@ impl<'a> World<'a> {
             acknowledged: false,
             parked: false,
             pending: Vec::new(),
+            is_silent: true,
             pending_fin: false,
             fin: false,
             reset: false,

@@ -68,21 +68,16 @@ impl MoqtConnection {
         Ok(())
     }
 
-    /// Starts the time for a stream's first header to come, or ends it if it had until `deadline`:
-    /// the stream may be gone. It starts when the stream is opened, or when the session is set up
-    /// after that.
-    pub(super) fn watch_header(
-        &mut self,
-        now: Timestamp,
-        stream: StreamKey,
-        deadline: Option<Timestamp>,
-    ) {
+    /// Starts the time for the rest of a stream's first header to come, or ends it if it had until
+    /// `deadline`: the stream may be gone. A stream on which nothing has come yet is not timed: it
+    /// may have been opened by a later one that is more urgent, and costs next to nothing.
+    fn watch_header(&mut self, now: Timestamp, stream: StreamKey, deadline: Option<Timestamp>) {
         let is_established = self.is_established();
         let timeout = self.config.limits.stream_header_timeout;
         let half = self.streams.recv_mut(stream);
         let waiting = half.filter(|half| matches!(half.kind, RecvKind::Unidentified));
         match (deadline, waiting) {
-            (None, Some(half)) if is_established => {
+            (None, Some(half)) if is_established && half.buffer.len() > 0 => {
                 let deadline = now.saturating_add(timeout);
                 half.header_deadline = Some(deadline);
                 self.timers.set(deadline, Timer::StreamHeader(stream));

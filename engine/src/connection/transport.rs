@@ -60,14 +60,12 @@ impl MoqtConnection {
 
     /// The peer opened a stream. Call this in the order the streams were opened, as far as it
     /// is known.
-    pub fn handle_stream_opened(&mut self, now: Timestamp, dir: Dir) -> StreamKey {
+    pub fn handle_stream_opened(&mut self, _now: Timestamp, dir: Dir) -> StreamKey {
         let stream = self.streams.accept(dir);
         if self.is_closed() {
             self.streams.clear();
         } else if !self.is_established() {
             self.early.push(stream);
-        } else {
-            self.watch_header(now, stream, None);
         }
         stream
     }
@@ -322,7 +320,7 @@ impl MoqtConnection {
         self.count_churn(now);
     }
 
-    /// A stream's first header did not come in time.
+    /// The rest of a stream's first header did not come in time.
     fn header_overdue(&mut self, now: Timestamp, stream: StreamKey) {
         let code = self.dialect.reset_code(StreamResetCode::Cancelled);
         self.streams.stop(stream, code);

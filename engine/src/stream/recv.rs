@@ -18,7 +18,7 @@ pub(crate) struct RecvHalf {
     pub(crate) fin: bool,
     /// The peer reset the stream with this code after what is in the buffer.
     pub(crate) reset: Option<u64>,
-    /// When its first header must be whole.
+    /// When a header that has begun must be whole.
     pub(crate) header_deadline: Option<Timestamp>,
     /// When the peer must have ended it.
     pub(crate) peer_end: PeerEnd,
