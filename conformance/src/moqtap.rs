@@ -27,6 +27,7 @@
 //! | 16 | Subscribe Options above 2 | read | refused | names three values; says no more |
 //! | all | End Of Track neither 0 nor 1 | read | refused | "1 if all Objects have been published", "0 if not" |
 //! | 16 | a LARGEST_OBJECT that is no Location | read | refused | "the receiver MUST close the session" |
+//! | 14 | MOQT_IMPLEMENTATION twice, by the number 7 of later drafts | read | refused | gives it the number 5, which is AUTHORITY's, too |
 //! | 14, 16 | bytes after a datagram's status | left unread | refused | status and payload are "mutually exclusive" |
 
 pub mod d14;
