@@ -371,13 +371,24 @@ impl Model<'_> {
     }
 
     pub(super) fn stuck(&mut self, end: usize, key: RequestKey) -> Checked {
-        let is_over = self.may_be_over(end);
+        let is_over = self.may_be_over(end) || self.is_crowded_out(end);
         let request = self.request(end, key)?;
         must(
             is_over || request.over.contains(&true) || request.ended_by.contains(&true),
             "what waits to be written is written in the end",
             || format!("{:?}", request.ask),
         )
+    }
+
+    /// Whether streams of a PUBLISH that the peer does not answer, which it does not read either,
+    /// may take all the room there is on a narrow connection.
+    fn is_crowded_out(&self, end: usize) -> bool {
+        let link = &self.scenario.links[end / 2];
+        let path = if end.is_multiple_of(2) { &link.up } else { &link.down };
+        let is_unread = |request: &Request| {
+            request.asker == end && matches!(request.ask, Ask::Publish { .. }) && !request.accepted
+        };
+        path.connection_window < 1024 * 1024 && self.requests.iter().any(is_unread)
     }
 
     /// Each request has had its last word at both ends.
