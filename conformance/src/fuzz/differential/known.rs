@@ -60,9 +60,10 @@ pub(super) fn accepted_message<T: TheirMessage>(
             })
         }
         (Fault::OutOfRange(2..=255), "End Of Track") => true,
-        (Fault::OutOfRange(_), "End Group") => draft == Draft::D14,
         // It does not know MOQT_IMPLEMENTATION by the number of later drafts.
-        (Fault::Duplicate, "Setup Option") => draft == Draft::D14,
+        (Fault::OutOfRange(_), "End Group") | (Fault::Duplicate, "Setup Option") => {
+            draft == Draft::D14
+        }
         // It leaves the value of LARGEST_OBJECT undecoded.
         (Fault::Formatting, "Message Parameter")
         | (Fault::OutOfRange(3..), "Subscribe Options") => draft == Draft::D16,
