@@ -83,8 +83,8 @@ fn subgroup_items<'a>(cursor: &mut Cursor<'a>, held: &mut Held<'a>, max: u64) ->
         let properties = if code & 1 == 0 { &[][..] } else { cursor.block(max)? };
         let payload_len = cursor.int()?;
         let status = if payload_len == 0 { cursor.int()? } else { 0 };
-        let first = before.map_or(Some(0), |before: u64| before.checked_add(1));
-        let object = first.and_then(|first| first.checked_add(delta)).ok_or(Ended::Broken)?;
+        let first = before.map_or(Some(0), |before| cursor.sum(before, 1));
+        let object = first.and_then(|first| cursor.sum(first, delta)).ok_or(Ended::Broken)?;
         check_status(draft, status, properties)?;
         before = Some(object);
         let payload = cursor.up_to(payload_len);
@@ -160,7 +160,7 @@ fn flagged<'a>(cursor: &mut Cursor<'a>, before: &[Item<'_>], max: u64) -> Result
         0 => Some(0),
         mode => {
             let id = prior.and_then(|prior| prior.subgroup).ok_or(Ended::Broken)?;
-            Some(id.checked_add(mode - 1).ok_or(Ended::Broken)?)
+            Some(cursor.sum(id, mode - 1).ok_or(Ended::Broken)?)
         }
     };
     let object = if has(4) { Some(cursor.int()?) } else { None };
@@ -168,14 +168,14 @@ fn flagged<'a>(cursor: &mut Cursor<'a>, before: &[Item<'_>], max: u64) -> Result
         None => (group, object),
         Some(last) => {
             let id = match object {
-                None => last.object.checked_add(1),
-                Some(delta) if deltas && group.is_none() => last.object.checked_add(delta),
+                None => cursor.sum(last.object, 1),
+                Some(delta) if deltas && group.is_none() => cursor.sum(last.object, delta),
                 id => id,
             };
             let group = match group {
                 None => Some(last.group),
                 Some(delta) if deltas => {
-                    delta.checked_add(1).and_then(|step| last.group.checked_add(step))
+                    cursor.sum(delta, 1).and_then(|step| cursor.sum(last.group, step))
                 }
                 id => id,
             };
@@ -230,6 +230,12 @@ impl<'a> Cursor<'a> {
             return Err(Ended::Broken);
         }
         self.take(usize::try_from(len).map_err(|_| Ended::Broken)?)
+    }
+
+    /// If that is an integer of the draft.
+    fn sum(&self, first: u64, second: u64) -> Option<u64> {
+        let largest = if self.draft < Draft::D18 { (1 << 62) - 1 } else { u64::MAX };
+        first.checked_add(second).filter(|sum| *sum <= largest)
     }
 
     fn int(&mut self) -> Result<u64, Ended> {
