@@ -13,15 +13,17 @@
 //! that was found to break it, too, and what happened then. `--whole` prints the scenario as it
 //! was, `--log` adds everything that the network did. `--keep 3,5,9` leaves out all steps but
 //! these, counted from 0: of a seed that breaks a rule, the command with the few steps that are
-//! enough for it is printed.
+//! enough for it is printed. `--input FILE` tries out an input of the fuzz target
+//! `pair_against_model` in the same way.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use moqt_conformance::simulation::{Broken, Scenario, check};
+use moqt_conformance::simulation::{Broken, Bytes, Scenario, check};
 use moqt_engine::Draft;
 use serde::Serialize;
 
@@ -29,6 +31,7 @@ use serde::Serialize;
 #[derive(Debug, Default)]
 struct Options {
     seed: Option<u64>,
+    input: Option<PathBuf>,
     first: u64,
     seeds: u64,
     threads: u64,
@@ -58,8 +61,17 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(input) = &options.input {
+        return match std::fs::read(input) {
+            Ok(bytes) => one(Scenario::generate(&mut Bytes(&bytes), options.draft), &options),
+            Err(error) => {
+                eprintln!("simulate: --input {}: {error}", input.display());
+                ExitCode::from(2)
+            }
+        };
+    }
     match options.seed {
-        Some(seed) => one(seed, &options),
+        Some(seed) => one(Scenario::of_seed(seed, options.draft), &options),
         None => many(&options),
     }
 }
@@ -68,6 +80,11 @@ fn options() -> Result<Options, String> {
     let mut options = Options { seeds: 1000, threads: 2, ..Options::default() };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
+        if argument == "--input" {
+            let path = arguments.next().ok_or("--input takes a file")?;
+            options.input = Some(path.into());
+            continue;
+        }
         if argument == "--keep" {
             let text = arguments.next().ok_or("--keep takes numbers")?;
             let numbers = text.split(',').map(str::parse).collect::<Result<_, _>>();
@@ -100,9 +117,8 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
-/// Tries out one seed, and shows what happened.
-fn one(seed: u64, options: &Options) -> ExitCode {
-    let mut scenario = Scenario::of_seed(seed, options.draft);
+/// Tries out one scenario, and shows what happened.
+fn one(mut scenario: Scenario, options: &Options) -> ExitCode {
     if let Some(kept) = &options.keep {
         scenario = scenario.keep(kept);
     }

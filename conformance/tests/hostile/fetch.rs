@@ -211,6 +211,40 @@ fn a_fetch_can_be_cancelled_at_every_point() {
     }
 }
 
+// "A subscriber keeps FETCH state until it cancels the request [...], receives REQUEST_ERROR, or
+// the FETCH data stream receives a FIN or is reset." (draft-18, "Fetch State Management") A
+// publisher that has sent all and ended its side of the request stops the other in the end,
+// whatever the subscriber has read by then.
+#[test]
+fn a_fetch_whose_request_is_stopped_after_its_answer_is_read_to_its_end() {
+    for ((draft, role), is_open) in cases()
+        .filter(|(draft, _)| *draft >= Draft::D18)
+        .flat_map(|case| [false, true].map(|is_open| (case, is_open)))
+    {
+        let mut end = session(draft, role);
+        let mut bystander = Bystander::new(&mut end);
+        let before = end.engine.usage();
+        let fetching = fetching(&mut end, "t", at(0, 0), at(3, 0));
+        let bytes = say::fetch_stream(draft, fetching.id, &[(at(0, 0), b"one"), (at(0, 1), b"2")]);
+        let (some, others) = bytes.split_at(8);
+        let stream = is_open.then(|| end.open_with(Dir::Uni, some.to_vec()));
+        end.say(fetching.on, &say::fetch_ok(fetching.id, at(3, 0)));
+        end.fin(fetching.on);
+        end.take_events();
+        end.stop(fetching.on, 1);
+        assert!(end.did(&Output::Reset(fetching.on, 1)), "{draft:?} {role:?}");
+        assert_eq!(end.take_events(), [], "{draft:?} {role:?}");
+        let stream = stream.unwrap_or_else(|| end.open_with(Dir::Uni, some.to_vec()));
+        end.data_and(stream, others.to_vec(), true);
+        let fetched = end.take_fetched(stream);
+        assert_eq!(objects(&fetched), [(at(0, 0), &b"one"[..]), (at(0, 1), b"2")]);
+        assert_eq!(fetched.last(), Some(&Fetched::Finished), "{draft:?} {role:?}");
+        assert_eq!(end.engine.usage(), before, "{draft:?} {role:?}");
+        assert_eq!(end.engine.poll_timeout(), None);
+        bystander.assert_well(&mut end);
+    }
+}
+
 // "A subscriber keeps FETCH state until [...] the FETCH data stream receives a FIN or is reset"
 #[test]
 fn a_reset_ends_a_fetch() {

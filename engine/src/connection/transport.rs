@@ -9,7 +9,7 @@ use super::delivery::GivenUp;
 use super::{MoqtConnection, SessionState};
 use crate::config::Dir;
 use crate::event::{CloseReason, Event};
-use crate::key::StreamKey;
+use crate::key::{RequestKey, StreamKey};
 use crate::link::Violation;
 use crate::model::{RequestErrorCode, SessionError, StreamResetCode};
 use crate::stream::{RecvKind, SendClass};
@@ -348,6 +348,17 @@ impl MoqtConnection {
         }
     }
 
+    /// Whether the publisher has said all there is to say of what this side receives: what is
+    /// still to come are objects, which a stream of a subscription or fetch ends by itself. A
+    /// fetch is kept until "the FETCH data stream receives a FIN or is reset" (draft-18, "Fetch
+    /// State Management"); its publisher may want its request's stream back before that is read.
+    fn has_last_word(&self, key: RequestKey, stream: StreamKey) -> bool {
+        let is_finished = self.streams.get(stream).is_some_and(|stream| stream.recv.is_none());
+        self.requests.is_ending(key)
+            || self.is_fetched(key)
+            || is_finished && self.requests.is_accepted_fetch(key)
+    }
+
     /// The transport's request stream of a request was reset or stopped by the peer.
     fn on_request_stopped(&mut self, now: Timestamp, stream: StreamKey, code: u64) {
         let reason = self.dialect.reset(code);
@@ -359,7 +370,7 @@ impl MoqtConnection {
         let key = self.streams.get(stream).and_then(|stream| stream.request);
         match key {
             // Its last word has come, though its objects may not have.
-            Some(key) if self.requests.is_ending(key) || self.is_fetched(key) => {
+            Some(key) if self.has_last_word(key, stream) => {
                 self.streams.drop_recv(stream);
                 let code = self.dialect.reset_code(StreamResetCode::Cancelled);
                 self.streams.reset(stream, code);

@@ -239,6 +239,13 @@ impl Requests {
         }
     }
 
+    /// Whether it is a fetch of this side's that the publisher has accepted.
+    pub(crate) fn is_accepted_fetch(&self, key: RequestKey) -> bool {
+        self.table.get(key).is_some_and(|request| {
+            matches!(request.body, Body::FetchSubscriber(_)) && request.phase == Phase::Established
+        })
+    }
+
     pub(crate) fn insert(&mut self, request: Request) -> RequestKey {
         let (id, ours) = (request.id, request.ours);
         if !ours {
