@@ -49,6 +49,24 @@ fn shown(body: &[u8]) -> &[u8] {
     &body[..body.len().min(32)]
 }
 
+// `DecodeError::offset`: where in the body.
+#[test]
+fn a_refusal_says_where_its_field_begins() {
+    for draft in Draft::ALL {
+        let goaway = if draft >= Draft::D18 { "000000" } else { "00" };
+        let refused = |body: &[u8]| read(draft.dialect(), "10", body).expect_err("refused");
+        // A URI of three bytes, and the first two of them.
+        let error = refused(&hex("03 'ab'"));
+        assert_eq!((error.fault, error.offset), (Fault::Truncated, 1), "{draft}");
+        // A whole GOAWAY, and one byte more.
+        let mut body = hex(goaway);
+        let len = body.len();
+        body.push(0xaa);
+        let error = refused(&body);
+        assert_eq!((error.fault, error.offset), (Fault::Trailing, len), "{draft}");
+    }
+}
+
 /// A length of 4,097: one more than a name may have.
 fn over_4096(draft: Draft) -> &'static str {
     if draft >= Draft::D18 { "9001" } else { "5001" }
