@@ -38,6 +38,10 @@ const LIMITS: &[(&str, &str)] = &[
     ("open_fetches", "hostile::floods::each_kind_of_request_has_a_limit_of_its_own"),
     ("unanswered_updates", "hostile::updates::updates_that_nobody_answers_are_bounded"),
     ("unanswered_updates", "hostile::own_updates::updates_that_a_peer_does_not_answer_are_bounded"),
+    (
+        "waiting_updates",
+        "hostile::updates::updates_that_wait_are_bounded_for_all_requests_together",
+    ),
     ("object_properties", "hostile::properties::properties_longer_than_the_limit_close"),
     (
         "stream_receive",

@@ -83,6 +83,8 @@ pub struct MoqtConnection {
     /// Streams held until the session is set up, in the order they were opened.
     early: Vec<StreamKey>,
     early_bytes: usize,
+    /// Of the peer's updates that wait.
+    update_bytes: usize,
     /// Deadline of [`Timer::Setup`].
     setup_deadline: Timestamp,
     /// One more than the largest Request ID we may use, where there is such a limit.
@@ -154,6 +156,7 @@ impl MoqtConnection {
             control_in: None,
             early: Vec::new(),
             early_bytes: 0,
+            update_bytes: 0,
             setup_deadline,
             our_max_request_id: 0,
             peer_max_request_id: 0,
@@ -198,6 +201,7 @@ impl MoqtConnection {
             streams: self.streams.len(),
             receive_bytes: self.streams.data_received,
             early_bytes: self.early_bytes,
+            update_bytes: self.update_bytes,
             send_bytes: self.streams.data_queued,
             control_bytes: self.streams.control_queued,
             auth_token_bytes: self.token_cache.size(),
@@ -220,6 +224,9 @@ pub struct Usage {
     pub receive_bytes: usize,
     /// Bytes held until the session is set up.
     pub early_bytes: usize,
+    /// Bytes of the peer's updates that wait for a decision or for the answer to their request,
+    /// as [`Limits::waiting_updates`] counts them.
+    pub update_bytes: usize,
     /// Bytes of objects waiting to be sent.
     pub send_bytes: usize,
     /// Bytes of control messages waiting to be sent.

@@ -39,10 +39,12 @@ pub struct Limits {
     pub open_fetches: u32,
     /// Updates of one request that may be without an answer: 64, of each side. If the peer
     /// sends one more it is refused, and its request ends with that; a command to send one
-    /// more is blocked. While the application decides on one of the peer's
-    /// ([`Config::decide_updates`](crate::Config::decide_updates)), its parameters are kept:
-    /// 64 KiB at most.
+    /// more is blocked.
     pub unanswered_updates: usize,
+    /// Bytes of all the peer's updates together that wait for the application's decision or for
+    /// the answer to their request, each counting as 512 and its tokens and prefix: 1 MiB. One
+    /// more is refused like one too many of a request.
+    pub waiting_updates: usize,
     /// Bytes of properties on one object: 16 KiB. More close the session.
     pub object_properties: usize,
     /// Unread bytes in one data stream: 256 KiB. Beyond that
@@ -172,6 +174,7 @@ impl Default for Limits {
             namespaces_told: 4096,
             open_fetches: 128,
             unanswered_updates: 64,
+            waiting_updates: 1024 * 1024,
             object_properties: 16 * 1024,
             stream_receive: 256 * 1024,
             session_receive: 16 * 1024 * 1024,

@@ -52,7 +52,7 @@ fn all_small(source: &mut Source<'_>, limits: &mut Limits) {
 }
 
 /// How many limits there are to shrink.
-const FIELDS: usize = 39;
+const FIELDS: usize = 40;
 
 fn shrink(source: &mut Source<'_>, limits: &mut Limits, which: usize) {
     let few = u32::from(source.byte() % 6);
@@ -98,6 +98,7 @@ fn shrink(source: &mut Source<'_>, limits: &mut Limits, which: usize) {
         35 => limits.alias_tombstone_age = millis,
         36 => limits.churn_burst = few * 4,
         37 => limits.churn_per_second = few,
-        _ => limits.trace_events = count,
+        38 => limits.trace_events = count,
+        _ => limits.waiting_updates = bytes * 4,
     }
 }

@@ -6,7 +6,7 @@ use moqt_conformance::end::{End, Name, Output};
 use moqt_conformance::{ROLES, cases, drafts_from, say};
 use moqt_engine::model::{
     Location, Message, Parameters, PublishDoneCode, RequestErrorCode, RequestKind,
-    SubscriptionFilter, TrackProperties, property_type,
+    SubscriptionFilter, TrackProperties, Unsubscribe, property_type,
 };
 use moqt_engine::{Accept, CommandError, Config, Draft, Event, Refusal, RequestKey, Role};
 
@@ -335,6 +335,68 @@ fn a_refused_update_of_a_namespace_closes_its_stream() {
         assert_eq!(closed, draft >= Draft::D18, "{draft:?} {role:?}");
         assert_eq!(end.engine.usage().requests, usize::from(!closed));
         assert_eq!(end.closed(), None);
+    }
+}
+
+// Limits, `waiting_updates`: so many requests with a few updates each are not much either.
+#[test]
+fn updates_that_wait_are_bounded_for_all_requests_together() {
+    for (draft, role) in answered_cases() {
+        let mut config = Config::default();
+        config.decide_updates = true;
+        // Room for two of 512 bytes each.
+        config.limits.waiting_updates = 1024;
+        let mut end = End::established(draft, role, config);
+        let before = end.engine.usage();
+        let served = ["a", "b", "c"].map(|name| {
+            let id = end.fresh_id();
+            let on = end.request(&say::subscribe(id, name));
+            let request = requested(&mut end);
+            end.with(|engine, now| engine.accept(now, request, Accept::default())).unwrap();
+            end.said(on);
+            (request, id, on)
+        });
+        let update = |end: &mut End, n: usize| {
+            let (_, id, on) = served[n];
+            let update = end.fresh_id();
+            end.say(on, &say::update(update, id, with_priority(1)));
+            end.said(on)
+        };
+        assert_eq!([update(&mut end, 0), update(&mut end, 1)], [[], []], "{draft:?} {role:?}");
+        assert_eq!(end.engine.usage().update_bytes, 1024);
+        // One decided on makes room.
+        let none = Parameters::default();
+        end.with(|engine, now| engine.accept_update(now, served[0].0, &none)).unwrap();
+        end.said(served[0].2);
+        assert_eq!(end.engine.usage().update_bytes, 512);
+        assert_eq!(update(&mut end, 2), [], "{draft:?} {role:?}");
+        end.take_events();
+        let said = update(&mut end, 0);
+        assert!(
+            matches!(&said[..2], [Message::RequestError(_), Message::PublishDone(done)]
+                if done.code == PublishDoneCode::UpdateFailed),
+            "{draft:?} {role:?}: {said:?}"
+        );
+        let is_over = |event: &Event| matches!(event, Event::Cancelled { request, .. } if *request == served[0].0);
+        assert!(end.take_events().iter().any(is_over), "{draft:?} {role:?}");
+        // What is over waits no more, whoever ended it.
+        let refused = Refusal::new(RequestErrorCode::InternalError);
+        end.with(|engine, now| engine.reject_update(now, served[1].0, refused)).unwrap();
+        let (_, id, on) = served[2];
+        if draft >= Draft::D18 {
+            end.reset(on, 1);
+            end.stop(on, 1);
+        } else {
+            end.say(on, &Message::Unsubscribe(Unsubscribe { request_id: id }));
+        }
+        assert_eq!(end.engine.usage().update_bytes, 0, "{draft:?} {role:?}");
+        for (_, _, on) in &served[..2] {
+            if draft >= Draft::D18 {
+                end.fin(*on);
+            }
+        }
+        end.wait(Duration::from_secs(60));
+        assert_eq!(end.engine.usage(), before, "{draft:?} {role:?}");
     }
 }
 

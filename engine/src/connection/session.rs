@@ -45,6 +45,7 @@ impl MoqtConnection {
         self.timers.clear_all();
         self.early.clear();
         self.early_bytes = 0;
+        self.update_bytes = 0;
         let peer_ids = self.link.peer_ids(self.dialect, self.role.peer().first_request_id());
         self.requests = Requests::new(self.role, peer_ids, self.config.hash_seed);
         self.aliases = Aliases::new(self.config.hash_seed);

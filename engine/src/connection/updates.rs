@@ -73,7 +73,10 @@ impl MoqtConnection {
             return Err(CommandError::WrongState("answer the request before its updates"));
         }
         match found.updates.received.pop_front() {
-            Some(update) if update.undecided.is_some() => Ok(update),
+            Some(update) if update.undecided.is_some() => {
+                self.update_bytes = self.update_bytes.saturating_sub(update.size());
+                Ok(update)
+            }
             Some(update) => {
                 found.updates.received.push_front(update);
                 Err(CommandError::WrongState("the request has to be answered first"))
@@ -124,8 +127,10 @@ impl MoqtConnection {
         let waits = request.is_unanswered() && self.dialect.answers_by_stream;
         let is_told = request.is_told();
         let asks = self.config.decide_updates && !self.dialect.fixed_fields && is_told;
+        let limits = &self.config.limits;
         if (waits || asks)
-            && request.updates.received.len() >= self.config.limits.unanswered_updates
+            && (request.updates.received.len() >= limits.unanswered_updates
+                || self.update_bytes >= limits.waiting_updates)
         {
             let refusal = Refusal {
                 reason: "too many updates that have not been answered".to_string(),
@@ -192,7 +197,9 @@ impl MoqtConnection {
 
     fn hold_update(&mut self, key: RequestKey, id: u64, undecided: Option<Parameters>) {
         if let Some(request) = self.requests.get_mut(key) {
-            request.updates.received.push_back(ReceivedUpdate { id, undecided });
+            let update = ReceivedUpdate { id, undecided };
+            self.update_bytes = self.update_bytes.saturating_add(update.size());
+            request.updates.received.push_back(update);
         }
     }
 
@@ -272,8 +279,9 @@ impl MoqtConnection {
         loop {
             let Some(request) = self.requests.get_mut(key) else { return };
             match request.updates.received.front() {
-                Some(ReceivedUpdate { id, undecided: None }) => {
+                Some(update @ ReceivedUpdate { id, undecided: None }) => {
                     let id = *id;
+                    self.update_bytes = self.update_bytes.saturating_sub(update.size());
                     request.updates.received.pop_front();
                     self.answer_update(now, key, id, &Parameters::default());
                 }
@@ -338,7 +346,9 @@ impl MoqtConnection {
             && let Some(request) = self.requests.get_mut(key)
         {
             // That one answers all.
-            request.updates.received.clear();
+            for update in request.updates.received.drain(..) {
+                self.update_bytes = self.update_bytes.saturating_sub(update.size());
+            }
         }
         if is_publisher {
             let Some(publisher) = self.publisher(key) else { return false };
@@ -372,6 +382,7 @@ impl MoqtConnection {
             self.timers.clear(deadline, Timer::UpdateRefused(key));
         }
         for update in updates.received {
+            self.update_bytes = self.update_bytes.saturating_sub(update.size());
             self.answer_late_update(update.id);
         }
         self.release_sent_updates(updates.sent);

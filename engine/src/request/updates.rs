@@ -1,7 +1,16 @@
 use alloc::collections::VecDeque;
 
-use crate::model::Parameters;
+use crate::model::{AuthToken, Parameters, TrackNamespace};
 use crate::time::Timestamp;
+
+/// What an update that waits counts as at least, and each of its tokens besides its value. No
+/// less than they take.
+const UPDATE_SIZE: usize = 512;
+const TOKEN_SIZE: usize = 64;
+const _: () = assert!(
+    size_of::<ReceivedUpdate>() <= UPDATE_SIZE && size_of::<AuthToken>() <= TOKEN_SIZE,
+    "more than is counted"
+);
 
 /// When this side ends a subscription, as it has told the peer.
 #[derive(Clone, Copy, Debug)]
@@ -57,4 +66,18 @@ pub(crate) struct ReceivedUpdate {
     /// What it changes, if the application has still to decide; if not, it is in force and
     /// waits only for the request itself to be answered.
     pub(crate) undecided: Option<Parameters>,
+}
+
+impl ReceivedUpdate {
+    /// What it counts as while it waits ([`Limits::waiting_updates`](crate::Limits)).
+    pub(crate) fn size(&self) -> usize {
+        let Some(parameters) = &self.undecided else { return UPDATE_SIZE };
+        let tokens = parameters.authorization_tokens.iter();
+        let sizes = tokens.map(|token| {
+            let value = token.value().map_or(0, |(_, value)| value.len());
+            value.saturating_add(TOKEN_SIZE)
+        });
+        let prefix = parameters.track_namespace_prefix.as_ref().map_or(0, TrackNamespace::byte_len);
+        sizes.fold(UPDATE_SIZE.saturating_add(prefix), usize::saturating_add)
+    }
 }
