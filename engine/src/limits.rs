@@ -103,7 +103,7 @@ pub struct Limits {
     /// The same times are as long as the delivery timeouts of the subscription if those are
     /// longer, but no longer than this: 30 s.
     pub late_timeout_max: Duration,
-    /// Queued payload of one subscription or fetch, a datagram counting as 64 bytes at least:
+    /// Queued payload of one subscription or fetch, a datagram counting as 768 bytes at least:
     /// 4 MiB. Then writing to it is blocked, except on a stream that the transport takes from
     /// while all that is queued is on others, which the peer does not read; unless
     /// [`SlowSubscriber`](crate::SlowSubscriber) says otherwise. One object or piece may

@@ -513,7 +513,7 @@ impl<'a> World<'a> {
         let ours = self.requests.iter().filter(lives).count();
         let theirs = limits.open_requests as usize;
         assert!(usage.requests <= ours + theirs, "{usage:?}, {ours} ours");
-        let slack = 64 * self.streams.len() + self.largest_write + 128;
+        let slack = 64 * self.streams.len() + self.largest_write + 768;
         assert!(usage.send_bytes <= limits.session_send + slack, "{usage:?}");
         assert!(usage.control_bytes <= limits.control_send.max(1) + 70_000, "{usage:?}");
         assert!(usage.watched_streams <= limits.watched_streams, "{usage:?}");

@@ -197,7 +197,7 @@ fn a_flood_of_empty_objects_is_held_back_like_any_data() {
 #[test]
 fn a_queued_datagram_of_nothing_counts_for_something() {
     for draft in DRAFTS {
-        let mut end = limited(draft, Role::Server, |limits| limits.subscription_send = 640);
+        let mut end = limited(draft, Role::Server, |limits| limits.subscription_send = 7_680);
         let id = end.fresh_id();
         end.request(&say::subscribe(id, "t"));
         let Some(Event::Request { request, .. }) = end.take_events().pop() else { panic!() };
@@ -220,7 +220,7 @@ fn a_queued_datagram_of_nothing_counts_for_something() {
         }
         let full = DatagramOutcome::Dropped(DropReason::QueueFull);
         assert_eq!(send(&mut end, 10), full, "{draft:?}");
-        assert_eq!(end.engine.usage().send_bytes, 640);
+        assert_eq!(end.engine.usage().send_bytes, 7_680);
         end.take_data();
         assert_eq!(end.engine.usage().send_bytes, 0, "{draft:?}");
     }

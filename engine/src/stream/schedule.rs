@@ -73,10 +73,13 @@ pub(crate) struct QueuedDatagram {
     pub(crate) begun: Option<Timestamp>,
 }
 
+/// What a datagram takes besides its bytes, wherever it waits.
+const SMALLEST_CHARGE: usize = 768;
+
 impl QueuedDatagram {
     /// What it counts for in a queue, even if it holds next to nothing.
     pub(crate) fn charge(&self) -> usize {
-        (self.encoded_header.len() + self.payload.len()).max(64)
+        (self.encoded_header.len() + self.payload.len()).max(SMALLEST_CHARGE)
     }
 }
 
