@@ -82,7 +82,7 @@ impl MoqtConnection {
                 if let Some(half) = self.streams.recv_mut(stream) {
                     half.kind = RecvKind::Discard;
                     half.buffer.clear();
-                    if half.fin || half.reset.is_some() {
+                    if half.fin {
                         self.streams.drop_recv(stream);
                     }
                 }
@@ -113,9 +113,7 @@ impl MoqtConnection {
 
     /// A stream that ended too early to say what it is for is no error.
     fn abandon_if_over(&mut self, now: Timestamp, stream: StreamKey) {
-        if let Some(half) = self.streams.recv_mut(stream)
-            && (half.fin || half.reset.is_some())
-        {
+        if self.streams.recv_mut(stream).is_some_and(|half| half.fin) {
             self.abandoned(now, stream);
         }
     }

@@ -13,7 +13,7 @@ use crate::model::{
     Message, Parameters, RequestErrorCode, RequestKind,
 };
 use crate::request::{
-    Body, FetchOrder, FetchStart, FetchStream, FetchSubscriber, JoinPoint, NoJoin, Phase,
+    Body, FetchOrder, FetchStart, FetchStream, FetchSubscriber, JoinPoint, Phase,
 };
 use crate::stream::{FetchRecv, RecvKind};
 use crate::time::Timestamp;
@@ -100,11 +100,7 @@ impl MoqtConnection {
             forward: subscriber.forward,
             location: None,
         };
-        if let Err(NoJoin::Violation(why) | NoJoin::Refused(_, why)) =
-            point.check_filter(self.dialect.joining)
-        {
-            return Err(CommandError::WrongState(why));
-        }
+        point.check_filter(self.dialect.joining).map_err(CommandError::WrongState)?;
         if self.dialect.joining == JoiningRule::ForwardState && !subscriber.forward {
             return Err(CommandError::WrongState("the subscription has Forward State 0"));
         }
@@ -200,11 +196,7 @@ impl MoqtConnection {
         half.buffer.advance(header_len);
         half.kind =
             RecvKind::Fetch(Box::new(FetchRecv { request: key, reader, order, waiting: false }));
-        let window_closed = core::mem::take(&mut half.window_closed);
         self.streams.data_received += half.buffer.len();
-        if window_closed {
-            self.streams.push_action(crate::Action::ResumeReading { stream });
-        }
         self.stats.fetches_received.responses += 1;
         self.events.push_back(Event::FetchOpened { request: key, stream });
     }

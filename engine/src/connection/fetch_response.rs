@@ -19,7 +19,7 @@ use crate::model::{
 };
 use crate::object::MalformedRule;
 use crate::request::{
-    Body, FetchOrder, FetchPublisher, NoJoin, Phase, ResponseStream, ResponseWriter, WaitingJoins,
+    Body, FetchOrder, FetchPublisher, Phase, ResponseStream, ResponseWriter, WaitingJoins,
 };
 use crate::stats;
 use crate::stream::{DataPosition, SendClass, SenderKey};
@@ -123,32 +123,28 @@ impl MoqtConnection {
         };
         let point = publisher.join_point();
         let track = publisher.track.clone();
-        let resolved = if waits {
-            point.check_filter(self.dialect.joining).map(|()| None)
-        } else {
-            point.range(self.dialect.joining, start).map(Some)
-        };
-        match resolved {
-            Ok(Some(range)) => {
+        point.check_filter(self.dialect.joining).map_err(Violation::protocol)?;
+        if waits {
+            let waits_for = Some(Box::new((joined, start, parameters.clone())));
+            let range = LocationRange::default();
+            let body = self.new_fetch(track, range, waits_for, &parameters);
+            let request = self.register(answer_to, body);
+            if let Some(Body::Publisher(publisher)) =
+                self.requests.get_mut(joined).map(|request| &mut request.body)
+            {
+                publisher.joins.insert(request);
+            }
+            return Ok(());
+        }
+        match point.range(self.dialect.joining, start) {
+            Ok(range) => {
                 let body = self.new_fetch(track.clone(), range, None, &parameters);
                 let request = self.register(answer_to, body);
                 let joining = Some(joined);
                 let what = IncomingRequest::Fetch { track, range, joining, parameters };
                 self.events.push_back(Event::Request { request, what });
             }
-            Ok(None) => {
-                let waits_for = Some(Box::new((joined, start, parameters.clone())));
-                let range = LocationRange::default();
-                let body = self.new_fetch(track, range, waits_for, &parameters);
-                let request = self.register(answer_to, body);
-                if let Some(Body::Publisher(publisher)) =
-                    self.requests.get_mut(joined).map(|request| &mut request.body)
-                {
-                    publisher.joins.insert(request);
-                }
-            }
-            Err(NoJoin::Refused(code, why)) => self.refuse(answer_to, code, why),
-            Err(NoJoin::Violation(why)) => return Err(Violation::protocol(why)),
+            Err(why) => self.refuse(answer_to, RequestErrorCode::InvalidRange, why),
         }
         Ok(())
     }
@@ -206,8 +202,7 @@ impl MoqtConnection {
                     let what = IncomingRequest::Fetch { track, range, joining, parameters };
                     self.events.push_back(Event::Request { request, what });
                 }
-                Err(NoJoin::Refused(code, why)) => self.refuse_fetch(request, code, why),
-                Err(NoJoin::Violation(why)) => return self.close_for(Violation::protocol(why)),
+                Err(why) => self.refuse_fetch(request, RequestErrorCode::InvalidRange, why),
             }
         }
     }

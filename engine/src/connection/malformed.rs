@@ -133,10 +133,13 @@ impl MoqtConnection {
         let Some(subgroup) = self.subgroup_mut(stream) else { return false };
         let request = subgroup.request;
         let place = &subgroup.place;
-        let (Some(subgroup_id), true) = (place.subgroup_id, place.has_begun) else { return true };
+        let last = subgroup.reader.previous();
+        let (Some(subgroup_id), Some(last), true) = (place.subgroup_id, last, place.has_begun)
+        else {
+            return true;
+        };
         let (group, end_of_group) = (place.group_id, place.end_of_group);
-        let (existing, last) = (subgroup.existing(), subgroup.reader.previous());
-        let Some(last) = last else { return true };
+        let existing = subgroup.existing();
         let Some(Body::Subscriber(subscriber)) =
             self.requests.get_mut(request).map(|request| &mut request.body)
         else {

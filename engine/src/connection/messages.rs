@@ -154,15 +154,26 @@ impl MoqtConnection {
     pub(super) fn release_early(&mut self, now: Timestamp) {
         self.early_bytes = 0;
         for stream in core::mem::take(&mut self.early) {
-            let Some(half) = self.streams.recv_mut(stream) else { continue };
-            let was_closed = core::mem::take(&mut half.window_closed);
-            if let Err(violation) = self.advance(now, stream, 0) {
+            if let Err(violation) = self.go_on_with_early(now, stream) {
                 return self.close_for(violation);
             }
-            if was_closed && self.streams.recv_mut(stream).is_some() {
-                self.streams.push_action(crate::Action::ResumeReading { stream });
-            }
         }
+    }
+
+    /// There may be more to do with a stream that is held for the session's setup, and more to
+    /// read.
+    pub(super) fn go_on_with_early(
+        &mut self,
+        now: Timestamp,
+        stream: StreamKey,
+    ) -> Result<(), Violation> {
+        let Some(half) = self.streams.recv_mut(stream) else { return Ok(()) };
+        let was_closed = core::mem::take(&mut half.window_closed);
+        self.advance(now, stream, 0)?;
+        if was_closed && self.streams.recv_mut(stream).is_some() {
+            self.streams.push_action(crate::Action::ResumeReading { stream });
+        }
+        Ok(())
     }
 
     /// Takes all whole messages off a control or request stream.
@@ -340,10 +351,10 @@ impl MoqtConnection {
                 Some(key) => self.on_namespace_cancel(now, key, code, reason),
                 None => Ok(()),
             },
-            Inbound::Discovery(message) => match self.resolve(&RequestRef::Stream, stream)? {
-                Some(key) => self.on_discovery(now, key, message),
-                None => Ok(()),
-            },
+            Inbound::Discovery(message) => {
+                let key = self.streams.get(stream).and_then(|stream| stream.request);
+                key.map_or(Ok(()), |key| self.on_discovery(now, key, message))
+            }
             Inbound::UnsubscribeNamespace(prefix) => {
                 self.on_unsubscribe_namespace(now, &prefix);
                 Ok(())

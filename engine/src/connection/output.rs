@@ -189,6 +189,12 @@ struct Offered {
     fin: bool,
 }
 
+impl Offered {
+    fn new(chunks: &[Bytes], fin: bool) -> Self {
+        Self { bytes: chunks.iter().map(Bytes::len).sum(), fin }
+    }
+}
+
 impl<'a> StreamSend<'a> {
     fn new(connection: &'a mut MoqtConnection, stream: StreamKey, now: Timestamp) -> Self {
         Self { connection, stream, now, offered: None }
@@ -202,21 +208,20 @@ impl<'a> StreamSend<'a> {
     /// The bytes, and whether the stream ends with them. There may be none if it does.
     pub fn offer(&mut self) -> (&[Bytes], bool) {
         let (chunks, fin) = self.connection.streams.offer(self.stream);
-        let bytes = chunks.iter().map(Bytes::len).sum();
-        self.offered = Some(Offered { bytes, fin });
+        self.offered = Some(Offered::new(chunks, fin));
         (chunks, fin)
     }
 
     /// The transport took this many bytes. If that is all, it took the end of the stream, too;
     /// if not, the stream rests until
     /// [`handle_writable`](MoqtConnection::handle_writable).
-    pub fn written(mut self, bytes: usize) {
-        if self.offered.is_none() {
-            self.offer();
-        }
-        if let Self { connection, stream, now, offered: Some(offered) } = self {
-            connection.sent_on_stream(now, stream, offered, bytes);
-        }
+    pub fn written(self, bytes: usize) {
+        let Self { connection, stream, now, offered } = self;
+        let offered = offered.unwrap_or_else(|| {
+            let (chunks, fin) = connection.streams.offer(stream);
+            Offered::new(chunks, fin)
+        });
+        connection.sent_on_stream(now, stream, offered, bytes);
     }
 }
 

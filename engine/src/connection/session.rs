@@ -78,13 +78,8 @@ impl MoqtConnection {
             if self.state != (SessionState::Setup { sent: true }) {
                 return;
             }
-            let Some(half) = self.streams.recv_mut(stream) else { continue };
-            let was_closed = core::mem::take(&mut half.window_closed);
-            if let Err(violation) = self.advance(now, stream, 0) {
+            if let Err(violation) = self.go_on_with_early(now, stream) {
                 return self.close_for(violation);
-            }
-            if was_closed {
-                self.streams.push_action(Action::ResumeReading { stream });
             }
         }
     }

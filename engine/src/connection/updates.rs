@@ -36,8 +36,7 @@ impl MoqtConnection {
         let largest = parameters.largest_object;
         self.can_say(largest.map(|largest| largest.group), "LARGEST_OBJECT")?;
         self.can_say(largest.map(|largest| largest.object), "LARGEST_OBJECT")?;
-        let ReceivedUpdate { id, undecided } = self.take_undecided(request)?;
-        let changes = undecided.unwrap_or_default();
+        let (id, changes) = self.take_undecided(request)?;
         match self.apply_update(request, &changes) {
             Ok(()) => self.answer_update(now, request, id, parameters),
             Err(unfit) => self.fail_update(now, request, id, invalid_range(unfit)),
@@ -58,12 +57,13 @@ impl MoqtConnection {
         if refusal.redirect.is_some() {
             return Err(CommandError::WrongState("an update cannot be redirected"));
         }
-        let update = self.take_undecided(request)?;
-        self.refuse_update(now, request, update.id, refusal);
+        let (id, _) = self.take_undecided(request)?;
+        self.refuse_update(now, request, id, refusal);
         Ok(())
     }
 
-    fn take_undecided(&mut self, request: RequestKey) -> Result<ReceivedUpdate, CommandError> {
+    /// Takes the oldest update that waits for a decision: its Request ID, and what it changes.
+    fn take_undecided(&mut self, request: RequestKey) -> Result<(u64, Parameters), CommandError> {
         if self.is_closed() {
             return Err(CommandError::Closed);
         }
@@ -72,17 +72,13 @@ impl MoqtConnection {
         if found.is_unanswered() && by_stream {
             return Err(CommandError::WrongState("answer the request before its updates"));
         }
-        match found.updates.received.pop_front() {
-            Some(update) if update.undecided.is_some() => {
-                self.update_bytes = self.update_bytes.saturating_sub(update.size());
-                Ok(update)
-            }
-            Some(update) => {
-                found.updates.received.push_front(update);
-                Err(CommandError::WrongState("the request has to be answered first"))
-            }
-            None => Err(CommandError::WrongState("no update waits for a decision")),
-        }
+        let update = found.updates.received.pop_front();
+        self.update_bytes =
+            self.update_bytes.saturating_sub(update.as_ref().map_or(0, ReceivedUpdate::size));
+        // Those that wait for nothing but the request's own answer went with that.
+        update
+            .and_then(|update| Some((update.id, update.undecided?)))
+            .ok_or(CommandError::WrongState("no update waits for a decision"))
     }
 
     pub(super) fn on_update(
@@ -186,13 +182,13 @@ impl MoqtConnection {
         else {
             return Ok(());
         };
-        match publisher.unfit(filter, true) {
-            None => Ok(()),
-            Some(Unfit::Backwards) => {
-                Err(Violation::protocol("an update to a range that ends before it begins"))
-            }
-            Some(_) => Err(Violation::protocol("an update widens its subscription")),
+        if filter.is_backwards() {
+            return Err(Violation::protocol("an update to a range that ends before it begins"));
         }
+        if publisher.is_widened_by(filter) {
+            return Err(Violation::protocol("an update widens its subscription"));
+        }
+        Ok(())
     }
 
     fn hold_update(&mut self, key: RequestKey, id: u64, undecided: Option<Parameters>) {
@@ -217,8 +213,9 @@ impl MoqtConnection {
             return self.move_prefix(key, parameters);
         }
         let Body::Publisher(publisher) = &mut request.body else { return Ok(()) };
-        let filter = parameters.subscription_filter;
-        if let Some(unfit) = filter.and_then(|filter| publisher.unfit(filter, narrow_only)) {
+        // Where it may only be narrowed, that was seen to before.
+        let filter = parameters.subscription_filter.filter(|_| !narrow_only);
+        if let Some(unfit) = filter.and_then(|filter| publisher.unfit(filter)) {
             return Err(unfit);
         }
         let was_forwarding = publisher.forward;
@@ -401,12 +398,11 @@ pub(super) fn invalid_range(unfit: Unfit) -> Refusal {
     let reason = match unfit {
         Unfit::Backwards => "the range ends before it begins",
         Unfit::Past => "all of the range has been published already",
-        Unfit::Wider => "the range is wider than the one before",
         Unfit::Overlaps => "the prefix overlaps with another subscription's",
         Unfit::Reserved => "a reserved namespace",
     };
     let code = match unfit {
-        Unfit::Backwards | Unfit::Past | Unfit::Wider => RequestErrorCode::InvalidRange,
+        Unfit::Backwards | Unfit::Past => RequestErrorCode::InvalidRange,
         Unfit::Overlaps => RequestErrorCode::PrefixOverlap,
         Unfit::Reserved => RequestErrorCode::DoesNotExist,
     };

@@ -12,7 +12,7 @@ mod updates;
 
 pub(crate) use alias::{Aliases, Placement};
 pub(crate) use fetch::{
-    FetchPublisher, FetchStart, FetchStream, FetchSubscriber, JoinPoint, NoJoin, ResponseStream,
+    FetchPublisher, FetchStart, FetchStream, FetchSubscriber, JoinPoint, ResponseStream,
     ResponseWriter, WaitingJoins,
 };
 pub(crate) use fetch_order::FetchOrder;

@@ -168,8 +168,6 @@ pub(crate) enum Unfit {
     Backwards,
     /// All of it has been published already.
     Past,
-    /// It lets pass what the one before did not.
-    Wider,
     /// Its prefix overlaps with that of another namespace subscription.
     Overlaps,
     /// Its prefix is one that nobody may use.
@@ -292,13 +290,16 @@ impl Publisher {
         }
     }
 
-    /// Why a filter cannot take the place of the present one, if it cannot.
-    pub(crate) fn unfit(&self, filter: SubscriptionFilter, narrow_only: bool) -> Option<Unfit> {
+    /// Whether a filter asks for more than the present one.
+    pub(crate) fn is_widened_by(&self, filter: SubscriptionFilter) -> bool {
         let range = (filter.start(self.largest), filter.end_group());
+        widens((self.start, self.end_group), range)
+    }
+
+    /// Why a filter cannot take the place of the present one, if it cannot.
+    pub(crate) fn unfit(&self, filter: SubscriptionFilter) -> Option<Unfit> {
         if filter.is_backwards() {
             Some(Unfit::Backwards)
-        } else if narrow_only {
-            widens((self.start, self.end_group), range).then_some(Unfit::Wider)
         } else {
             filter.is_past(self.largest).then_some(Unfit::Past)
         }
