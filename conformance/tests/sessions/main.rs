@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod answers;
+mod closed;
 mod counters;
 mod delivery;
 mod endings;
@@ -11,6 +12,7 @@ mod fetches;
 mod finished;
 mod framing;
 mod grease;
+mod handles;
 mod interleaving;
 mod invariance;
 mod joined_tracks;
@@ -24,6 +26,7 @@ mod script;
 mod sending;
 mod timeouts;
 mod tokens;
+mod told_over;
 mod trace;
 mod tracks;
 mod well_formed;

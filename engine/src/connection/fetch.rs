@@ -88,6 +88,9 @@ impl MoqtConnection {
 
     /// The track and Request ID of a subscription that the peer would let be joined.
     fn joinable(&self, key: RequestKey) -> Result<(FullTrackName, u64), CommandError> {
+        if self.is_closed() {
+            return Err(CommandError::Closed);
+        }
         let request = self.requests.get(key).ok_or(CommandError::Gone)?;
         let Body::Subscriber(subscriber) = &request.body else {
             return Err(CommandError::WrongState("not a subscription of this side's"));

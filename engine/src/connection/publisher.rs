@@ -109,7 +109,10 @@ impl Publisher<'_> {
     ) -> Result<Option<StreamKey>, CommandError> {
         let connection = &mut *self.connection;
         let dialect = connection.dialect;
-        let publisher = connection.publisher_state(self.request).ok_or(CommandError::Gone)?;
+        let publisher = connection
+            .publisher_state(self.request)
+            .filter(|publisher| publisher.ending.is_none())
+            .ok_or(CommandError::Gone)?;
         connection.can_say(options.group_id, "Group ID")?;
         if let SubgroupId::Explicit(id) = options.subgroup_id {
             connection.can_say(id, "Subgroup ID")?;
@@ -194,7 +197,11 @@ impl Publisher<'_> {
         let connection = &mut *self.connection;
         let dialect = connection.dialect;
         let remembered = connection.config.limits.remembered_objects;
-        let publisher = connection.publisher_state_mut(self.request).ok_or(CommandError::Gone)?;
+        // The subscription may have ended for being behind since this was asked for.
+        let publisher = connection
+            .publisher_state_mut(self.request)
+            .filter(|publisher| publisher.ending.is_none())
+            .ok_or(CommandError::Gone)?;
         let location = options.location;
         if publisher.is_after_end(location) {
             return Err(CommandError::WrongState(AFTER_END));
@@ -295,7 +302,10 @@ impl Publisher<'_> {
     /// queued has been; a subgroup that was not finished is reset.
     pub fn done(self, code: PublishDoneCode, reason: &str) {
         let Self { connection, request, .. } = self;
-        let Some(publisher) = connection.publisher_state_mut(request) else { return };
+        let publisher = connection.publisher_state_mut(request);
+        let Some(publisher) = publisher.filter(|publisher| publisher.ending.is_none()) else {
+            return;
+        };
         publisher.ending = Some((code, reason.to_string()));
         let open: Vec<StreamKey> = publisher.open.keys().copied().collect();
         for stream in open {
