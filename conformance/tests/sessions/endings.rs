@@ -1,12 +1,12 @@
 //! What each end of a subscription does on the wire when it is over.
 
+use moqt_conformance::cases;
 use moqt_conformance::end::{End, Output};
-use moqt_conformance::{cases, say};
 use moqt_engine::model::{Message, StreamResetCode};
 use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{Config, Draft, Event, SubgroupOptions, Written};
 
-use crate::{published, subscribed};
+use crate::{leave, published, subscribed};
 
 fn count(end: &End, is: impl Fn(&Output) -> bool) -> usize {
     end.outputs.iter().filter(|output| is(output)).count()
@@ -34,12 +34,7 @@ fn the_streams_of_a_subscription_that_the_subscriber_ends_are_reset() {
         }
         let finished = open.pop().unwrap();
         end.with(|engine, _| engine.subgroup(finished).unwrap().finish()).unwrap();
-        if draft >= Draft::D18 {
-            end.reset(on, 1);
-            end.stop(on, 1);
-        } else {
-            end.say(end.control, &say::unsubscribe(id));
-        }
+        leave(&mut end, (id, on));
         for stream in open {
             let name = end.name(stream);
             let resets =

@@ -71,3 +71,13 @@ fn subscribed(end: &mut End, name: &str, alias: u64) -> (RequestKey, (u64, Name)
     assert!(matches!(end.take_events()[..], [Event::Accepted { .. }]));
     (request, (id, on))
 }
+
+/// The peer ends a subscription of its own.
+fn leave(end: &mut End, (id, on): (u64, Name)) {
+    if end.draft().dialect().answers_by_stream {
+        end.reset(on, 0);
+        end.stop(on, 0);
+    } else {
+        end.say(on, &say::unsubscribe(id));
+    }
+}

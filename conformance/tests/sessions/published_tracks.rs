@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use moqt_conformance::end::{End, Output};
+use moqt_conformance::end::{End, Name, Output};
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{
     GroupOrder, Location, LocationRange, ObjectStatus, Parameters, PublishDoneCode,
     StreamResetCode, SubgroupId, TrackProperties,
 };
-use moqt_engine::track::{PublishedTrack, TrackLayout};
-use moqt_engine::wire::{Properties, SubgroupHeader};
+use moqt_engine::track::{PublishedTrack, Slot, TrackLayout};
+use moqt_engine::wire::{EncodeError, ObjectHeader, Properties, SubgroupHeader};
 use moqt_engine::{
-    Accept, AcceptFetch, CommandError, Config, DatagramOptions, Dir, DropReason, Event, Role,
-    Transmit, Written,
+    Accept, AcceptFetch, CommandError, Config, DatagramOptions, Dir, Draft, DropReason, Event,
+    Role, Transmit, Written,
 };
 
-use crate::{published, published_with};
+use crate::sending::forward;
+use crate::{leave, published, published_with};
 
 #[test]
 fn a_layout_says_where_objects_go() {
@@ -240,4 +241,125 @@ fn track_properties_are_read_through_their_names() {
     let properties = TrackProperties::new().with_int(0x04, 5_000);
     assert_eq!(properties.max_cache_duration(), Some(5_000));
     assert_eq!(properties.immutable().len(), 0);
+}
+
+fn give(end: &mut End, track: &mut PublishedTrack, slot: Slot) -> Result<Written, CommandError> {
+    let payload = Bytes::from_static(b"x");
+    end.with(|engine, _| track.object(engine, slot, &Properties::EMPTY, payload))
+}
+
+fn last_opened(end: &End) -> Name {
+    let opened = end.outputs.iter().rev().find_map(|output| match output {
+        Output::Open(name, Dir::Uni) => Some(*name),
+        _ => None,
+    });
+    opened.expect("a stream")
+}
+
+// A group that was not wanted at first is taken up in its middle when it is, on a stream that does
+// not say that it has the first object, and cannot end like one that has all.
+#[test]
+fn a_group_is_taken_up_when_it_is_wanted_again() {
+    for draft in DRAFTS {
+        let mut end = End::established(draft, Role::Server, Config::default());
+        let (request, by) = published(&mut end, "t");
+        forward(&mut end, by, false);
+        let mut track = PublishedTrack::new(request);
+        let mut layout = TrackLayout::new(Location::ZERO, 1);
+        assert_eq!(give(&mut end, &mut track, layout.place(false)), Ok(Written::Skipped));
+        assert_eq!(give(&mut end, &mut track, layout.place(false)), Ok(Written::Skipped));
+        forward(&mut end, by, true);
+        assert_eq!(give(&mut end, &mut track, layout.place(false)), Ok(Written::Queued));
+        let stream = last_opened(&end);
+        let (header, _) =
+            SubgroupHeader::decode(draft.dialect(), &end.sent(stream)).unwrap().unwrap();
+        assert!(!header.first_object, "{draft:?}");
+        assert_eq!(give(&mut end, &mut track, layout.place(true)), Ok(Written::Queued));
+        assert!(!end.did(&Output::Fin(stream)), "{draft:?}");
+        assert_eq!(give(&mut end, &mut track, layout.place(true)), Ok(Written::Queued));
+        let whole = last_opened(&end);
+        assert!(whole != stream && end.did(&Output::Fin(whole)), "{draft:?}");
+    }
+}
+
+// An object that cannot be sent changes nothing: the track goes on with the next one.
+#[test]
+fn an_object_that_cannot_be_sent_changes_nothing() {
+    for draft in DRAFTS {
+        let mut end = End::established(draft, Role::Server, Config::default());
+        let (request, by) = published(&mut end, "t");
+        let mut track = PublishedTrack::new(request);
+        let at = |group, object, ends_group| Slot {
+            location: Location::new(group, object),
+            subgroup_id: 0,
+            ends_group,
+        };
+        assert_eq!(give(&mut end, &mut track, at(0, 0, false)), Ok(Written::Queued));
+        let backwards = give(&mut end, &mut track, at(0, 0, false));
+        assert_eq!(backwards, Err(CommandError::Encode(EncodeError::OutOfRange("Object ID"))));
+        if draft < Draft::D18 {
+            let largest = give(&mut end, &mut track, at(1 << 62, 0, false));
+            assert_eq!(largest, Err(CommandError::Encode(EncodeError::OutOfRange("Group ID"))));
+            let stream = last_opened(&end);
+            assert!(end.did(&Output::Fin(stream)), "{draft:?}: its group is over");
+        }
+        assert_eq!(give(&mut end, &mut track, at(1, 0, false)), Ok(Written::Queued), "{draft:?}");
+
+        // The subscriber stops the stream, which is its right, and then leaves altogether.
+        let stream = last_opened(&end);
+        end.stop(stream, 0);
+        if draft < Draft::D18 {
+            let largest = give(&mut end, &mut track, at(1, 1 << 62, false));
+            assert_eq!(largest, Err(CommandError::Encode(EncodeError::OutOfRange("Object ID"))));
+        }
+        assert_eq!(give(&mut end, &mut track, at(1, 1, false)), Ok(Written::Skipped), "{draft:?}");
+        leave(&mut end, by);
+        let over = give(&mut end, &mut track, at(1, 2, true));
+        assert_eq!(over, Err(CommandError::Gone), "{draft:?}");
+        end.take_events();
+        end.with(|engine, _| {
+            track.abandon(engine, StreamResetCode::Cancelled);
+            track.done(engine, PublishDoneCode::TrackEnded, "");
+        });
+        assert_eq!(end.take_events(), [], "{draft:?}");
+    }
+}
+
+// Whoever begins an object on a track's stream has to give all of it before its group can end. The
+// other streams of the group are finished, and nothing is lost.
+#[test]
+fn a_group_ends_when_what_was_begun_in_it_is_whole() {
+    for draft in DRAFTS {
+        let mut end = End::established(draft, Role::Server, Config::default());
+        let (request, _) = published(&mut end, "t");
+        let mut layout = TrackLayout::new(Location::ZERO, 2);
+        let mut track = PublishedTrack::new(request);
+        give(&mut end, &mut track, layout.place(false)).unwrap();
+        let begun = last_opened(&end);
+        let key = end.key(begun);
+        let header = ObjectHeader { object_id: 2, payload_len: 2, ..ObjectHeader::default() };
+        end.with(|engine, _| engine.subgroup(key).unwrap().begin_object(&header)).unwrap();
+        assert_eq!(give(&mut end, &mut track, layout.place(true)), Ok(Written::Queued));
+        let whole = last_opened(&end);
+        assert!(begun != whole && end.did(&Output::Fin(whole)), "{draft:?}");
+        let slot = layout.place(false);
+        let lacks = CommandError::WrongState("the last object lacks payload");
+        assert_eq!(give(&mut end, &mut track, slot), Err(lacks), "{draft:?}");
+        let ended = end.with(|engine, _| track.end_group(engine));
+        assert_eq!(ended, Err(lacks), "{draft:?}");
+        assert!(!end.did(&Output::Fin(begun)), "{draft:?}");
+        let rest = Bytes::from_static(b"xy");
+        end.with(|engine, _| engine.subgroup(key).unwrap().payload(rest)).unwrap();
+        assert_eq!(give(&mut end, &mut track, slot), Ok(Written::Queued), "{draft:?}");
+        assert!(end.did(&Output::Fin(begun)), "{draft:?}");
+
+        // Nobody gives the rest of this one.
+        let cut = last_opened(&end);
+        let key = end.key(cut);
+        let header = ObjectHeader { object_id: 1, payload_len: 2, ..ObjectHeader::default() };
+        end.with(|engine, _| engine.subgroup(key).unwrap().begin_object(&header)).unwrap();
+        end.with(|engine, _| track.done(engine, PublishDoneCode::TrackEnded, ""));
+        let code = draft.dialect().reset_code(StreamResetCode::InternalError);
+        assert!(end.did(&Output::Reset(cut, code)), "{draft:?}");
+    }
 }

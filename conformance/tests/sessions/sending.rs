@@ -106,7 +106,7 @@ fn update(end: &mut End, (id, on): (u64, Name), mut parameters: Parameters) {
     end.say(on, &say::update(update, id, parameters));
 }
 
-fn forward(end: &mut End, by: (u64, Name), forward: bool) {
+pub(crate) fn forward(end: &mut End, by: (u64, Name), forward: bool) {
     let mut parameters = Parameters::default();
     parameters.forward = Some(forward);
     update(end, by, parameters);

@@ -6,7 +6,7 @@ use crate::error::CommandError;
 use crate::key::{RequestKey, StreamKey};
 use crate::model::{Location, PublishDoneCode, StreamResetCode, SubgroupId};
 use crate::wire::{ObjectHeader, Properties};
-use crate::{MoqtConnection, SubgroupOptions, Written};
+use crate::{MoqtConnection, Subgroup, SubgroupOptions, Written};
 
 /// How a sequence of objects is put into groups and subgroups: which object goes where.
 ///
@@ -130,9 +130,7 @@ impl PublishedTrack {
             // It is not wanted, or the subscriber has stopped it, which is its right.
             let mut publisher = connection.publisher(self.request).ok_or(CommandError::Gone)?;
             publisher.note_published(slot.location)?;
-            if slot.ends_group {
-                self.end_group(connection)?;
-            }
+            self.end_with(connection, slot);
             return Ok(Written::Skipped);
         };
         let header = ObjectHeader {
@@ -142,21 +140,33 @@ impl PublishedTrack {
             ..ObjectHeader::default()
         };
         let written = subgroup.object(&header, payload)?;
-        if slot.ends_group {
-            self.end_group(connection)?;
-        }
+        self.end_with(connection, slot);
         Ok(written)
     }
 
-    /// Finishes the streams of the current group.
-    pub fn end_group(&mut self, connection: &mut MoqtConnection) -> Result<(), CommandError> {
-        for lane in self.open.drain(..) {
-            if let Some(subgroup) = lane.stream.and_then(|stream| connection.subgroup(stream)) {
-                subgroup.finish()?;
-            }
+    /// Ends the group if this was its last object. The object has been taken: if a stream cannot
+    /// be finished, the next object or [`end_group`](Self::end_group) says so.
+    fn end_with(&mut self, connection: &mut MoqtConnection, slot: Slot) {
+        if slot.ends_group {
+            let _ = self.end_group(connection);
         }
-        self.group = None;
-        Ok(())
+    }
+
+    /// Finishes the streams of the current group. One that cannot be finished, because something
+    /// else was begun on it, stays as it is, and the others are finished.
+    pub fn end_group(&mut self, connection: &mut MoqtConnection) -> Result<(), CommandError> {
+        let mut result = Ok(());
+        self.open.retain(|lane| {
+            let subgroup = lane.stream.and_then(|stream| connection.subgroup(stream));
+            let finished = subgroup.map_or(Ok(()), Subgroup::finish);
+            let is_open = finished.is_err();
+            result = result.and(finished);
+            is_open
+        });
+        if result.is_ok() {
+            self.group = None;
+        }
+        result
     }
 
     /// Ends the subscription, with the current group finished.
