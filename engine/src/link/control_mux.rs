@@ -33,31 +33,30 @@ pub(super) fn has_own_stream(dialect: &Dialect, kind: RequestKind) -> bool {
 
 pub(super) fn cancel_message(dialect: &Dialect, cancelled: &Cancelled<'_>) -> Option<Message> {
     let request_id = cancelled.id;
-    let target = || {
-        Some(match cancelled.namespace {
-            Some(namespace) if dialect.namespace_done_by_name => {
-                PublishNamespaceDone::Namespace(namespace.clone())
-            }
-            _ => PublishNamespaceDone::RequestId(request_id),
-        })
+    let target = || match cancelled.namespace {
+        Some(namespace) if dialect.namespace_done_by_name => {
+            PublishNamespaceDone::Namespace(namespace.clone())
+        }
+        _ => PublishNamespaceDone::RequestId(request_id),
     };
     match (cancelled.kind, cancelled.ours) {
         (RequestKind::Subscribe, true) | (RequestKind::Publish, false) => {
             Some(Message::Unsubscribe(Unsubscribe { request_id }))
         }
         (RequestKind::Fetch, true) => Some(Message::FetchCancel(FetchCancel { request_id })),
-        (RequestKind::PublishNamespace, true) => target().map(Message::PublishNamespaceDone),
+        (RequestKind::PublishNamespace, true) => Some(Message::PublishNamespaceDone(target())),
         (RequestKind::PublishNamespace, false) => {
             let (code, reason) = cancelled.why.unwrap_or((RequestErrorCode::Uninterested, ""));
             Some(Message::PublishNamespaceCancel(PublishNamespaceCancel {
-                target: target()?,
+                target: target(),
                 code,
                 reason: reason.to_string(),
             }))
         }
         (RequestKind::SubscribeNamespace, true) if !has_own_stream(dialect, cancelled.kind) => {
-            let prefix = cancelled.namespace?.clone();
-            Some(Message::UnsubscribeNamespace(UnsubscribeNamespace { prefix }))
+            let unsubscribe =
+                |prefix: &TrackNamespace| UnsubscribeNamespace { prefix: prefix.clone() };
+            cancelled.namespace.map(unsubscribe).map(Message::UnsubscribeNamespace)
         }
         _ => None,
     }
@@ -70,10 +69,8 @@ pub(super) fn inbound(
 ) -> Result<Inbound, Violation> {
     match source {
         Source::Control => on_control(dialect, message),
-        Source::NewStream => match message {
-            Message::SubscribeNamespace(_) => Ok(Inbound::Open(message)),
-            _ => Err(misplaced("a new stream", &message)),
-        },
+        // Its type is one that may begin a stream.
+        Source::NewStream => Ok(Inbound::Open(message)),
         Source::OurRequest(_) => match message {
             Message::RequestOk(ref ok) => {
                 Ok(Inbound::Answer(RequestRef::StreamOf(answered(ok.request_id)?), message))

@@ -34,7 +34,7 @@ pub(crate) enum Link {
 pub(crate) enum Source {
     /// The peer's control stream.
     Control,
-    /// A stream whose first message this is.
+    /// A stream whose first message this is, which [may begin](Link::may_begin_stream) one.
     NewStream,
     /// The stream of a request of ours.
     OurRequest(RequestKind),

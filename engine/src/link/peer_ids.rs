@@ -81,4 +81,14 @@ mod tests {
         assert!(ids.take(8 + 2 * MAX_MISSING).is_ok());
         assert!(ids.take(u64::MAX - 1).is_err());
     }
+
+    #[test]
+    fn nothing_follows_the_largest_id() {
+        for (largest, may_skip) in [(u64::MAX - 1, false), (u64::MAX, true)] {
+            let mut ids = PeerIds::new(largest - 2, may_skip);
+            assert!(ids.take(largest - 2).is_ok());
+            assert_eq!(ids.take(largest).unwrap_err().error, SessionError::InvalidRequestId);
+            assert_eq!(ids.next(), largest, "nothing was used");
+        }
+    }
 }

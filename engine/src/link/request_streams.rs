@@ -9,19 +9,9 @@ use crate::model::{Message, RequestKind};
 pub(super) fn inbound(source: Source, message: Message) -> Result<Inbound, Violation> {
     let place = match (source, message) {
         (Source::Control, Message::Setup(setup)) => return Ok(Inbound::Setup(setup)),
-        (_, Message::Goaway(goaway)) if source != Source::NewStream => {
-            return Ok(Inbound::Goaway(goaway));
-        }
-        (
-            Source::NewStream,
-            message @ (Message::Subscribe(_)
-            | Message::Publish(_)
-            | Message::Fetch(_)
-            | Message::TrackStatus(_)
-            | Message::PublishNamespace(_)
-            | Message::SubscribeNamespace(_)
-            | Message::SubscribeTracks(_)),
-        ) => return Ok(Inbound::Open(message)),
+        // Its type is one that may begin a stream.
+        (Source::NewStream, message) => return Ok(Inbound::Open(message)),
+        (_, Message::Goaway(goaway)) => return Ok(Inbound::Goaway(goaway)),
         (
             Source::OurRequest(_),
             message @ (Message::RequestOk(_)
@@ -58,7 +48,6 @@ pub(super) fn inbound(source: Source, message: Message) -> Result<Inbound, Viola
             return Ok(Inbound::Update(RequestRef::Stream, update));
         }
         (Source::Control, message) => ("the control stream", message),
-        (Source::NewStream, message) => ("a new stream", message),
         (Source::OurRequest(_) | Source::PeerRequest(_), message) => {
             ("this request's stream", message)
         }

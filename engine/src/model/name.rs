@@ -60,11 +60,8 @@ impl TrackNamespace {
     /// The field at `index`, if there are that many.
     pub fn field(&self, index: usize) -> Option<&[u8]> {
         let end = usize::from(*self.ends.get(index)?);
-        let start = match index.checked_sub(1) {
-            Some(previous) => usize::from(*self.ends.get(previous)?),
-            None => 0,
-        };
-        self.data.get(start..end)
+        let before = index.checked_sub(1).and_then(|previous| self.ends.get(previous));
+        self.data.get(before.map_or(0, |end| usize::from(*end))..end)
     }
 
     /// The sum of the lengths of all fields, in bytes.
@@ -79,11 +76,11 @@ impl TrackNamespace {
 
     /// What follows `prefix`, if this namespace begins with it.
     pub fn strip_prefix(&self, prefix: &Self) -> Option<Self> {
-        if !self.starts_with(prefix) {
+        let ends = self.ends.strip_prefix(&prefix.ends[..])?;
+        if !self.data.starts_with(&prefix.data) {
             return None;
         }
         let cut = prefix.data.len();
-        let ends = self.ends.get(prefix.ends.len()..)?;
         Some(Self {
             data: self.data.slice(cut..),
             ends: ends.iter().map(|&end| end.saturating_sub(u16_len(cut))).collect(),

@@ -192,3 +192,54 @@ impl ParameterSet {
         self.0 == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn parameters_are_taken_out_one_by_one() {
+        let all = Parameters {
+            authorization_tokens: vec![AuthToken::UseAlias { alias: 1 }],
+            object_delivery_timeout: Some(1),
+            subgroup_delivery_timeout: Some(1),
+            rendezvous_timeout: Some(1),
+            fill_timeout: Some(1),
+            expires: Some(1),
+            largest_object: Some(Location::ZERO),
+            forward: Some(true),
+            subscriber_priority: Some(1),
+            subscription_filter: Some(SubscriptionFilter::LargestObject),
+            group_order: Some(GroupOrder::Ascending),
+            new_group_request: Some(1),
+            track_namespace_prefix: Some(TrackNamespace::root()),
+        };
+        for parameter in PARAMETERS {
+            let mut parameters = all.clone();
+            parameters.remove(ParameterSet::EMPTY.with(parameter));
+            let missing = all.present().difference(parameters.present());
+            assert_eq!(missing, ParameterSet::EMPTY.with(parameter));
+        }
+        let mut none = all.clone();
+        none.remove(all.present());
+        assert_eq!(none, Parameters::default());
+    }
+
+    const PARAMETERS: [Parameter; 13] = [
+        Parameter::AuthorizationToken,
+        Parameter::ObjectDeliveryTimeout,
+        Parameter::SubgroupDeliveryTimeout,
+        Parameter::RendezvousTimeout,
+        Parameter::FillTimeout,
+        Parameter::Expires,
+        Parameter::LargestObject,
+        Parameter::Forward,
+        Parameter::SubscriberPriority,
+        Parameter::SubscriptionFilter,
+        Parameter::GroupOrder,
+        Parameter::NewGroupRequest,
+        Parameter::TrackNamespacePrefix,
+    ];
+}

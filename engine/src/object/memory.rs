@@ -92,6 +92,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_held_after_it_was_idle_stays() {
+        let mut memory: Memory<u64, u64> = Memory::default();
+        memory.touch(1, 2);
+        *memory.hold(1) = 10;
+        for key in 2..10 {
+            memory.touch(key, 2);
+        }
+        assert_eq!(memory.get(&1), Some(&10));
+        assert_eq!((memory.map.len(), memory.idle.len()), (3, 2));
+        memory.release(1, 2);
+        assert_eq!(memory.get(&1), Some(&10), "the newest of those that are idle");
+        memory.touch(10, 2);
+        memory.touch(11, 2);
+        assert_eq!(memory.get(&1), None);
+    }
+
+    #[test]
     fn what_is_held_stays_and_the_rest_is_forgotten_in_order() {
         let mut memory: Memory<u64, u64> = Memory::default();
         *memory.hold(1) = 10;

@@ -173,9 +173,7 @@ impl Aliases {
 
     /// The alias in use is in use no more, but may be again at once.
     pub(crate) fn free(&mut self, alias: u64) {
-        if self.active(alias).is_some() {
-            self.map.remove(&alias);
-        }
+        self.map.remove(&alias);
     }
 
     /// A PUBLISH announces the alias.
@@ -236,15 +234,13 @@ impl Aliases {
         }
     }
 
-    /// The time for an unknown alias has passed. Returns what waited for it.
+    /// The time for an alias has passed, which is still unknown: its timer goes when that
+    /// changes. Returns what waited for it.
     pub(crate) fn expire(
         &mut self,
         alias: u64,
         timers: &mut Timers,
     ) -> (Vec<StreamKey>, Vec<ObjectDatagram>) {
-        if !matches!(self.map.get(&alias), Some(State::Unknown(..))) {
-            return (Vec::new(), Vec::new());
-        }
         let streams = self.take_waiting(alias, timers);
         self.map.remove(&alias);
         (streams, self.take_datagrams(alias))
@@ -289,5 +285,89 @@ impl Aliases {
             .partition(|datagram| datagram.header.track_alias == alias);
         self.held_datagrams = kept.into();
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use core::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::key::Table;
+    use crate::model::{Location, ObjectStatus};
+    use crate::wire::{DatagramHeader, Properties};
+
+    const NOW: Timestamp = Timestamp::ZERO;
+
+    fn datagram(track_alias: u64) -> ObjectDatagram {
+        let header = DatagramHeader {
+            track_alias,
+            location: Location::ZERO,
+            publisher_priority: None,
+            end_of_group: false,
+            status: ObjectStatus::Normal,
+            properties: Properties::EMPTY,
+        };
+        ObjectDatagram { header, payload: Bytes::new() }
+    }
+
+    fn later(time: Duration) -> Timestamp {
+        NOW.saturating_add(time)
+    }
+
+    // An alias goes on waiting while anything does for it, and its timer with it.
+    #[test]
+    fn a_stream_that_is_gone_leaves_what_else_waits() {
+        let (limits, mut timers, mut aliases) =
+            (Limits::default(), Timers::default(), Aliases::new(0));
+        let mut keys: Table<StreamKey, ()> = Table::default();
+        let streams = [keys.insert(()), keys.insert(())];
+        for stream in streams {
+            let placed = aliases.place_stream(NOW, 1, stream, 10, &limits, &mut timers);
+            assert_eq!(placed, Placement::Held);
+        }
+        for alias in [1, 2] {
+            let placed = aliases.place_datagram(NOW, &datagram(alias), &limits, &mut timers);
+            assert_eq!(placed, (Placement::Held, None));
+        }
+        for stream in streams {
+            aliases.forget_stream(1, stream, 10, &mut timers);
+            assert_eq!(aliases.unknown, 2, "its datagram waits");
+        }
+        assert_eq!(aliases.held_bytes, 0);
+        let deadline = later(limits.unknown_alias_timeout);
+        assert_eq!(timers.next(), Some((deadline, Timer::UnknownAlias(1))));
+        assert_eq!(aliases.expire(1, &mut timers), (vec![], vec![datagram(1)]));
+        assert_eq!(timers.next(), Some((deadline, Timer::UnknownAlias(2))));
+
+        // With the other's datagram only, nothing waits for this one any more.
+        aliases.place_stream(NOW, 1, streams[0], 10, &limits, &mut timers);
+        aliases.forget_stream(1, streams[0], 10, &mut timers);
+        assert_eq!(aliases.unknown, 1);
+        assert_eq!(timers.next(), Some((deadline, Timer::UnknownAlias(2))));
+    }
+
+    // A publisher may use an alias anew: what was remembered of the subscription that had it does
+    // not end the one that has it now.
+    #[test]
+    fn an_alias_in_use_again_is_not_forgotten() {
+        let (limits, mut timers, mut aliases) =
+            (Limits::default(), Timers::default(), Aliases::new(0));
+        let mut streams: Table<StreamKey, ()> = Table::default();
+        let mut requests: Table<RequestKey, ()> = Table::default();
+        let (stream, request) = (streams.insert(()), requests.insert(()));
+        assert_eq!(aliases.close(1, &limits, &mut timers), []);
+        let place = |aliases: &mut Aliases, timers: &mut Timers, now| {
+            aliases.place_stream(now, 1, stream, 0, &limits, timers)
+        };
+        assert_eq!(place(&mut aliases, &mut timers, NOW), Placement::Dropped);
+        assert_eq!(aliases.activate(1, request, &mut timers), (vec![], vec![]));
+        assert_eq!(place(&mut aliases, &mut timers, NOW), Placement::Active(request));
+        let long_after = later(limits.alias_tombstone_age);
+        assert_eq!(place(&mut aliases, &mut timers, long_after), Placement::Active(request));
+        assert!(aliases.tombstones.is_empty());
     }
 }

@@ -123,10 +123,7 @@ impl TokenCache {
 /// Whether no token is there twice, by type and value. Aliases have been resolved.
 pub(crate) fn are_unique(tokens: &[AuthToken]) -> bool {
     let mut seen = BTreeSet::new();
-    tokens.iter().all(|token| match token {
-        AuthToken::UseValue { token_type, value } => seen.insert((*token_type, value)),
-        _ => true,
-    })
+    tokens.iter().filter_map(AuthToken::value).all(|token| seen.insert(token))
 }
 
 fn unknown(alias: u64) -> Violation {

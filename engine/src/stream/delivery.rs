@@ -5,7 +5,6 @@
 //! is told next, and as old as that: a timeout may pass late by as long as that takes, never
 //! early.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -496,9 +495,5 @@ impl Streams {
     pub(crate) fn remove_sender(&mut self, key: SenderKey) {
         let Some(sender) = self.schedule.remove_sender(key) else { return };
         self.data_queued = self.data_queued.saturating_sub(sender.queued);
-        if let Some(alarm) = sender.aging.and_then(|aging: Box<Aging>| aging.alarm) {
-            self.deadlines.senders.remove(&(alarm, key));
-            self.deadlines.update();
-        }
     }
 }

@@ -126,10 +126,7 @@ impl SendQueue {
     }
 
     /// Queues bytes as they are.
-    pub(crate) fn push(&mut self, bytes: Bytes) {
-        if bytes.is_empty() {
-            return;
-        }
+    fn push(&mut self, bytes: Bytes) {
         self.seal();
         self.len += bytes.len();
         self.chunks.push_back(bytes);

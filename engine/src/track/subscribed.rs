@@ -505,15 +505,9 @@ impl SubscribedTrack {
 
     /// Finds out what is next in each subgroup of a group.
     fn look_at_heads(&mut self, connection: &mut MoqtConnection, group_id: u64) {
-        let unread: Vec<StreamKey> = match self.groups.get(&group_id) {
-            Some(group) => group
-                .lanes
-                .iter()
-                .filter(|lane| matches!(lane.head, Head::Unread))
-                .map(|lane| lane.stream)
-                .collect(),
-            None => return,
-        };
+        let lanes = self.groups.get(&group_id).into_iter().flat_map(|group| &group.lanes);
+        let unread = lanes.filter(|lane| matches!(lane.head, Head::Unread));
+        let unread: Vec<StreamKey> = unread.map(|lane| lane.stream).collect();
         for stream in unread {
             let read = self.read_head(connection, stream);
             let head = match read {
