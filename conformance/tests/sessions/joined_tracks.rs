@@ -6,10 +6,10 @@ use std::time::Duration;
 use moqt_conformance::end::{End, Name};
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{
-    EndOfRange, JoiningStart, Location, Message, ObjectStatus, Parameters, PublishDoneCode,
-    RequestErrorCode, RequestKind, StreamResetCode, SubscribeOk,
+    EndOfRange, GroupOrder, JoiningStart, Location, Message, ObjectStatus, Parameters,
+    PublishDoneCode, RequestErrorCode, RequestKind, StreamResetCode, SubscribeOk,
 };
-use moqt_engine::track::{SubscribedTrack, TrackRead};
+use moqt_engine::track::{Losses, SubscribedTrack, TrackRead};
 use moqt_engine::wire::FetchWriter;
 use moqt_engine::{Config, Dir, Draft, FetchTarget, Role};
 
@@ -201,8 +201,7 @@ fn ranges_that_are_unknown_are_gaps() {
         {
             let mut joined = Joined::accepted(draft);
             let mut bytes = say::fetch_stream(draft, joined.fetch.0, &[]);
-            let order = moqt_engine::model::GroupOrder::Ascending;
-            let mut writer = FetchWriter::new(draft.dialect(), order);
+            let mut writer = FetchWriter::new(draft.dialect(), GroupOrder::Ascending);
             writer.header(joined.fetch.0, &mut Vec::new()).unwrap();
             let object = say::fetch_object(Location::new(1, 0), b"x");
             writer.object(&object, &mut bytes).unwrap();
@@ -217,5 +216,37 @@ fn ranges_that_are_unknown_are_gaps() {
             assert_eq!(told[1..told.len() - 1], gaps, "{draft:?}: {told:?}");
             assert_eq!(told.last(), Some(&Object(2, 1)), "{draft:?}");
         }
+    }
+}
+
+// "Indicates end of Group" in a fetch response (draft 14): no object, and nothing missing.
+#[test]
+fn a_status_in_the_past_is_no_object() {
+    for draft in DRAFTS.into_iter().filter(|draft| *draft < Draft::D16) {
+        let mut joined = Joined::accepted(draft);
+        let mut bytes = say::fetch_stream(draft, joined.fetch.0, &[(Location::new(1, 0), b"x")]);
+        let mut writer = FetchWriter::new(draft.dialect(), GroupOrder::Ascending);
+        let mut object = say::fetch_object(Location::new(1, 1), b"");
+        object.status = ObjectStatus::EndOfGroup;
+        writer.object(&object, &mut bytes).unwrap();
+        writer.object(&say::fetch_object(Location::new(2, 1), b"x"), &mut bytes).unwrap();
+        bytes.push(b'x');
+        let stream = joined.end.open_with(Dir::Uni, bytes);
+        joined.end.fin(stream);
+        assert_eq!(joined.read(), [Object(1, 0), Object(2, 1)], "{draft:?}");
+        assert_eq!(joined.track.losses(), Losses::default(), "{draft:?}");
+    }
+}
+
+// "Either endpoint can cancel a request by terminating any directions of a stream that are still
+// open" (draft-18, "Request Cancellation and Rejection"): what has not come of the past never will.
+#[test]
+fn a_past_whose_request_is_cancelled_is_a_gap() {
+    for draft in DRAFTS.into_iter().filter(|draft| *draft >= Draft::D18) {
+        let mut joined = Joined::accepted(draft);
+        let (_, on) = joined.fetch;
+        joined.end.reset(on, 0);
+        assert_eq!(joined.read(), [Gap((1, 0), (2, 2))], "{draft:?}");
+        assert!(!joined.track.is_in_past(), "{draft:?}");
     }
 }

@@ -297,3 +297,25 @@ fn setup_is_not_sent_with_aliases_it_cannot_have() {
         }
     }
 }
+
+// "The receiver of a message containing an Authorization Token MUST process [...] in order": what
+// one message registers, deletes and registers again is registered.
+#[test]
+fn an_alias_may_be_registered_anew_in_the_message_that_deletes_it() {
+    for (draft, role) in cases() {
+        let at = format!("{draft:?} {role:?}");
+        let mut end = session(draft, role, 1_000);
+        let tokens = [register(1, "a"), delete(1), register(1, "b")];
+        let asked = ask(&mut end, "t", &tokens).unwrap();
+        assert_eq!(sent(&mut end, asked), tokens, "{at}");
+        assert_refused(&mut end, &[register(1, "c")], TokenMisuse::AliasInUse);
+        answer(&mut end, asked);
+        assert_refused(&mut end, &[register(1, "c")], TokenMisuse::AliasInUse);
+        let again = ask(&mut end, "t", &[use_alias(1)]).unwrap();
+        assert_eq!(sent(&mut end, again), [use_alias(1)], "{at}");
+        answer(&mut end, again);
+        let last = ask(&mut end, "t", &[delete(1)]).unwrap();
+        answer(&mut end, last);
+        assert_refused(&mut end, &[use_alias(1)], TokenMisuse::UnknownAlias);
+    }
+}

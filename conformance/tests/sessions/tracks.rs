@@ -8,11 +8,11 @@ use moqt_conformance::end::{End, Name, Output};
 use moqt_conformance::objects::SubgroupStream;
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{
-    Location, ObjectStatus, Property, PublishDoneCode, StreamResetCode, property_type,
+    Location, ObjectStatus, Property, PublishDoneCode, SessionError, StreamResetCode, property_type,
 };
 use moqt_engine::track::{Losses, PublishedTrack, SubscribedTrack, TrackLayout, TrackRead};
 use moqt_engine::wire::Properties;
-use moqt_engine::{Config, Dir, Draft, Event, Role, Timestamp};
+use moqt_engine::{Config, Dir, Draft, Event, RequestKey, Role, Timestamp};
 use moqt_loopback::Rng;
 
 use crate::{published, subscribed};
@@ -22,6 +22,7 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 /// A connection that subscribes, and what it reads of the track.
 struct Reader {
     end: End,
+    request: RequestKey,
     track: SubscribedTrack,
     done: (u64, Name),
 }
@@ -34,7 +35,7 @@ impl Reader {
         end.keeps_readable = true;
         let mut track = SubscribedTrack::new(request, TIMEOUT);
         track.begin_at(Location::ZERO);
-        Self { end, track, done }
+        Self { end, request, track, done }
     }
 
     /// Everything that can be read now, payload left out.
@@ -371,5 +372,90 @@ fn a_malformed_track_is_done() {
                 if *code == PublishDoneCode::MalformedTrack),
             "{draft:?}: {reads:?}"
         );
+    }
+}
+
+// Where the track begins need not be known: then the first group that comes is not a gap's end.
+#[test]
+fn a_track_begins_with_the_first_group_that_comes() {
+    for draft in DRAFTS {
+        let mut reader = Reader::new(draft);
+        reader.end.open_with(Dir::Uni, group(draft, 5, &[0, 1]));
+        assert_eq!(reader.locations(), [], "{draft:?}: what comes before it is waited for");
+        reader.end.wait(TIMEOUT);
+        let reads = reader.read();
+        assert_eq!(reads[0], gap((0, 0), (5, 0)), "{draft:?}: {reads:?}");
+        // How many objects five groups would have had, nobody knows.
+        let losses = reader.track.losses();
+        assert_eq!((losses.gaps, losses.missing_objects), (1, 0), "{draft:?}");
+
+        let mut reader = Reader::new(draft);
+        reader.track = SubscribedTrack::new(reader.request, TIMEOUT);
+        reader.end.open_with(Dir::Uni, group(draft, 5, &[0, 1]));
+        assert_eq!(reader.locations(), [(5, 0), (5, 1)], "{draft:?}");
+        assert_eq!(reader.track.losses(), Losses::default(), "{draft:?}");
+    }
+}
+
+// 0x1, "Indicates Object does not exist" (draft 14): neither given nor missing.
+#[test]
+fn an_object_that_says_it_does_not_exist_is_passed_over() {
+    for draft in DRAFTS.into_iter().filter(|draft| *draft < Draft::D16) {
+        let mut reader = Reader::new(draft);
+        let stream = SubgroupStream::new(draft, 1, 0).object(0, b"x");
+        let stream = stream.status(1, ObjectStatus::DoesNotExist).object(2, b"x");
+        reader.end.open_with(Dir::Uni, stream.bytes());
+        assert_eq!(reader.locations(), [(0, 0), (0, 2)], "{draft:?}");
+        assert_eq!(reader.track.losses(), Losses::default(), "{draft:?}");
+    }
+}
+
+// One subgroup of a group was cut off, and the others have come further: nothing can fill the gap.
+#[test]
+fn a_gap_that_a_reset_left_is_told_at_once() {
+    for draft in DRAFTS {
+        let mut reader = Reader::new(draft);
+        let cut = reader.end.open_with(Dir::Uni, group(draft, 0, &[0]));
+        let other = SubgroupStream::plain(draft, 1, 0).subgroup(1);
+        reader.end.open_with(Dir::Uni, other.object(5, b"x").bytes());
+        assert_eq!(reader.locations(), [(0, 0)], "{draft:?}");
+        reader.end.reset(cut, 0);
+        let reads = reader.read();
+        assert_eq!(reads[0], gap((0, 1), (0, 5)), "{draft:?}: {reads:?}");
+        assert_eq!(reads.len(), 2, "{draft:?}: {reads:?}");
+    }
+}
+
+// What is left of an object is not waited for when the session is over.
+#[test]
+fn an_object_is_cut_off_by_the_end_of_the_session() {
+    for draft in DRAFTS {
+        let mut reader = Reader::new(draft);
+        let bytes = say::subgroup(draft, 1, 0, &[(0, b"not whole")]);
+        reader.end.open_with(Dir::Uni, bytes[..bytes.len() - 3].to_vec());
+        assert_eq!(reader.locations(), [(0, 0)], "{draft:?}");
+        reader.end.with(|engine, _| engine.close(SessionError::NoError, ""));
+        let reads = reader.read();
+        assert_eq!(reads[0], TrackRead::Aborted { code: StreamResetCode::SessionClosed });
+        assert_eq!(reader.track.losses().aborted_objects, 1, "{draft:?}");
+    }
+}
+
+// Events are given to every track; each takes those of its own streams.
+#[test]
+fn a_track_leaves_the_streams_of_others_alone() {
+    for draft in DRAFTS {
+        let mut reader = Reader::new(draft);
+        let (other, _) = subscribed(&mut reader.end, "other", 2);
+        let objects: [(u64, &[u8]); 1] = [(0, b"x")];
+        let stream = reader.end.open_with(Dir::Uni, say::subgroup(draft, 2, 0, &objects));
+        let stream = reader.end.key(stream);
+        for event in reader.end.take_events() {
+            assert!(!reader.track.handle_event(&event), "{draft:?}: {event:?}");
+        }
+        assert!(!reader.track.handle_event(&Event::Readable { stream }), "{draft:?}");
+        assert!(!reader.track.is_open(stream), "{draft:?}");
+        assert_eq!(reader.read(), [], "{draft:?}");
+        assert_ne!(reader.request, other);
     }
 }

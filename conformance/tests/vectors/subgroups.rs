@@ -295,3 +295,27 @@ fn the_examples_of_the_drafts() {
         assert_eq!(decoded[1].key, 77);
     }
 }
+
+/// The priority may be left to the track from draft 16 on.
+#[test]
+fn draft_14_states_a_priority_in_every_subgroup() {
+    for draft in Draft::ALL {
+        let header = SubgroupHeader {
+            track_alias: 1,
+            group_id: 2,
+            subgroup_id: SubgroupId::Explicit(0),
+            publisher_priority: None,
+            end_of_group: false,
+            first_object: false,
+            has_properties: false,
+        };
+        let mut out = Vec::new();
+        let written = header.encode(draft.dialect(), &mut out);
+        if draft >= Draft::D16 {
+            assert_eq!((written, &out[..]), (Ok(()), &hex("30 01 02")[..]), "{draft}");
+        } else {
+            assert_eq!(written, Err(EncodeError::Missing("Publisher Priority")));
+            assert_eq!(out, b"", "nothing is written of what is refused");
+        }
+    }
+}

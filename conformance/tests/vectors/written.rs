@@ -1,10 +1,13 @@
 //! What cannot be written on a draft is refused, and leaves no bytes behind.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
 use moqt_engine::model::{
-    Draft, Goaway, Location, Message, Namespace, NamespaceInterest, Property, PropertyValue,
-    PublishDone, PublishDoneCode, PublishNamespace, PublishNamespaceDone, RequestErrorCode,
-    RequestKind, RequestOk, RequestUpdate, Setup, Subscribe, SubscribeNamespace, SubscribeOk,
-    SubscriptionFilter as Filter, TrackNamespace, Unsubscribe,
+    AuthToken, Draft, FullTrackName, Goaway, Location, Message, Namespace, NamespaceInterest,
+    Property, PropertyValue, PublishDone, PublishDoneCode, PublishNamespace, PublishNamespaceDone,
+    Redirect, RequestErrorCode, RequestKind, RequestOk, RequestUpdate, Setup, Subscribe,
+    SubscribeNamespace, SubscribeOk, SubscribeTracks, SubscriptionFilter as Filter, TrackNamespace,
+    Unsubscribe,
 };
 use moqt_engine::wire::{ControlReader, Dialect, EncodeError, Properties, encode_message};
 
@@ -184,10 +187,24 @@ fn empty_namespace_fields_are_draft_14s_alone() {
     reader.push(hex("06 0004 00 01 00 00").into());
     let message = reader.next_message().unwrap().unwrap();
     assert_eq!(write(&D14, &message).unwrap(), hex("06 0004 00 01 00 00"));
+    let refused = Err(EncodeError::OutOfRange("Track Namespace"));
     for dialect in [&D16, &D18] {
-        let refused = Err(EncodeError::OutOfRange("Track Namespace"));
         assert_eq!(write(dialect, &message), refused, "{}", dialect.draft);
     }
+    // The same where a namespace stands in draft 18's own messages.
+    let Message::PublishNamespace(PublishNamespace { namespace, .. }) = message else { panic!() };
+    let tracks = Message::SubscribeTracks(SubscribeTracks {
+        request_id: 0,
+        prefix: namespace.clone(),
+        parameters: Parameters::default(),
+    });
+    assert_eq!(write(&D18, &tracks), refused);
+    let mut elsewhere = refusal(None, None, RequestErrorCode::Redirect, "");
+    elsewhere.redirect = Some(Redirect {
+        connect_uri: text("moqt://other"),
+        track: FullTrackName::new(namespace, "t").unwrap(),
+    });
+    assert_eq!(write(&D18, &Message::RequestError(elsewhere)), refused);
 }
 
 #[test]
@@ -246,4 +263,39 @@ fn properties_change_their_form_between_drafts() {
     assert!(read[0].is_ok() && read[1].is_err());
     assert_eq!(Properties::EMPTY.to_dialect(&D14).unwrap().as_bytes().len(), 0);
     assert_eq!(TrackProperties::new().with_int(0x02, 5).object_delivery_timeout(), Some(5));
+}
+
+/// Properties are the same if they say the same, and then hash to the same; what cannot be read is
+/// only what it is.
+#[test]
+fn properties_are_told_apart_by_what_they_say() {
+    let of = |dialect, block: &str| Properties::from_wire(dialect, hex(block).into());
+    let hash =
+        |properties: &Properties| BuildHasherDefault::<DefaultHasher>::new().hash_one(properties);
+    let some = of(&D18, "3c 05");
+    assert_ne!(some, Properties::EMPTY);
+    assert_ne!(Properties::EMPTY, some);
+    assert_eq!(of(&D18, ""), Properties::EMPTY);
+    assert_ne!(hash(&some), hash(&Properties::EMPTY));
+    assert_eq!((&some, hash(&some)), (&of(&D14, "3c 05"), hash(&of(&D14, "3c 05"))));
+    // The length of the second goes past the end.
+    let broken = of(&D18, "3c 05 01 09");
+    assert_eq!((&broken, hash(&broken)), (&broken.clone(), hash(&broken.clone())));
+    assert_eq!(
+        (&broken, hash(&broken)),
+        (&of(&D14, "3c 05 3d 09"), hash(&of(&D14, "3c 05 3d 09")))
+    );
+    assert_ne!(broken, some);
+}
+
+/// Type and value of a token are in the message, or an alias stands for them.
+#[test]
+fn a_token_says_its_value_unless_an_alias_stands_for_it() {
+    let (alias, token_type, value) = (1, 2, text("v"));
+    let register = AuthToken::Register { alias, token_type, value: value.clone() };
+    let use_value = AuthToken::UseValue { token_type, value: value.clone() };
+    assert_eq!(register.value(), Some((2, &value)));
+    assert_eq!(use_value.value(), Some((2, &value)));
+    assert_eq!(AuthToken::UseAlias { alias }.value(), None);
+    assert_eq!(AuthToken::Delete { alias }.value(), None);
 }
