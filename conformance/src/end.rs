@@ -394,6 +394,12 @@ impl End {
         self.outputs.contains(output)
     }
 
+    /// Whether the connection has reset a stream.
+    pub fn was_reset(&self, name: Name) -> bool {
+        let is_reset = |output: &Output| matches!(output, Output::Reset(of, _) if *of == name);
+        self.outputs.iter().any(is_reset)
+    }
+
     /// The code the session was closed with, if it was closed from this side.
     pub fn closed(&self) -> Option<u64> {
         self.outputs.iter().find_map(|output| match output {

@@ -313,9 +313,7 @@ fn a_subgroup_that_an_update_cuts_is_not_taken_up_again_and_is_reset() {
                 end.with(|engine, _| engine.subgroup(stream).unwrap().finish()).unwrap();
                 let name = end.name(stream);
                 assert!(!end.did(&Output::Fin(name)), "{what}");
-                let was_reset =
-                    |output: &Output| matches!(output, Output::Reset(of, _) if *of == name);
-                assert!(end.outputs.iter().any(was_reset), "{what}: {:?}", end.outputs);
+                assert!(end.was_reset(name), "{what}: {:?}", end.outputs);
             }
         }
     }

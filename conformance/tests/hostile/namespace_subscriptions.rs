@@ -644,8 +644,7 @@ fn a_subscriber_that_reads_nothing_is_told_no_more() {
         };
         assert_eq!(error, CommandError::Gone);
         assert!(told > 50, "{draft:?}: {told}");
-        let reset = |output: &Output| matches!(output, Output::Reset(name, _) if *name == on);
-        assert!(end.outputs.iter().any(reset), "{draft:?}");
+        assert!(end.was_reset(on), "{draft:?}");
         assert!(matches!(end.take_events()[..], [Event::Cancelled { .. }]));
         assert_eq!(end.engine.usage().namespaces, 0);
         assert_eq!(end.engine.usage().control_bytes, 0);

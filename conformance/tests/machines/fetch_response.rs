@@ -10,13 +10,11 @@ use moqt_engine::model::{
 };
 use moqt_engine::{
     AcceptFetch, CommandError, Config, Draft, Event, IncomingRequest, Refusal, RequestKey, Role,
-    Usage,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::time::Duration;
 
-use crate::{case, sequences};
+use crate::{Reference, case, choose, sequences, walk};
 
 /// What either end does next. Numbers choose among the fetches there are.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// What the application is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Saw {
     Requested(usize),
     Cancelled(usize),
@@ -138,7 +136,6 @@ impl Fetch {
 struct Machine {
     end: End,
     draft: Draft,
-    before: Usage,
     fetches: Vec<Fetch>,
     unsaid: Vec<(usize, Said)>,
 }
@@ -150,30 +147,12 @@ impl Machine {
         let mut end = End::established(draft, role, config);
         end.take_events();
         end.said(end.control);
-        let before = end.engine.usage();
-        Self { end, draft, before, fetches: Vec::new(), unsaid: Vec::new() }
+        Self { end, draft, fetches: Vec::new(), unsaid: Vec::new() }
     }
 
     fn choose(&self, which: u8, fits: impl Fn(&Fetch) -> bool) -> Option<(usize, RequestKey)> {
-        let fitting = self.fetches.iter().enumerate().filter(|(_, known)| fits(known));
-        let fitting: Vec<_> =
-            fitting.filter_map(|(n, known)| known.key.map(|key| (n, key))).collect();
-        fitting.get(usize::from(which) % fitting.len().max(1)).copied()
-    }
-
-    /// Does a step if there is anything to do it to; what must be seen then.
-    fn step(&mut self, step: Step) -> Vec<Saw> {
-        match step {
-            Step::Fetch { start, end, descending } => return self.fetch(start, end, descending),
-            Step::Accept { which, is_short } => self.accept(which, is_short),
-            Step::Reject { which } => self.reject(which),
-            Step::Object { which, location } => self.object(which, location),
-            Step::Finish { which } => self.finish(which),
-            Step::Reset { which } => self.reset(which),
-            Step::Cancel { which } => return self.cancel(which),
-            Step::Stop { which } => return self.stop(which),
-        }
-        vec![]
+        let n = choose(which, &self.fetches, |known| known.key.is_some() && fits(known))?;
+        Some((n, self.fetches[n].key?))
     }
 
     fn fetch(&mut self, start: Location, end: Location, descending: bool) -> Vec<Saw> {
@@ -289,7 +268,7 @@ impl Machine {
         }
     }
 
-    fn finish(&mut self, which: u8) {
+    fn finish_stream(&mut self, which: u8) {
         let fits = |known: &Fetch| !known.is_over && known.stream != Stream::Ended;
         let Some((n, key)) = self.choose(which, fits) else { return };
         let opened = self.end.outputs.len();
@@ -323,7 +302,7 @@ impl Machine {
             }
             // Nothing else could tell.
             Stream::Unopened if known.is_answered && self.draft >= Draft::D18 => {
-                assert!(was_reset(&self.end, known.on));
+                assert!(self.end.was_reset(known.on));
             }
             _ => {}
         }
@@ -339,7 +318,7 @@ impl Machine {
         let Fetch { id, on, .. } = self.fetches[n];
         if self.draft >= Draft::D18 {
             self.end.stop(on, 1);
-            assert!(was_reset(&self.end, on));
+            assert!(self.end.was_reset(on));
         } else {
             self.end.say(on, &Message::FetchCancel(FetchCancel { request_id: id }));
         }
@@ -360,7 +339,7 @@ impl Machine {
         let known = &mut self.fetches[n];
         known.is_over = true;
         if let Stream::Open(name) = known.stream {
-            assert!(was_reset(&self.end, name));
+            assert!(self.end.was_reset(name));
         }
         known.stream = Stream::Ended;
     }
@@ -397,30 +376,58 @@ impl Machine {
         let sent: Vec<_> = found.items.iter().map(location).collect();
         assert_eq!((found.header, sent), (Some(known.id), known.sent.clone()));
     }
+}
 
-    fn check(&self) {
-        let live = self.fetches.iter().filter(|known| !known.is_over).count();
-        assert_eq!(self.end.engine.usage().requests, self.before.requests + live);
+impl Reference for Machine {
+    type Step = Step;
+    type Saw = Saw;
+
+    fn end(&mut self) -> &mut End {
+        &mut self.end
+    }
+
+    fn step(&mut self, step: Step) -> Vec<Saw> {
+        match step {
+            Step::Fetch { start, end, descending } => return self.fetch(start, end, descending),
+            Step::Accept { which, is_short } => self.accept(which, is_short),
+            Step::Reject { which } => self.reject(which),
+            Step::Object { which, location } => self.object(which, location),
+            Step::Finish { which } => self.finish_stream(which),
+            Step::Reset { which } => self.reset(which),
+            Step::Cancel { which } => return self.cancel(which),
+            Step::Stop { which } => return self.stop(which),
+        }
+        vec![]
+    }
+
+    fn see(&self, event: &Event) -> Saw {
+        let n = |key: &RequestKey| {
+            self.fetches.iter().rposition(|known| known.key == Some(*key)).expect("known")
+        };
+        match event {
+            Event::Request { request, .. } => Saw::Requested(n(request)),
+            Event::Cancelled { request, .. } => Saw::Cancelled(n(request)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn live(&self) -> usize {
+        self.fetches.iter().filter(|known| !known.is_over).count()
+    }
+
+    fn check(&mut self) {
+        self.hear();
         (0..self.fetches.len()).for_each(|n| self.check_stream(n));
     }
 
-    /// Ends everything; nothing is left.
-    fn finish_all(&mut self) {
+    fn finish(&mut self) {
         while !self.cancel(0).is_empty() {}
         if self.draft >= Draft::D18 {
             for n in 0..self.fetches.len() {
                 self.end.fin(self.fetches[n].on);
             }
         }
-        self.end.wait(Duration::from_secs(60));
-        assert_eq!(self.end.closed(), None);
-        assert_eq!(self.end.engine.usage(), self.before);
-        assert_eq!(self.end.engine.poll_timeout(), None);
     }
-}
-
-fn was_reset(end: &End, name: Name) -> bool {
-    end.outputs.iter().any(|output| matches!(output, Output::Reset(of, _) if *of == name))
 }
 
 proptest! {
@@ -431,20 +438,6 @@ proptest! {
         (draft, role) in case(),
         steps in vec(step(), 1..60),
     ) {
-        let mut machine = Machine::new(draft, role);
-        for step in steps {
-            let expected = machine.step(step);
-            let events = machine.end.take_events();
-            let n = |key| machine.fetches.iter().rposition(|known| known.key == Some(key));
-            let saw: Vec<_> = events.iter().map(|event| match event {
-                Event::Request { request, .. } => Saw::Requested(n(*request).unwrap()),
-                Event::Cancelled { request, .. } => Saw::Cancelled(n(*request).unwrap()),
-                other => panic!("{other:?}"),
-            }).collect();
-            prop_assert_eq!(&saw, &expected, "after {:?}", step);
-            machine.hear();
-            machine.check();
-        }
-        machine.finish_all();
+        walk(Machine::new(draft, role), steps)?;
     }
 }

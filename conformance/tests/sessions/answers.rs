@@ -147,7 +147,7 @@ fn nothing_is_sent_of_a_request_that_was_refused() {
             _ => false,
         };
         assert!(!end.outputs[before..].iter().any(sent), "{draft:?} {role:?}: {:?}", end.outputs);
-        assert!(end.outputs.iter().any(|o| matches!(o, Output::Reset(name, _) if *name == stream)));
+        assert!(end.was_reset(stream));
     }
 }
 

@@ -68,8 +68,7 @@ pub(super) fn finish(end: &mut End, stream: StreamKey) {
 }
 
 pub(super) fn was_reset(end: &End, stream: StreamKey) -> bool {
-    let name = end.name(stream);
-    end.outputs.iter().any(|output| matches!(output, Output::Reset(of, _) if *of == name))
+    end.was_reset(end.name(stream))
 }
 
 pub(super) fn was_finished(end: &End, stream: StreamKey) -> bool {

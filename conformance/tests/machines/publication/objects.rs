@@ -1,6 +1,6 @@
 //! Its objects, and the streams that they are sent on.
 
-use moqt_conformance::end::{End, Name, Output};
+use moqt_conformance::end::{End, Output};
 use moqt_conformance::streams;
 use moqt_engine::model::{Location, ObjectStatus, StreamResetCode, SubgroupId};
 use moqt_engine::wire::{Datagram, ObjectHeader, Properties};
@@ -129,7 +129,7 @@ impl Machine {
     /// with Locations smaller than the subscription's Start Location, it MUST close the stream
     /// with a FIN. If a sender closes the stream before delivering all such objects to the QUIC
     /// stream, it MUST reset the stream."
-    pub(super) fn finish(&mut self, which: u8) -> Vec<Saw> {
+    pub(super) fn finish_stream(&mut self, which: u8) -> Vec<Saw> {
         let Some((n, at)) = self.choose_stream(which, |stream| !stream.is_finished) else {
             return vec![];
         };
@@ -140,7 +140,7 @@ impl Machine {
         let fates = known.fates.get(&of).map(Vec::as_slice).unwrap_or_default();
         let is_all = fates.iter().all(|fate| *fate == Fate::Sent(name));
         let lacks = fates.iter().any(|fate| *fate != Fate::Sent(name) && *fate != Fate::Before);
-        let was_reset = was_reset(&self.end, name);
+        let was_reset = self.end.was_reset(name);
         if lacks {
             assert!(was_reset, "{name:?} lacks objects: {fates:?}");
         } else if is_first && is_all || !known.has_gaps {
@@ -167,7 +167,7 @@ impl Machine {
         let key = self.end.key(name);
         let code = StreamResetCode::InternalError;
         self.end.with(|engine, _| engine.subgroup(key).unwrap().reset(code));
-        assert!(was_reset(&self.end, name));
+        assert!(self.end.was_reset(name));
         vec![]
     }
 
@@ -180,7 +180,7 @@ impl Machine {
         known.stopped.insert(of);
         let is_told = matches!(known.state, State::Ending { is_told: true, .. });
         self.end.stop(name, 1);
-        assert!(was_reset(&self.end, name));
+        assert!(self.end.was_reset(name));
         self.settle();
         if is_told { vec![] } else { vec![Saw::Stopped(n)] }
     }
@@ -215,8 +215,4 @@ impl Machine {
         };
         self.end.outputs.iter().filter_map(location).collect()
     }
-}
-
-pub(super) fn was_reset(end: &End, name: Name) -> bool {
-    end.outputs.iter().any(|output| matches!(output, Output::Reset(of, _) if *of == name))
 }
