@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::framing::{self, Chance, Choices};
 use crate::end::{End, Fetched, Got, Name, Output};
-use crate::readers::{MAX_PROPERTIES, read_control, read_fetch, read_subgroup};
 use crate::reread::{self, Ended, Held};
 use crate::seen::Seen;
+use crate::streams::{MAX_PROPERTIES, read_items, read_messages, read_objects};
 use crate::{DRAFTS, ROLES, say};
 
 /// One stream, cut in any way, read at any time: the same comes of it as when it comes in one
@@ -184,14 +184,14 @@ impl Case {
         let bytes: Vec<&[u8]> = self.bytes.chunks(1).collect();
         for parts in [&parts, &bytes] {
             for eager in [false, true] {
-                let found = read_control(dialect, &whole, true);
-                assert_eq!(read_control(dialect, parts, eager), found);
-                let found = read_subgroup(dialect, eager, &whole);
-                assert_eq!(read_subgroup(dialect, eager, parts), found);
+                let found = read_messages(dialect, &whole, true);
+                assert_eq!(read_messages(dialect, parts, eager), found);
+                let found = read_objects(dialect, eager, &whole);
+                assert_eq!(read_objects(dialect, eager, parts), found);
             }
             for order in [GroupOrder::Ascending, GroupOrder::Descending] {
-                let found = read_fetch(dialect, order, &whole);
-                assert_eq!(read_fetch(dialect, order, parts), found);
+                let found = read_items(dialect, order, &whole);
+                assert_eq!(read_items(dialect, order, parts), found);
             }
         }
         const { assert!(MAX_PROPERTIES > 255) };

@@ -11,8 +11,9 @@
 #[path = "../generate/mod.rs"]
 mod generate;
 
-use moqt_conformance::readers::{StreamEnd, read_control, read_fetch, read_subgroup};
-use moqt_conformance::streams::{write_fetch, write_subgroup};
+use moqt_conformance::streams::{
+    End, read_items, read_messages, read_objects, write_fetch, write_subgroup,
+};
 use moqt_engine::model::{Draft, GroupOrder, Message};
 use moqt_engine::wire::{SubgroupHeader, encode_message};
 use proptest::collection::vec;
@@ -116,12 +117,12 @@ proptest! {
             encode_message(dialect, message, &mut bytes).unwrap();
         }
         let bytes = damaged(bytes, damage.as_ref());
-        let whole = read_control(dialect, &[&bytes], true);
+        let whole = read_messages(dialect, &[&bytes], true);
         if damage.is_none() {
-            prop_assert_eq!(whole.end, Ok(StreamEnd::Boundary));
+            prop_assert_eq!(whole.end, End::Boundary);
             prop_assert_eq!(whole.items.len(), messages.len());
         }
-        prop_assert_eq!(read_control(dialect, &cuts.parts(&bytes), eager), whole);
+        prop_assert_eq!(read_messages(dialect, &cuts.parts(&bytes), eager), whole);
     }
 
     #[test]
@@ -131,10 +132,10 @@ proptest! {
         damage in damage(),
     ) {
         let bytes = damaged(bytes, damage.as_ref());
-        let read = |parts: &[&[u8]]| read_subgroup(draft.dialect(), header.has_properties, parts);
+        let read = |parts: &[&[u8]]| read_objects(draft.dialect(), header.has_properties, parts);
         let whole = read(&[&bytes]);
         if damage.is_none() {
-            prop_assert_eq!(whole.end, Ok(StreamEnd::Boundary));
+            prop_assert_eq!(whole.end, End::Boundary);
         }
         prop_assert_eq!(read(&cuts.parts(&bytes)), whole);
     }
@@ -146,10 +147,10 @@ proptest! {
         damage in damage(),
     ) {
         let bytes = damaged(bytes, damage.as_ref());
-        let read = |parts: &[&[u8]]| read_fetch(draft.dialect(), order, parts);
+        let read = |parts: &[&[u8]]| read_items(draft.dialect(), order, parts);
         let whole = read(&[&bytes]);
         if damage.is_none() {
-            prop_assert_eq!(whole.end, Ok(StreamEnd::Boundary));
+            prop_assert_eq!(whole.end, End::Boundary);
         }
         prop_assert_eq!(read(&cuts.parts(&bytes)), whole);
     }
@@ -159,13 +160,13 @@ proptest! {
     fn noise(draft in draft(), bytes in vec(any::<u8>(), 0..200), cuts in cuts(), some in any::<bool>()) {
         let dialect = draft.dialect();
         let parts = cuts.parts(&bytes);
-        prop_assert_eq!(read_control(dialect, &parts, some), read_control(dialect, &[&bytes], true));
+        prop_assert_eq!(read_messages(dialect, &parts, some), read_messages(dialect, &[&bytes], true));
         prop_assert_eq!(
-            read_subgroup(dialect, some, &parts),
-            read_subgroup(dialect, some, &[&bytes])
+            read_objects(dialect, some, &parts),
+            read_objects(dialect, some, &[&bytes])
         );
         for order in [GroupOrder::Ascending, GroupOrder::Descending] {
-            prop_assert_eq!(read_fetch(dialect, order, &parts), read_fetch(dialect, order, &[&bytes]));
+            prop_assert_eq!(read_items(dialect, order, &parts), read_items(dialect, order, &[&bytes]));
         }
     }
 }
