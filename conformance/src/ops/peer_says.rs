@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use moqt_engine::model::{
     FetchCancel, FetchOk, FetchRange, Goaway, GroupOrder, JoiningStart, Location, MaxRequestId,
-    Message, NamespaceInterest, Publish, PublishDone, PublishDoneCode, PublishNamespaceCancel,
-    PublishNamespaceDone, RequestError, RequestErrorCode, RequestKind, RequestOk, RequestUpdate,
-    RequestsBlocked, SetupOptions, SubscribeOk, SubscriptionFilter, TrackProperties, Unsubscribe,
+    Message, NamespaceInterest, Publish, PublishDone, PublishNamespaceCancel, PublishNamespaceDone,
+    RequestError, RequestErrorCode, RequestKind, RequestOk, RequestUpdate, RequestsBlocked,
+    SetupOptions, SubscribeOk, SubscriptionFilter, TrackProperties, Unsubscribe,
     UnsubscribeNamespace,
 };
 use moqt_engine::wire::{Carrier, JoiningRule, encode_message};
@@ -427,15 +427,7 @@ impl World<'_> {
         let asked = if theirs { &mut self.peer.theirs[at] } else { &mut self.peer.own[at] };
         asked.done = true;
         let (id, on) = (asked.id, asked.on);
-        self.say_on(
-            on,
-            &Message::PublishDone(PublishDone {
-                request_id: Some(id),
-                code: PublishDoneCode::TrackEnded,
-                stream_count,
-                reason: String::new(),
-            }),
-        );
+        self.say_on(on, &say::done(id, stream_count));
         if self.draft.dialect().answers_by_stream && self.source.flag() {
             self.peer_sends(on, Vec::new(), true);
         }

@@ -2,13 +2,12 @@
 
 use core::time::Duration;
 
-use moqt_engine::model::{
-    Message, PublishDoneCode, RequestErrorCode, RequestKind, StreamResetCode, UnsubscribeNamespace,
-};
+use moqt_engine::model::{Message, RequestKind, UnsubscribeNamespace};
 use moqt_engine::wire::encode_message;
-use moqt_engine::{CommandError, Dir, Refusal, RequestKey, Timestamp, Usage};
+use moqt_engine::{Dir, RequestKey, Timestamp, Usage};
 
 use super::world::{Life, World};
+use crate::last_words::{GivenUp, give_up};
 
 /// How often, as giving up may bring more to give up.
 const ROUNDS: usize = 4;
@@ -80,27 +79,14 @@ impl World<'_> {
             return;
         }
         let (now, life) = (self.now, self.life(key));
-        let engine = &mut self.engine;
-        let cancelled = engine.cancel(now, key, StreamResetCode::Cancelled);
-        match cancelled {
-            Ok(()) => assert_ne!(life, Life::Over, "{key:?} goes on after its end"),
-            Err(CommandError::Gone) => {
-                assert_ne!(life, Life::Lives, "{key:?} is gone, and nobody has said so");
-            }
-            Err(_) => {
-                assert_ne!(life, Life::Over, "{key:?} goes on after its end");
-                let refusal = Refusal::new(RequestErrorCode::DoesNotExist);
-                if engine.reject(now, key, refusal).is_err() {
-                    if let Some(publisher) = engine.publisher(key) {
-                        publisher.done(PublishDoneCode::SubscriptionEnded, "");
-                    } else if let Some(response) = engine.fetch_response(key) {
-                        response.reset(StreamResetCode::Cancelled);
-                    }
-                }
-            }
+        let given_up = give_up(&mut self.engine, now, key);
+        if given_up == GivenUp::Gone {
+            assert_ne!(life, Life::Lives, "{key:?} is gone, and nobody has said so");
+        } else {
+            assert_ne!(life, Life::Over, "{key:?} goes on after its end");
         }
         if life != Life::Over {
-            self.end(key, if cancelled.is_ok() { Life::Over } else { Life::Ending });
+            self.end(key, if given_up == GivenUp::Cancelled { Life::Over } else { Life::Ending });
         }
         self.drain();
     }

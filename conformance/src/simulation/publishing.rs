@@ -140,11 +140,10 @@ impl Run<'_> {
     ) {
         let track = self.ends[end].sending.get(&request).map_or(0, |sending| sending.track);
         let options = DatagramOptions {
-            location,
             publisher_priority: self.scenario.tracks[track].priority,
-            end_of_group: false,
             status: object.status,
             properties: object.properties,
+            ..DatagramOptions::new(location)
         };
         let outcome = self.network.with(self.ends[end].id, |connection, _| {
             let mut publisher = connection.publisher(request).ok_or(CommandError::Gone)?;

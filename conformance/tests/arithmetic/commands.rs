@@ -6,10 +6,10 @@ use bytes::Bytes;
 use moqt_conformance::end::{End, Output};
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{
-    Draft, Location, LocationRange, Message, ObjectStatus, Parameters, PublishDoneCode,
-    RequestErrorCode, SubgroupId, SubscriptionFilter, TrackProperties,
+    Draft, Location, LocationRange, Message, Parameters, PublishDoneCode, RequestErrorCode,
+    SubgroupId, SubscriptionFilter, TrackProperties,
 };
-use moqt_engine::wire::{EncodeError, ObjectHeader, Properties};
+use moqt_engine::wire::{EncodeError, ObjectHeader};
 use moqt_engine::{
     Accept, CommandError, Config, DatagramOptions, Event, FetchTarget, MoqtConnection, RequestKey,
     Role, SubgroupOptions, Timestamp,
@@ -166,13 +166,7 @@ fn objects_in_such_places_are_not_published() {
             for location in [Location::new(value, 0), Location::new(0, value)] {
                 let (mut end, request, ..) = published(draft);
                 check(&mut end, case, |engine, _| {
-                    let options = DatagramOptions {
-                        location,
-                        publisher_priority: None,
-                        end_of_group: false,
-                        status: ObjectStatus::Normal,
-                        properties: Properties::EMPTY,
-                    };
+                    let options = DatagramOptions::new(location);
                     engine.publisher(request).unwrap().datagram(options, Bytes::from_static(b"x"))
                 });
                 let (mut end, request, ..) = published(draft);

@@ -9,9 +9,8 @@ use bytes::Bytes;
 use moqt_conformance::end::{End, Got, Name, Output};
 use moqt_conformance::{DRAFTS, cases, say};
 use moqt_engine::model::{
-    Location, LocationRange, Message, ObjectStatus, Parameters, RequestErrorCode, StreamResetCode,
+    Location, LocationRange, Message, Parameters, RequestErrorCode, StreamResetCode,
 };
-use moqt_engine::wire::Properties;
 use moqt_engine::{
     Accept, Config, DatagramOptions, DatagramOutcome, Dir, Draft, DropReason, Event, FetchTarget,
     Limits, Refusal, Role,
@@ -204,13 +203,7 @@ fn a_queued_datagram_of_nothing_counts_for_something() {
         end.with(|engine, now| engine.accept(now, request, Accept::default())).unwrap();
         end.takes_data = false;
         let send = |end: &mut End, object| {
-            let options = DatagramOptions {
-                location: Location::new(0, object),
-                publisher_priority: None,
-                end_of_group: false,
-                status: ObjectStatus::Normal,
-                properties: Properties::EMPTY,
-            };
+            let options = DatagramOptions::new(Location::new(0, object));
             end.with(|engine, _| {
                 engine.publisher(request).unwrap().datagram(options, Bytes::new()).unwrap()
             })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use moqt_conformance::{DRAFTS, drafts_from, say};
 use moqt_engine::model::{AuthToken, Draft, Location, ObjectStatus, Parameters, SubgroupId};
-use moqt_engine::wire::{ObjectHeader, Properties};
+use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{
     Accept, CommandError, DatagramOptions, DatagramOutcome, Dir, RequestKey, StreamKey,
     SubgroupOptions,
@@ -122,13 +122,7 @@ fn datagrams_of_no_bytes_that_are_not_sent() {
         it.reads = false;
         let mut queued = 0;
         loop {
-            let options = DatagramOptions {
-                location: Location::new(0, queued),
-                publisher_priority: None,
-                end_of_group: false,
-                status: ObjectStatus::Normal,
-                properties: Properties::EMPTY,
-            };
+            let options = DatagramOptions::new(Location::new(0, queued));
             let mut publisher = it.engine.publisher(request).unwrap();
             match publisher.datagram(options, cut(b"x")).unwrap() {
                 DatagramOutcome::Queued => queued += 1,

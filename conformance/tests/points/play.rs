@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use moqt_conformance::end::{End, Fetched, Name};
-use moqt_conformance::last_words::{ends_request, request_of};
+use moqt_conformance::last_words::{GivenUp, ends_request, give_up, request_of};
 use moqt_conformance::say;
 use moqt_engine::model::{
-    AuthToken, Location, Message, Parameters, PublishDoneCode, RequestErrorCode, RequestKind,
-    StreamResetCode, SubscriptionFilter,
+    AuthToken, Location, Message, Parameters, RequestKind, SubscriptionFilter,
 };
 use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{
-    Accept, AcceptFetch, CommandError, Config, Dir, Draft, Event, IncomingRequest, Refusal,
-    RequestKey, Role, StreamKey, SubgroupOptions,
+    Accept, AcceptFetch, CommandError, Config, Dir, Draft, Event, IncomingRequest, RequestKey,
+    Role, StreamKey, SubgroupOptions,
 };
 
 use crate::bystanders::Bystanders;
@@ -267,27 +266,8 @@ impl Play {
     /// was anything left to end.
     pub(crate) fn end_here(&mut self, index: usize) -> bool {
         let AtStake { key, .. } = self.requests[index];
-        let ended = self.end.with(|engine, now| {
-            let code = StreamResetCode::Cancelled;
-            match engine.cancel(now, key, code) {
-                Ok(()) => return true,
-                Err(CommandError::Gone | CommandError::Closed) => return false,
-                Err(_) => {}
-            }
-            let refusal = Refusal::new(RequestErrorCode::DoesNotExist);
-            if engine.reject(now, key, refusal).is_ok() {
-                return true;
-            }
-            if let Some(publisher) = engine.publisher(key) {
-                publisher.done(PublishDoneCode::SubscriptionEnded, "");
-                return true;
-            }
-            if let Some(response) = engine.fetch_response(key) {
-                response.reset(StreamResetCode::Cancelled);
-                return true;
-            }
-            true
-        });
+        let given_up = self.end.with(|engine, now| give_up(engine, now, key));
+        let ended = given_up != GivenUp::Gone;
         self.requests[index].ended_here |= ended;
         ended
     }

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use moqt_conformance::last_words::{ends_request, request_of};
+use moqt_conformance::last_words::{GivenUp, ends_request, give_up, request_of};
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{
-    JoiningStart, Location, LocationRange, NamespaceInterest, ObjectStatus, Parameters,
-    PublishDoneCode, RequestErrorCode, RequestKind, SessionError, StreamResetCode, TrackProperties,
+    JoiningStart, Location, LocationRange, NamespaceInterest, Parameters, RequestErrorCode,
+    RequestKind, SessionError, StreamResetCode, TrackProperties,
 };
-use moqt_engine::wire::{ObjectHeader, Properties};
+use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{
     Accept, AcceptFetch, CommandError, Config, DatagramOptions, Draft, Event, FetchRead,
     FetchTarget, IncomingRequest, MoqtConnection, Read, Refusal, RequestKey, StreamKey, Subgroup,
@@ -238,13 +238,7 @@ impl Side {
             }
             (17 | 18, _, Some(stream)) => write(network, self.at, stream, rng),
             (19, Some(some), _) => {
-                let options = DatagramOptions {
-                    location: Location::new(20 + rng.below(9), 0),
-                    publisher_priority: None,
-                    end_of_group: false,
-                    status: ObjectStatus::Normal,
-                    properties: Properties::EMPTY,
-                };
+                let options = DatagramOptions::new(Location::new(20 + rng.below(9), 0));
                 self.with(network, |engine, _| {
                     let mut publisher = engine.publisher(some.key)?;
                     publisher.datagram(options, "datagram".into()).ok()
@@ -334,26 +328,8 @@ impl Side {
     fn end(&mut self, network: &mut Network, at: usize) -> bool {
         let Some(known) = self.known.get(at) else { return false };
         let key = known.key;
-        let ended = self.with(network, |engine, now| {
-            match engine.cancel(now, key, StreamResetCode::Cancelled) {
-                Ok(()) => return true,
-                Err(CommandError::Gone | CommandError::Closed) => return false,
-                Err(_) => {}
-            }
-            let refusal = Refusal::new(RequestErrorCode::DoesNotExist);
-            if engine.reject(now, key, refusal).is_ok() {
-                return true;
-            }
-            if let Some(publisher) = engine.publisher(key) {
-                publisher.done(PublishDoneCode::SubscriptionEnded, "");
-                return true;
-            }
-            if let Some(response) = engine.fetch_response(key) {
-                response.reset(StreamResetCode::Cancelled);
-                return true;
-            }
-            false
-        });
+        let given_up = self.with(network, |engine, now| give_up(engine, now, key));
+        let ended = matches!(given_up, GivenUp::Cancelled | GivenUp::Ended);
         self.known[at].ended_here |= ended;
         ended
     }

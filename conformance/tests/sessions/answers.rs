@@ -6,8 +6,8 @@ use bytes::Bytes;
 use moqt_conformance::end::{End, Name, Output};
 use moqt_conformance::{DRAFTS, cases, say};
 use moqt_engine::model::{
-    Location, Message, NamespaceInterest, ObjectStatus, Parameters, PublishDoneCode,
-    RequestErrorCode, RequestKind, TrackProperties,
+    Location, Message, NamespaceInterest, Parameters, PublishDoneCode, RequestErrorCode,
+    RequestKind, TrackProperties,
 };
 use moqt_engine::track::{PublishedTrack, TrackLayout};
 use moqt_engine::wire::{ObjectHeader, Properties, SubgroupHeader};
@@ -100,13 +100,7 @@ fn open_with_object(end: &mut End, request: RequestKey, group: u64) -> Name {
 }
 
 fn send_datagram(end: &mut End, request: RequestKey) {
-    let options = DatagramOptions {
-        location: Location::new(7, 0),
-        publisher_priority: None,
-        end_of_group: false,
-        status: ObjectStatus::Normal,
-        properties: Properties::EMPTY,
-    };
+    let options = DatagramOptions::new(Location::new(7, 0));
     end.with(|engine, _| engine.publisher(request).unwrap().datagram(options, "x".into())).unwrap();
 }
 

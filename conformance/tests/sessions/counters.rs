@@ -5,10 +5,9 @@ use std::time::Duration;
 use moqt_conformance::end::{End, Output};
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{
-    GroupOrder, Location, LocationRange, ObjectStatus, Parameters, SessionError, StreamResetCode,
-    SubgroupId,
+    GroupOrder, Location, LocationRange, Parameters, SessionError, StreamResetCode, SubgroupId,
 };
-use moqt_engine::wire::{FetchWriter, ObjectHeader, Properties, SubgroupWriter};
+use moqt_engine::wire::{FetchWriter, ObjectHeader, SubgroupWriter};
 use moqt_engine::{
     Accept, Config, DatagramOptions, Dir, Draft, FetchTarget, RequestKey, Role, Stats, StreamKey,
     SubgroupOptions, Traffic,
@@ -33,11 +32,8 @@ fn object(end: &mut End, stream: StreamKey, object_id: u64, len: usize) {
 
 fn datagram(end: &mut End, request: RequestKey, object: u64, len: usize) {
     let options = DatagramOptions {
-        location: Location::new(0, object),
         publisher_priority: Some(5),
-        end_of_group: false,
-        status: ObjectStatus::Normal,
-        properties: Properties::EMPTY,
+        ..DatagramOptions::new(Location::new(0, object))
     };
     end.with(|engine, _| {
         engine.publisher(request).unwrap().datagram(options, vec![7; len].into()).unwrap();

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use moqt_conformance::end::{End, Got, Name, Output};
 use moqt_conformance::{DRAFTS, drafts_from, say};
 use moqt_engine::model::{
-    GroupOrder, Location, Message, ObjectStatus, Parameters, PublishDoneCode, RequestKind,
-    StreamResetCode, SubgroupId, SubscriptionFilter, TrackProperties, property_type,
+    GroupOrder, Location, Message, Parameters, PublishDoneCode, RequestKind, StreamResetCode,
+    SubgroupId, SubscriptionFilter, TrackProperties, property_type,
 };
-use moqt_engine::wire::{ObjectHeader, Properties, SubgroupHeader};
+use moqt_engine::wire::{ObjectHeader, SubgroupHeader};
 use moqt_engine::{
     Accept, Config, DatagramOptions, DatagramOutcome, Dir, Draft, Event, RequestKey, Role,
     StreamKey, SubgroupOptions, Written,
@@ -35,13 +35,7 @@ fn finish(end: &mut End, stream: StreamKey) {
 }
 
 fn datagram(end: &mut End, request: RequestKey, location: Location) -> DatagramOutcome {
-    let options = DatagramOptions {
-        location,
-        publisher_priority: None,
-        end_of_group: false,
-        status: ObjectStatus::Normal,
-        properties: Properties::EMPTY,
-    };
+    let options = DatagramOptions::new(location);
     end.with(|engine, _| engine.publisher(request).unwrap().datagram(options, "x".into())).unwrap()
 }
 

@@ -111,13 +111,7 @@ fn nothing_is_sent_after_the_end_of_any_group() {
                 // Its tracks have no datagrams beside subgroups.
                 continue;
             }
-            let options = DatagramOptions {
-                location: Location::new(group as u64, 9),
-                publisher_priority: None,
-                end_of_group: false,
-                status: ObjectStatus::Normal,
-                properties: Properties::EMPTY,
-            };
+            let options = DatagramOptions::new(Location::new(group as u64, 9));
             let sent = end.with(|engine, _| {
                 engine.publisher(request).unwrap().datagram(options, Bytes::from_static(b"x"))
             });

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{
-    GroupOrder, Location, NamespaceInterest, ObjectStatus, Parameters, RequestKind, SubgroupId,
+    GroupOrder, Location, NamespaceInterest, Parameters, RequestKind, SubgroupId,
     SubscriptionFilter, TrackNamespace, TrackProperties,
 };
-use moqt_engine::wire::{ObjectHeader, Properties};
+use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{
     Accept, Config, DatagramOptions, Draft, Event, IncomingRequest, MoqtConnection, RequestKey,
     Role, StreamKey, SubgroupOptions, Transmit,
@@ -327,11 +327,8 @@ fn datagrams_have_their_place() {
         let (mut end, requests, _) = waiting(draft, &[(5, GroupOrder::Ascending)]);
         let send = |end: &mut End, object, priority| {
             let options = DatagramOptions {
-                location: Location::new(0, object),
                 publisher_priority: Some(priority),
-                end_of_group: false,
-                status: ObjectStatus::Normal,
-                properties: Properties::EMPTY,
+                ..DatagramOptions::new(Location::new(0, object))
             };
             let payload = vec![u8::try_from(object).unwrap()];
             end.with(|engine, _| {
@@ -570,11 +567,8 @@ fn datagrams_that_the_transport_does_not_take_yet_keep_their_place() {
         end.takes_data = false;
         let send = |end: &mut End, request, group: u64| {
             let options = DatagramOptions {
-                location: Location::new(group, 0),
                 publisher_priority: Some(9),
-                end_of_group: false,
-                status: ObjectStatus::Normal,
-                properties: Properties::EMPTY,
+                ..DatagramOptions::new(Location::new(group, 0))
             };
             let payload = vec![u8::try_from(group).unwrap()];
             end.with(|engine, _| {

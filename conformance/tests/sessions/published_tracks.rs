@@ -6,8 +6,8 @@ use bytes::Bytes;
 use moqt_conformance::end::{End, Name, Output};
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{
-    GroupOrder, Location, LocationRange, ObjectStatus, Parameters, PublishDoneCode,
-    StreamResetCode, SubgroupId, TrackProperties,
+    GroupOrder, Location, LocationRange, Parameters, PublishDoneCode, StreamResetCode, SubgroupId,
+    TrackProperties,
 };
 use moqt_engine::track::{PublishedTrack, Slot, TrackLayout};
 use moqt_engine::wire::{EncodeError, ObjectHeader, Properties, SubgroupHeader};
@@ -119,13 +119,7 @@ fn a_datagram_too_large_for_the_transport_is_told() {
         let (request, _) = published(&mut end, "t");
         end.takes_data = false;
         for object in 0..2 {
-            let options = DatagramOptions {
-                location: Location::new(0, object),
-                publisher_priority: None,
-                end_of_group: false,
-                status: ObjectStatus::Normal,
-                properties: Properties::EMPTY,
-            };
+            let options = DatagramOptions::new(Location::new(0, object));
             end.with(|engine, _| {
                 engine.publisher(request).unwrap().datagram(options, Bytes::from_static(b"x"))
             })
@@ -168,13 +162,7 @@ fn a_datagram_ages_from_when_it_began() {
             end.takes_data = false;
             let begun = end.now;
             end.wait(Duration::from_millis(50));
-            let options = DatagramOptions {
-                location: Location::ZERO,
-                publisher_priority: None,
-                end_of_group: false,
-                status: ObjectStatus::Normal,
-                properties: Properties::EMPTY,
-            };
+            let options = DatagramOptions::new(Location::ZERO);
             end.with(|engine, _| {
                 let mut publisher = engine.publisher(request).unwrap().begun_at(begun);
                 publisher.datagram(options, Bytes::from_static(b"x"))

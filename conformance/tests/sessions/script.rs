@@ -7,10 +7,9 @@ use moqt_conformance::end::{End, Name, Output};
 use moqt_conformance::say;
 use moqt_conformance::seen::Seen;
 use moqt_engine::model::{
-    Location, ObjectStatus, Parameters, PublishDoneCode, RequestErrorCode, StreamResetCode,
-    TrackProperties,
+    Location, Parameters, PublishDoneCode, RequestErrorCode, StreamResetCode, TrackProperties,
 };
-use moqt_engine::wire::{ObjectHeader, Properties};
+use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{
     Accept, Config, DatagramOptions, Dir, Draft, Event, Refusal, RequestKey, Role, StreamKey,
     Subgroup, SubgroupOptions,
@@ -215,13 +214,7 @@ impl Player {
             }
             Do::Datagram(of, location, payload) => {
                 let request = self.request(of);
-                let options = DatagramOptions {
-                    location,
-                    publisher_priority: None,
-                    end_of_group: false,
-                    status: ObjectStatus::Normal,
-                    properties: Properties::EMPTY,
-                };
+                let options = DatagramOptions::new(location);
                 let result = self.end.with(|engine, _| {
                     engine.publisher(request).expect("a publisher").datagram(options, payload)
                 });

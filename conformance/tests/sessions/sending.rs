@@ -381,13 +381,7 @@ fn nothing_is_sent_after_the_end_of_its_group_or_track() {
 }
 
 fn datagram(location: Location) -> DatagramOptions {
-    DatagramOptions {
-        location,
-        publisher_priority: Some(5),
-        end_of_group: false,
-        status: ObjectStatus::Normal,
-        properties: Properties::EMPTY,
-    }
+    DatagramOptions { publisher_priority: Some(5), ..DatagramOptions::new(location) }
 }
 
 // The END_OF_GROUP bit of a datagram says the same: "no Object with the same Group ID and an

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use moqt_conformance::end::{End, Name, Output};
 use moqt_conformance::{DRAFTS, say};
 use moqt_engine::model::{
-    Location, Message, ObjectStatus, Parameters, PublishDoneCode, SubgroupId, SubscriptionFilter,
+    Location, Message, Parameters, PublishDoneCode, SubgroupId, SubscriptionFilter,
     TrackProperties, property_type,
 };
-use moqt_engine::wire::{ObjectHeader, Properties};
+use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{
     Accept, Config, DatagramOptions, DatagramOutcome, Draft, DropReason, Event, GiveUpReason,
     MoqtConnection, RequestKey, Role, StreamKey, SubgroupOptions, Timer, Written,
@@ -59,11 +59,8 @@ fn finish(end: &mut End, stream: StreamKey) {
 
 fn datagram(end: &mut End, request: RequestKey, object: u64) -> DatagramOutcome {
     let options = DatagramOptions {
-        location: Location::new(0, object),
         publisher_priority: Some(5),
-        end_of_group: false,
-        status: ObjectStatus::Normal,
-        properties: Properties::EMPTY,
+        ..DatagramOptions::new(Location::new(0, object))
     };
     end.with(|engine, _| {
         engine.publisher(request).unwrap().datagram(options, Bytes::from_static(b"d"))

@@ -196,11 +196,10 @@ impl Session {
                 let properties = properties(engine.draft());
                 for (object, priority) in [(0, Some(3)), (7, None)] {
                     let options = DatagramOptions {
-                        location: Location::new(4, object),
                         publisher_priority: priority,
                         end_of_group: object == 7 && engine.draft() != Draft::D14,
-                        status: ObjectStatus::Normal,
                         properties: properties.clone(),
+                        ..DatagramOptions::new(Location::new(4, object))
                     };
                     let mut publisher = engine.publisher(request).unwrap();
                     publisher.datagram(options, vec![7; 20].into()).unwrap();

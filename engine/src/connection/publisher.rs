@@ -35,6 +35,19 @@ pub struct DatagramOptions {
     pub properties: Properties,
 }
 
+impl DatagramOptions {
+    /// An object at this place, of the track's default priority and without properties.
+    pub fn new(location: Location) -> Self {
+        Self {
+            location,
+            publisher_priority: None,
+            end_of_group: false,
+            status: ObjectStatus::Normal,
+            properties: Properties::EMPTY,
+        }
+    }
+}
+
 /// What became of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqt_engine::Accept;
-use moqt_engine::model::{Location, ObjectStatus, Parameters, PublishDoneCode};
+use moqt_engine::model::{Location, Parameters, PublishDoneCode};
 use moqt_engine::track::{Slot, TrackLayout};
 use moqt_engine::wire::Properties;
 use moqt_engine::{DatagramOptions, DatagramOutcome, DropReason};
@@ -197,13 +197,8 @@ fn send_datagram(
     payload: Bytes,
     sent: &mut Sent,
 ) -> Result<(), WriteError> {
-    let options = DatagramOptions {
-        location: slot.location,
-        publisher_priority: None,
-        end_of_group: slot.ends_group,
-        status: ObjectStatus::Normal,
-        properties: Properties::EMPTY,
-    };
+    let options =
+        DatagramOptions { end_of_group: slot.ends_group, ..DatagramOptions::new(slot.location) };
     match publication.datagram(options, payload)? {
         DatagramOutcome::Dropped(DropReason::TooLarge) => sent.too_large += 1,
         DatagramOutcome::Dropped(_) => sent.queue_full += 1,

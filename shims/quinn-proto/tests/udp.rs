@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use common::{bounded, pair, payload};
 use moqt_engine::model::{
-    Location, ObjectStatus, Parameters, PublishDoneCode, RequestErrorCode, SessionError,
-    StreamResetCode, SubgroupId, TrackProperties,
+    Location, Parameters, PublishDoneCode, RequestErrorCode, SessionError, StreamResetCode,
+    SubgroupId, TrackProperties,
 };
-use moqt_engine::wire::{ObjectHeader, Properties};
+use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{
     Accept, CloseReason, DatagramOptions, DatagramOutcome, Draft, Refusal, SubgroupOptions,
 };
@@ -112,13 +112,7 @@ async fn a_published_track_arrives_with_its_datagrams() {
         // Draft 14 has no datagrams beside subgroups.
         let sent = if draft.dialect().objects.mixed_forwarding { 20 } else { 0 };
         for id in 0..sent {
-            let options = DatagramOptions {
-                location: Location::new(9, id),
-                publisher_priority: None,
-                end_of_group: false,
-                status: ObjectStatus::Normal,
-                properties: Properties::EMPTY,
-            };
+            let options = DatagramOptions::new(Location::new(9, id));
             let small = Bytes::from_static(b"small");
             let outcome = publication.datagram(options.clone(), small).unwrap();
             assert_eq!(outcome, DatagramOutcome::Queued);

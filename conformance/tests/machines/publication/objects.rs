@@ -2,8 +2,8 @@
 
 use moqt_conformance::end::{End, Output};
 use moqt_conformance::streams;
-use moqt_engine::model::{Location, ObjectStatus, StreamResetCode, SubgroupId};
-use moqt_engine::wire::{Datagram, ObjectHeader, Properties};
+use moqt_engine::model::{Location, StreamResetCode, SubgroupId};
+use moqt_engine::wire::{Datagram, ObjectHeader};
 use moqt_engine::{
     CommandError, DatagramOptions, DatagramOutcome, Draft, SubgroupOptions, Written,
 };
@@ -100,13 +100,7 @@ impl Machine {
         let known = &mut self.subscriptions[n];
         let location =
             Location::new(group, known.next.get(&group).copied().unwrap_or_default() + jump);
-        let options = DatagramOptions {
-            location,
-            publisher_priority: None,
-            end_of_group: false,
-            status: ObjectStatus::Normal,
-            properties: Properties::EMPTY,
-        };
+        let options = DatagramOptions::new(location);
         let key = known.key;
         let sent =
             self.end.with(|engine, _| engine.publisher(key).unwrap().datagram(options, "x".into()));

@@ -2,10 +2,9 @@
 
 use moqt_conformance::say;
 use moqt_engine::model::{
-    JoiningStart, Location, LocationRange, Message, NamespaceInterest, Parameters, PublishDone,
-    PublishDoneCode, RequestKind, SubscriptionFilter, TrackProperties,
+    JoiningStart, Location, LocationRange, Message, NamespaceInterest, Parameters, RequestKind,
+    SubscriptionFilter, TrackProperties,
 };
-use moqt_engine::wire::Properties;
 use moqt_engine::{DatagramOptions, Dir, FetchTarget};
 
 use super::{Script, answers_updates, has_request_streams, tells_namespaces};
@@ -25,15 +24,9 @@ pub(super) fn all() -> Vec<Script> {
 }
 
 /// The PUBLISH_DONE of the peer's, after this many streams.
-fn done(play: &mut Play, stream_count: u64) {
+pub(super) fn done(play: &mut Play, stream_count: u64) {
     let request = play.last();
-    let done = Message::PublishDone(PublishDone {
-        request_id: Some(request.id),
-        code: PublishDoneCode::TrackEnded,
-        stream_count,
-        reason: String::new(),
-    });
-    play.end.say(request.on, &done);
+    play.end.say(request.on, &say::done(request.id, stream_count));
     play.last_mut().done = true;
 }
 
@@ -87,11 +80,8 @@ fn publish() -> Script {
 pub(super) fn send_datagram(play: &mut Play) {
     let key = play.publication();
     let options = DatagramOptions {
-        location: Location::new(8, 0),
-        publisher_priority: None,
-        end_of_group: false,
         status: moqt_engine::model::ObjectStatus::Normal,
-        properties: Properties::EMPTY,
+        ..DatagramOptions::new(Location::new(8, 0))
     };
     play.end.with(|engine, _| {
         let mut publisher = engine.publisher(key).expect("publishing");

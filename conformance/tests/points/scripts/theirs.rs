@@ -3,8 +3,8 @@
 use moqt_conformance::say;
 use moqt_engine::Accept;
 use moqt_engine::model::{
-    EndOfRange, JoiningStart, Location, Message, NamespaceInterest, Parameters, PublishDone,
-    PublishDoneCode, RequestKind, SubscriptionFilter, TrackProperties,
+    EndOfRange, JoiningStart, Location, Message, NamespaceInterest, Parameters, RequestKind,
+    SubscriptionFilter, TrackProperties,
 };
 
 use super::{
@@ -77,17 +77,7 @@ fn publish() -> Script {
         .then(Play::update_goes)
         .on(answers_updates, Play::update_answered)
         .on(has_request_streams, Play::update_comes)
-        .then(|play| {
-            let request = play.last();
-            let done = Message::PublishDone(PublishDone {
-                request_id: Some(request.id),
-                code: PublishDoneCode::TrackEnded,
-                stream_count: 3,
-                reason: String::new(),
-            });
-            play.end.say(request.on, &done);
-            play.last_mut().done = true;
-        })
+        .then(|play| ours::done(play, 3))
         .then(Play::continue_stream)
 }
 

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use moqt_engine::model::{Location, ObjectStatus, Parameters, SessionError, StreamResetCode};
-use moqt_engine::wire::{ObjectHeader, Properties};
+use moqt_engine::model::{Location, Parameters, SessionError, StreamResetCode};
+use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{
     Accept, Blocked, CommandError, Config, DatagramOptions, DatagramOutcome, Draft, Event,
     IncomingRequest, Read, RequestKey, StreamKey, SubgroupOptions, Usage,
@@ -149,13 +149,7 @@ fn a_narrow_link_carries_what_is_urgent_first() {
 fn datagrams(pair: &mut Pair, request: RequestKey, count: u64, len: usize) -> Vec<DatagramOutcome> {
     pair.network.with(pair.server, |server, _| {
         let send = |object| {
-            let options = DatagramOptions {
-                location: Location::new(0, object),
-                publisher_priority: None,
-                end_of_group: false,
-                status: ObjectStatus::Normal,
-                properties: Properties::EMPTY,
-            };
+            let options = DatagramOptions::new(Location::new(0, object));
             server.publisher(request).unwrap().datagram(options, vec![0; len].into()).unwrap()
         };
         (0..count).map(send).collect()
