@@ -5,10 +5,10 @@ use moqt_engine::Role;
 use moqt_engine::model::{
     Draft, Fetch, FetchOk, FetchRange, FullTrackName, GroupOrder, JoiningStart, Location, Message,
     MessageKind, Namespace, NamespaceDone, NamespaceInterest, ObjectStatus, Parameters, Publish,
-    PublishBlocked, PublishDone, PublishDoneCode, PublishNamespace, RequestError, RequestErrorCode,
-    RequestKind, RequestOk, RequestUpdate, Setup, SetupOptions, SubgroupId, Subscribe,
-    SubscribeNamespace, SubscribeOk, SubscribeTracks, TrackNamespace, TrackProperties, TrackStatus,
-    Unsubscribe,
+    PublishBlocked, PublishDone, PublishDoneCode, PublishNamespace, PublishNamespaceDone,
+    RequestError, RequestErrorCode, RequestKind, RequestOk, RequestUpdate, Setup, SetupOptions,
+    SubgroupId, Subscribe, SubscribeNamespace, SubscribeOk, SubscribeTracks, TrackNamespace,
+    TrackProperties, TrackStatus, Unsubscribe,
 };
 use moqt_engine::wire::{
     DatagramHeader, FetchObject, FetchWriter, ObjectHeader, Properties, SubgroupHeader,
@@ -107,9 +107,19 @@ pub fn error(id: u64, kind: RequestKind, code: RequestErrorCode) -> Message {
 pub fn publish_namespace(id: u64, name: &str) -> Message {
     Message::PublishNamespace(PublishNamespace {
         request_id: id,
-        namespace: track(name).namespace().clone(),
+        namespace: namespace(name),
         parameters: Parameters::default(),
     })
+}
+
+/// What PUBLISH_NAMESPACE_DONE and PUBLISH_NAMESPACE_CANCEL say which PUBLISH_NAMESPACE is meant
+/// with.
+pub fn published_namespace(draft: Draft, id: u64, name: &TrackNamespace) -> PublishNamespaceDone {
+    if draft.dialect().namespace_done_by_name {
+        PublishNamespaceDone::Namespace(name.clone())
+    } else {
+        PublishNamespaceDone::RequestId(id)
+    }
 }
 
 /// A namespace from its text form; no text is the one of no fields.

@@ -239,7 +239,7 @@ fn message(draft: Draft, id: u64, choices: &mut Choices<'_>) -> Message {
     match choices.below(18) {
         0 => say::subscribe(id, name),
         1 => say::publish(id, name, of),
-        2 => say::publish_namespace(id, name),
+        2 => say::publish_namespace(id, "test"),
         3 => say::subscribe_namespace(draft, id, "test", NamespaceInterest::Both),
         4 => say::fetch(id, name, Location::new(0, 0), Location::new(5, 0)),
         5 => say::track_status(id, name),

@@ -3,10 +3,9 @@
 use bytes::Bytes;
 use moqt_engine::model::{
     FetchCancel, FetchOk, FetchRange, Goaway, GroupOrder, JoiningStart, Location, MaxRequestId,
-    Message, NamespaceInterest, Publish, PublishDone, PublishNamespaceCancel, PublishNamespaceDone,
-    RequestError, RequestErrorCode, RequestKind, RequestOk, RequestUpdate, RequestsBlocked,
-    SetupOptions, SubscribeOk, SubscriptionFilter, TrackProperties, Unsubscribe,
-    UnsubscribeNamespace,
+    Message, NamespaceInterest, Publish, PublishDone, PublishNamespaceCancel, RequestError,
+    RequestErrorCode, RequestKind, RequestOk, RequestUpdate, RequestsBlocked, SetupOptions,
+    SubscribeOk, SubscriptionFilter, TrackProperties, Unsubscribe, UnsubscribeNamespace,
 };
 use moqt_engine::wire::{Carrier, JoiningRule, encode_message};
 use moqt_engine::{Dir, Role};
@@ -400,11 +399,7 @@ impl World<'_> {
         if Some(on) != self.peer.control {
             return self.peer_ends_stream(on);
         }
-        let target = if self.draft.dialect().namespace_done_by_name {
-            PublishNamespaceDone::Namespace(prefix.clone())
-        } else {
-            PublishNamespaceDone::RequestId(id)
-        };
+        let target = say::published_namespace(self.draft, id, &prefix);
         let message = match kind {
             RequestKind::Subscribe => Message::Unsubscribe(Unsubscribe { request_id: id }),
             RequestKind::Fetch => Message::FetchCancel(FetchCancel { request_id: id }),
@@ -450,11 +445,7 @@ impl World<'_> {
             }
             RequestKind::PublishNamespace => {
                 self.peer.theirs[at].over = true;
-                let target = if self.draft.dialect().namespace_done_by_name {
-                    PublishNamespaceDone::Namespace(prefix)
-                } else {
-                    PublishNamespaceDone::RequestId(id)
-                };
+                let target = say::published_namespace(self.draft, id, &prefix);
                 self.say_on_control(&Message::PublishNamespaceCancel(PublishNamespaceCancel {
                     target,
                     code: RequestErrorCode::Uninterested,

@@ -1,11 +1,11 @@
 //! Published namespaces with peers that break their rules, and namespaces that are reserved.
 
+use moqt_conformance::end::End;
 use moqt_conformance::{ROLES, cases, say};
 use moqt_engine::model::{
     Fetch, FetchRange, FullTrackName, Location, Message, NamespaceInterest, Parameters, Publish,
-    PublishNamespace, PublishNamespaceCancel, PublishNamespaceDone, RequestErrorCode, RequestKind,
-    StreamResetCode, Subscribe, SubscribeNamespace, SubscribeTracks, TrackNamespace,
-    TrackProperties, TrackStatus,
+    PublishNamespace, PublishNamespaceCancel, RequestErrorCode, RequestKind, StreamResetCode,
+    Subscribe, SubscribeNamespace, SubscribeTracks, TrackNamespace, TrackProperties, TrackStatus,
 };
 use moqt_engine::{CommandError, Draft, Event};
 
@@ -14,10 +14,7 @@ use crate::{Bystander, PROTOCOL_VIOLATION, assert_closed, session};
 
 fn cancel_message(draft: Draft, id: u64, name: &str) -> Message {
     Message::PublishNamespaceCancel(PublishNamespaceCancel {
-        target: match draft {
-            Draft::D14 => PublishNamespaceDone::Namespace(say::namespace(name)),
-            _ => PublishNamespaceDone::RequestId(id),
-        },
+        target: say::published_namespace(draft, id, &say::namespace(name)),
         code: RequestErrorCode::ExpiredAuthToken,
         reason: "too old".into(),
     })
@@ -95,10 +92,7 @@ fn a_namespace_published_twice_ends_twice() {
         }
         assert_eq!(end.take_events().len(), 2);
         for (id, on) in sent {
-            let target = match draft {
-                Draft::D14 => PublishNamespaceDone::Namespace(say::namespace("test")),
-                _ => PublishNamespaceDone::RequestId(id),
-            };
+            let target = say::published_namespace(draft, id, &say::namespace("t"));
             if draft >= Draft::D18 {
                 end.reset(on, 1);
             } else {
@@ -108,6 +102,72 @@ fn a_namespace_published_twice_ends_twice() {
         }
         assert_eq!(end.engine.usage(), before, "{draft:?}");
         bystander.assert_well(&mut end);
+    }
+}
+
+// "A PUBLISH_NAMESPACE_DONE message withdraws a previous PUBLISH_NAMESPACE" (draft-14), and of two
+// the older, whatever came and went besides.
+#[test]
+fn of_two_publications_of_a_namespace_the_older_is_withdrawn() {
+    for role in ROLES {
+        let mut end = session(Draft::D14, role);
+        let publish = |end: &mut End, name| {
+            let id = end.fresh_id();
+            end.request(&say::publish_namespace(id, name));
+            let events = end.take_events();
+            let [Event::Request { request, .. }] = events[..] else { panic!("{events:?}") };
+            request
+        };
+        let withdraw = |end: &mut End, name| {
+            let target = say::published_namespace(Draft::D14, 0, &say::namespace(name));
+            end.say(end.control, &Message::PublishNamespaceDone(target));
+            let events = end.take_events();
+            let [Event::Cancelled { request, .. }] = events[..] else { panic!("{events:?}") };
+            request
+        };
+        let other = publish(&mut end, "other");
+        let first = publish(&mut end, "a");
+        assert_eq!(withdraw(&mut end, "other"), other);
+        let second = publish(&mut end, "a");
+        assert_eq!(withdraw(&mut end, "a"), first, "{role:?}");
+        assert_eq!(withdraw(&mut end, "a"), second, "{role:?}");
+    }
+}
+
+// "A subscriber can send PUBLISH_NAMESPACE_CANCEL to revoke acceptance of an PUBLISH_NAMESPACE"
+// (draft-14, -16). Where that is said by name, it is not for a PUBLISH_NAMESPACE that has not been
+// accepted, but for the one before it, whose withdrawal has crossed with this.
+#[test]
+fn a_cancellation_that_crossed_does_not_end_the_namespace_published_again() {
+    for (draft, role) in cases().filter(|(draft, _)| *draft < Draft::D18) {
+        let mut end = session(draft, role);
+        let before = end.engine.usage();
+        let (namespace, none) = (say::namespace("a-b"), Parameters::default());
+        let publish = |end: &mut End| {
+            let id = end.next_own_id();
+            let key = end.with(|engine, now| engine.publish_namespace(now, &namespace, &none));
+            (key.unwrap(), id)
+        };
+        let (first, id) = publish(&mut end);
+        end.say(end.control, &say::ok(id, RequestKind::PublishNamespace));
+        end.with(|engine, now| engine.cancel(now, first, StreamResetCode::Cancelled)).unwrap();
+        let (second, again) = publish(&mut end);
+        end.take_events();
+        end.say(end.control, &cancel_message(draft, id, "a-b"));
+        assert_eq!(end.take_events(), [], "{draft:?}");
+        end.say(end.control, &say::ok(again, RequestKind::PublishNamespace));
+        let accepted = end.take_events();
+        assert!(
+            matches!(accepted[..], [Event::Accepted { request, .. }] if request == second),
+            "{draft:?}: {accepted:?}"
+        );
+        end.say(end.control, &cancel_message(draft, again, "a-b"));
+        let ended = end.take_events();
+        assert!(
+            matches!(ended[..], [Event::Cancelled { request, .. }] if request == second),
+            "{draft:?}: {ended:?}"
+        );
+        assert_eq!(end.engine.usage(), before, "{draft:?}");
     }
 }
 

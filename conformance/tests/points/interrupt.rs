@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use moqt_conformance::say;
 use moqt_engine::model::{
-    FetchCancel, Goaway, Message, PublishNamespaceCancel, PublishNamespaceDone, RequestErrorCode,
-    RequestKind, SessionError, SetupOptions, UnsubscribeNamespace,
+    FetchCancel, Goaway, Message, PublishNamespaceCancel, RequestErrorCode, RequestKind,
+    SessionError, SetupOptions, UnsubscribeNamespace,
 };
 use moqt_engine::{Draft, Role, TransportClosed};
 
@@ -200,10 +200,8 @@ fn goaway(play: &mut Play, on: moqt_conformance::end::Name, request_id: Option<u
 fn say_end(play: &mut Play, index: usize) -> bool {
     let AtStake { kind, ours, id, on, answered, done, .. } = play.requests[index];
     let streams = play.draft >= Draft::D18;
-    let target = |name: &str| match play.draft {
-        draft if draft < Draft::D16 => PublishNamespaceDone::Namespace(say::namespace(name)),
-        _ => PublishNamespaceDone::RequestId(id),
-    };
+    let draft = play.draft;
+    let target = |name| say::published_namespace(draft, id, &say::namespace(name));
     let message = match (kind, ours, answered) {
         (RequestKind::Subscribe, true, true) | (RequestKind::Publish, false, _) if !done => {
             play.requests[index].done = true;

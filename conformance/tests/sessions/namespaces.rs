@@ -3,9 +3,9 @@
 use moqt_conformance::end::{End, Name, Output};
 use moqt_conformance::{DRAFTS, cases, drafts_from, say};
 use moqt_engine::model::{
-    FullTrackName, Message, NamespaceInterest, Parameters, PublishNamespaceDone, RequestErrorCode,
-    RequestKind, SetupOptions, StreamResetCode, SubscribeNamespace, SubscribeTracks,
-    TrackProperties, UnsubscribeNamespace,
+    FullTrackName, Message, NamespaceInterest, Parameters, RequestErrorCode, RequestKind,
+    SetupOptions, StreamResetCode, SubscribeNamespace, SubscribeTracks, TrackProperties,
+    UnsubscribeNamespace,
 };
 use moqt_engine::{
     Accept, CommandError, Config, Dir, Draft, Event, IncomingRequest, Refusal, RequestKey, Role,
@@ -370,7 +370,7 @@ fn published(end: &mut End, ours: bool) -> (RequestKey, u64, Name) {
         (request.unwrap(), id, on)
     } else {
         let id = end.fresh_id();
-        let on = end.request(&say::publish_namespace(id, "t"));
+        let on = end.request(&say::publish_namespace(id, "test"));
         let Some(Event::Request { request, .. }) = end.take_events().pop() else { panic!() };
         accept(end, request);
         (request, id, on)
@@ -393,10 +393,7 @@ fn a_published_namespace_is_withdrawn() {
         if draft >= Draft::D18 {
             assert!(end.did(&Output::Reset(on, 1)) && end.did(&Output::Stop(on, 1)));
         } else {
-            let target = match draft {
-                Draft::D14 => PublishNamespaceDone::Namespace(say::namespace("test")),
-                _ => PublishNamespaceDone::RequestId(id),
-            };
+            let target = say::published_namespace(draft, id, &say::namespace("test"));
             assert_eq!(end.said(on), [Message::PublishNamespaceDone(target)]);
         }
         assert_eq!(end.engine.usage(), before, "{draft:?}");
@@ -422,10 +419,7 @@ fn acceptance_of_a_namespace_is_revoked_with_a_reason() {
         } else {
             let said = end.said(on);
             let [Message::PublishNamespaceCancel(cancel)] = &said[..] else { panic!("{said:?}") };
-            let target = match draft {
-                Draft::D14 => PublishNamespaceDone::Namespace(say::namespace("test")),
-                _ => PublishNamespaceDone::RequestId(id),
-            };
+            let target = say::published_namespace(draft, id, &say::namespace("test"));
             assert_eq!((&cancel.target, cancel.code, &cancel.reason[..]), (&target, code, "old"));
         }
         assert_eq!(end.engine.usage(), before, "{draft:?}");

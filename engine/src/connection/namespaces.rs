@@ -98,6 +98,11 @@ impl MoqtConnection {
             let reason = "PUBLISH_NAMESPACE_CANCEL of another kind of request";
             return Err(Violation::protocol(reason));
         }
+        if self.dialect.namespace_done_by_name && request.phase == Phase::Pending {
+            // Only what was accepted is revoked: that was another request for the namespace,
+            // whose withdrawal has crossed with this.
+            return Ok(());
+        }
         let kind = RequestKind::PublishNamespace;
         let raw_code = Some(self.dialect.request_error_code(kind, code));
         let error = RequestError { code, raw_code, reason, retry_after: None, redirect: None };

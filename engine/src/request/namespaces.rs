@@ -188,25 +188,31 @@ impl PartialOrd for ByFields {
     }
 }
 
-/// PUBLISH_NAMESPACE requests by their namespace. No draft forbids a second one of the same
-/// namespace, say with another token.
+/// PUBLISH_NAMESPACE requests by their namespace, in the order of their Request IDs. No draft
+/// forbids a second one of the same namespace, say with another token.
 #[derive(Debug, Default)]
-pub(crate) struct Advertised(BTreeMap<(bool, TrackNamespace), BTreeSet<RequestKey>>);
+pub(crate) struct Advertised(BTreeMap<(bool, TrackNamespace), BTreeMap<u64, RequestKey>>);
 
 impl Advertised {
-    /// A request of ours or of the peer's for this namespace.
+    /// The oldest request of ours or of the peer's for this namespace.
     pub(crate) fn get(&self, ours: bool, namespace: &TrackNamespace) -> Option<RequestKey> {
-        self.0.get(&(ours, namespace.clone()))?.first().copied()
+        self.0.get(&(ours, namespace.clone()))?.values().next().copied()
     }
 
-    pub(crate) fn insert(&mut self, ours: bool, namespace: TrackNamespace, key: RequestKey) {
-        self.0.entry((ours, namespace)).or_default().insert(key);
+    pub(crate) fn insert(
+        &mut self,
+        ours: bool,
+        namespace: TrackNamespace,
+        id: u64,
+        key: RequestKey,
+    ) {
+        self.0.entry((ours, namespace)).or_default().insert(id, key);
     }
 
-    pub(crate) fn remove(&mut self, ours: bool, namespace: &TrackNamespace, key: RequestKey) {
+    pub(crate) fn remove(&mut self, ours: bool, namespace: &TrackNamespace, id: u64) {
         let at = (ours, namespace.clone());
         if let Some(keys) = self.0.get_mut(&at) {
-            keys.remove(&key);
+            keys.remove(&id);
             if keys.is_empty() {
                 self.0.remove(&at);
             }

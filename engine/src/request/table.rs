@@ -266,7 +266,7 @@ impl Requests {
                 self.sent.entry(publisher.track.clone()).or_insert(key);
             }
             Some(Body::Namespace(namespace)) => {
-                self.advertised.insert(ours, namespace.clone(), key);
+                self.advertised.insert(ours, namespace.clone(), id, key);
             }
             Some(Body::NamespaceSubscription(subscription)) => {
                 let space = Space::new(ours, subscription.kind);
@@ -293,7 +293,7 @@ impl Requests {
             Body::Subscriber(subscriber) => (&mut self.received, &subscriber.track),
             Body::Publisher(publisher) => (&mut self.sent, &publisher.track),
             Body::Namespace(namespace) => {
-                self.advertised.remove(request.ours, namespace, key);
+                self.advertised.remove(request.ours, namespace, request.id);
                 return Some(request);
             }
             Body::NamespaceSubscription(subscription) => {
@@ -331,7 +331,7 @@ impl Requests {
         self.fetched.get(track).map(|keys| keys.iter().copied().collect()).unwrap_or_default()
     }
 
-    /// A PUBLISH_NAMESPACE of ours or of the peer's.
+    /// The oldest PUBLISH_NAMESPACE of ours or of the peer's.
     pub(crate) fn namespace(&self, namespace: &TrackNamespace, ours: bool) -> Option<RequestKey> {
         self.advertised.get(ours, namespace)
     }

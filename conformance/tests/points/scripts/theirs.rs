@@ -155,7 +155,7 @@ fn track_status() -> Script {
 fn publish_namespace() -> Script {
     Script::new("their PUBLISH_NAMESPACE")
         .then(|play| {
-            play.receive(RequestKind::PublishNamespace, |id| say::publish_namespace(id, "t"));
+            play.receive(RequestKind::PublishNamespace, |id| say::publish_namespace(id, "test"));
         })
         .then(Play::accept)
         .on(answers_updates, Play::update_comes)
