@@ -9,6 +9,7 @@ mod fetch;
 mod fetch_response;
 mod namespaces;
 mod publication;
+mod publish_namespace;
 mod subscription;
 mod tokens;
 
