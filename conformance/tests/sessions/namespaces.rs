@@ -321,6 +321,32 @@ fn publishes_that_result_forward_as_the_subscriber_asked() {
     }
 }
 
+// The same: from a request that has not been accepted results nothing, nor from one for
+// namespaces alone.
+#[test]
+fn publishes_that_result_from_nothing_forward_as_they_say() {
+    for (draft, role) in cases().filter(|(draft, _)| *draft != Draft::D14) {
+        for (interest, is_accepted) in [(Tracks, false), (Namespaces, true)] {
+            if draft >= Draft::D18 && interest == Namespaces {
+                // There its SUBSCRIBE_NAMESPACE has no such parameter.
+                continue;
+            }
+            let mut end = session(draft, role);
+            let (request, _) = asked(&mut end, "a", interest, Some(false));
+            if is_accepted {
+                accept(&mut end, request);
+            }
+            let (name, none) = (track("a-b--t"), TrackProperties::new());
+            let parameters = Parameters::default();
+            end.with(|engine, now| engine.publish(now, &name, &parameters, &none)).unwrap();
+            let on = end.own_request();
+            let said = end.said(on);
+            let Some(Message::Publish(publish)) = said.last() else { panic!("{said:?}") };
+            assert_ne!(publish.parameters.forward, Some(false), "{draft:?} {interest:?}");
+        }
+    }
+}
+
 // "The Publisher MUST NOT send a PUBLISH for a Track after PUBLISH_BLOCKED has been sent. The
 // subscriber can instead issue a SUBSCRIBE to establish a subscription to that track." (draft-18,
 // "Subscribing to Namespaces")
