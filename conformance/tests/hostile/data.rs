@@ -234,3 +234,24 @@ fn a_publisher_gets_no_objects_of_its_own_track() {
         assert_eq!(end.closed(), None);
     }
 }
+
+// Padding is discarded however it comes and ends (draft-18, "Padding").
+#[test]
+fn padding_leaves_nothing_however_it_ends() {
+    for (draft, role) in cases().filter(|(draft, _)| *draft >= Draft::D18) {
+        let mut end = session(draft, role);
+        let before = end.engine.usage();
+        let padding = [vec![0xF0, 0x13, 0x2B, 0x3E, 0x28], vec![0; 1_000]].concat();
+        // All at once.
+        let whole = end.open(Dir::Uni);
+        end.data_and(whole, padding.clone(), true);
+        assert_eq!(end.engine.usage(), before, "{role:?}");
+        // In pieces, of which any size is welcome, and reset.
+        let open = end.open_with(Dir::Uni, padding);
+        let key = end.key(open);
+        assert_eq!(end.engine.recv_window(key), usize::MAX, "{role:?}");
+        end.reset(open, 1);
+        assert_eq!(end.engine.usage(), before, "{role:?}");
+        assert_eq!((end.closed(), end.take_events()), (None, vec![]), "{role:?}");
+    }
+}

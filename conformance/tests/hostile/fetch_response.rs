@@ -487,3 +487,25 @@ fn the_range_is_told_as_it_was_asked_for() {
         assert_eq!(*joining, None);
     }
 }
+
+// "UNKNOWN_STATUS_IN_RANGE: The requested range contains objects with unknown status." (draft-14,
+// "FETCH_ERROR"): a response that is given up for that before its first object is refused with it,
+// where the answer waits for one.
+#[test]
+fn a_response_given_up_before_its_answer_says_why() {
+    use RequestErrorCode::{InternalError, UnknownStatusInRange};
+    use StreamResetCode::{Cancelled, UnknownObjectStatus};
+    for role in ROLES {
+        for (reset, code) in
+            [(UnknownObjectStatus, UnknownStatusInRange), (Cancelled, InternalError)]
+        {
+            let mut end = session(Draft::D14, role);
+            let before = end.engine.usage();
+            let fetched = fetched(&mut end, at(0, 0), at(1, 0));
+            accept(&mut end, &fetched, at(1, 0)).unwrap();
+            end.with(|engine, _| engine.fetch_response(fetched.request).unwrap().reset(reset));
+            assert_eq!(refusal(&mut end, fetched.on), Some(code), "{role:?} {reset:?}");
+            assert_eq!(end.engine.usage(), before, "{role:?} {reset:?}");
+        }
+    }
+}

@@ -56,3 +56,14 @@ fn a_group_that_ends_in_a_datagram_ends_on_its_open_streams() {
         track.assert_malformed(MalformedRule::AfterGroupEnd, (2, 6), "6 after 5");
     }
 }
+
+// The same: what has been read of a stream by then counts, though the stream goes on.
+#[test]
+fn a_group_that_ended_in_a_datagram_had_no_more_on_its_open_streams() {
+    for draft in drafts_from(Draft::D16) {
+        let mut track = Subscribed::new(draft, Role::Client);
+        track.send_all([SubgroupStream::plain(draft, ALIAS, 2).objects([0, 6])]);
+        track.send_last_datagram(2, 5);
+        track.assert_malformed(MalformedRule::AfterGroupEnd, (2, 6), "6 before 5");
+    }
+}

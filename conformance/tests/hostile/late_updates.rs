@@ -16,7 +16,7 @@ use moqt_engine::{
 };
 
 use crate::updates::{answered_cases, from_peer, with_priority};
-use crate::{Bystander, assert_closed, requested, session, subscribing};
+use crate::{Bystander, PROTOCOL_VIOLATION, assert_closed, requested, session, subscribing};
 
 const DUPLICATE_AUTH_TOKEN_ALIAS: u64 = 0x14;
 
@@ -325,4 +325,44 @@ fn accepted(end: &mut End, kind: RequestKind) -> (RequestKey, Name) {
     end.take_events();
     end.said(accepted.1);
     accepted
+}
+
+// What comes on the stream of a request that is over is read, since it may say something beside that
+// request, and so has to be readable.
+#[test]
+fn a_malformed_message_for_a_request_that_is_over_closes() {
+    for role in ROLES {
+        let mut end = session(Draft::D18, role);
+        let (id, on) = refused(&mut end);
+        let mut bytes = say::message(Draft::D18, &say::update(id + 2, id, Parameters::default()));
+        // A byte more than there is anything for.
+        bytes.push(0);
+        bytes[2] += 1;
+        end.data(on, bytes);
+        assert_closed(&end, PROTOCOL_VIOLATION, "an update with a byte too many");
+    }
+}
+
+// Of half a message nothing is expected any more after a time, nor anything else on that stream. The
+// peer may end both directions of it.
+#[test]
+fn a_stream_left_with_half_a_message_is_ended_by_the_peer() {
+    for role in ROLES {
+        let mut end = session(Draft::D18, role);
+        let mut bystander = Bystander::new(&mut end);
+        let before = end.engine.usage();
+        end.takes_data = false;
+        let (id, on) = refused(&mut end);
+        let bytes = say::message(Draft::D18, &say::update(id + 2, id, Parameters::default()));
+        end.data(on, bytes[..2].to_vec());
+        crate::wait_long(&mut end);
+        let key = end.key(on);
+        assert_eq!(end.engine.recv_window(key), usize::MAX, "{role:?}: nobody reads it");
+        end.stop(on, 1);
+        assert!(end.did(&Output::Reset(on, 1)), "{role:?}: {:?}", end.outputs);
+        end.reset(on, 1);
+        assert_eq!(end.engine.usage(), before, "{role:?}");
+        end.takes_data = true;
+        bystander.assert_well(&mut end);
+    }
 }

@@ -11,6 +11,7 @@ mod early;
 mod fetch;
 mod fetch_response;
 mod floods;
+mod found_late;
 mod goaway;
 mod group_ends_in_datagrams;
 mod joins;

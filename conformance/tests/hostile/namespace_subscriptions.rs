@@ -8,7 +8,8 @@ use moqt_engine::model::{
     UnsubscribeNamespace,
 };
 use moqt_engine::{
-    Accept, CommandError, Config, Dir, Draft, Event, IncomingRequest, Refusal, RequestKey, Role,
+    Accept, CommandError, Config, Dir, Draft, Event, IncomingRequest, MoqtConnection, Refusal,
+    RequestKey, Role,
 };
 
 use crate::{Bystander, PROTOCOL_VIOLATION, assert_closed, session};
@@ -224,6 +225,23 @@ fn draft_16_has_no_namespace_without_fields() {
         } else {
             assert!(matches!(&end.events[..], [Event::Namespace { namespace, .. }]
                 if namespace.is_empty()));
+        }
+    }
+}
+
+// The same: nor does this side tell of one, whatever prefix was asked for.
+#[test]
+fn no_namespace_without_fields_is_told_of() {
+    for (draft, role) in stream_cases() {
+        let mut end = session(draft, role);
+        let (request, on) = accepted(&mut end, "", NamespaceInterest::Namespaces);
+        let told =
+            end.with(|engine, now| engine.namespace(now, request, &TrackNamespace::default()));
+        if draft.dialect().min_namespace_fields > 0 {
+            assert!(matches!(told, Err(CommandError::WrongState(_))), "{draft:?}: {told:?}");
+            assert_eq!(end.said(on), [], "{draft:?} {role:?}");
+        } else {
+            assert_eq!(told, Ok(None), "{draft:?} {role:?}");
         }
     }
 }
@@ -639,6 +657,13 @@ fn a_subscriber_that_reads_nothing_is_told_no_more() {
             match end.with(|engine, now| engine.namespace(now, request, &namespace)) {
                 Ok(_) => told += 1,
                 Err(error) => break error,
+            }
+            // That one is gone is as much to be read.
+            let is_gone = told % 2 == 0;
+            let done =
+                |engine: &mut MoqtConnection, now| engine.namespace_done(now, request, &namespace);
+            if let Err(error) = if is_gone { end.with(done) } else { Ok(()) } {
+                break error;
             }
             assert!(told < 2_000, "{draft:?}: it never ends");
         };

@@ -1,6 +1,6 @@
 //! Published namespaces with peers that break their rules, and namespaces that are reserved.
 
-use moqt_conformance::end::End;
+use moqt_conformance::end::{End, Output};
 use moqt_conformance::{ROLES, cases, say};
 use moqt_engine::model::{
     Fetch, FetchRange, FullTrackName, Location, Message, NamespaceInterest, Parameters, Publish,
@@ -310,6 +310,33 @@ fn nothing_is_published_under_reserved_namespaces() {
                 .is_ok(),
             ];
             assert_eq!(asked, [!reserved || first != "."; 2], "{draft:?} {first}");
+        }
+    }
+}
+
+// A namespace that is not accepted any more is cancelled with what of the reason a reset code can say
+// (draft-18, "Stream Reset Error Codes").
+#[test]
+fn a_revoked_namespace_is_reset_with_the_reason() {
+    let codes = [
+        (RequestErrorCode::InternalError, 0x0),
+        (RequestErrorCode::DoesNotExist, 0x1),
+        (RequestErrorCode::GoingAway, 0x4),
+        (RequestErrorCode::ExpiredAuthToken, 0x7),
+        (RequestErrorCode::ExcessiveLoad, 0x9),
+    ];
+    for role in ROLES {
+        for (code, reset) in codes {
+            let mut end = session(Draft::D18, role);
+            let id = end.fresh_id();
+            let on = end.request(&say::publish_namespace(id, "t"));
+            let request = crate::requested(&mut end);
+            let accept = moqt_engine::Accept::default();
+            end.with(|engine, now| engine.accept(now, request, accept)).unwrap();
+            end.with(|engine, now| engine.cancel_publish_namespace(now, request, code, ""))
+                .unwrap();
+            assert!(end.did(&Output::Reset(on, reset)), "{role:?} {code:?}: {:?}", end.outputs);
+            assert!(end.did(&Output::Stop(on, reset)), "{role:?} {code:?}: {:?}", end.outputs);
         }
     }
 }

@@ -264,3 +264,41 @@ fn setup_options_without_meaning_are_sent_and_ignored() {
         }
     }
 }
+
+// "This error code can appear in response to SUBSCRIBE, FETCH, TRACK_STATUS, PUBLISH_NAMESPACE and
+// SUBSCRIBE_NAMESPACE." (draft-18, "REQUEST_ERROR Message Format") And "Redirect: Present only when
+// Error Code is REDIRECT", so that one without is none.
+#[test]
+fn what_cannot_be_redirected_is_not() {
+    for role in ROLES {
+        let tracks = moqt_engine::model::NamespaceInterest::Tracks;
+        let mut end = session(Draft::D18, role);
+        let (publish, ask, plain) = (end.fresh_id(), end.fresh_id(), end.fresh_id());
+        let requests = [
+            (say::publish(publish, "t", 5), false),
+            (say::subscribe_namespace(Draft::D18, ask, "a", tracks), false),
+            (say::subscribe(plain, "t"), true),
+        ];
+        for (message, may_be) in requests {
+            let on = end.request(&message);
+            let request = requested(&mut end);
+            end.said(on);
+            let there = Refusal {
+                redirect: Some(redirect("", "u")),
+                ..Refusal::new(RequestErrorCode::Redirect)
+            };
+            if !may_be {
+                let sent = end.with(|engine, now| engine.reject(now, request, there));
+                assert!(matches!(sent, Err(CommandError::WrongState(_))), "{role:?}: {sent:?}");
+            }
+            let nowhere = Refusal::new(RequestErrorCode::Redirect);
+            end.with(|engine, now| engine.reject(now, request, nowhere)).unwrap();
+            let said = end.said(on);
+            assert!(
+                matches!(&said[..], [Message::RequestError(error)]
+                    if error.code == RequestErrorCode::DoesNotExist && error.redirect.is_none()),
+                "{role:?}: {said:?}"
+            );
+        }
+    }
+}

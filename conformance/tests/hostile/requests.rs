@@ -1,6 +1,6 @@
 //! Answers, endings and updates that come twice, too early or to the wrong request.
 
-use moqt_conformance::end::Output;
+use moqt_conformance::end::{Got, Output};
 use moqt_conformance::{ROLES, cases, drafts_from, say};
 use moqt_engine::model::{
     Location, Message, Parameters, RequestErrorCode, RequestKind, SubscriptionFilter,
@@ -438,5 +438,37 @@ fn a_refused_request_gives_its_credit_back() {
             }
             assert_eq!(end.events, [], "all were refused");
         }
+    }
+}
+
+// The same of one whose late streams are waited for no longer, and of which something is still to be
+// read.
+#[test]
+fn an_alias_is_free_while_what_came_on_it_is_read() {
+    for (draft, role) in cases() {
+        let mut end = session(draft, role);
+        end.reads_at_once = false;
+        let (old, id, on) = subscribing(&mut end, "old");
+        end.say(on, &say::subscribe_ok(id, 5));
+        let stream = end.open_with(Dir::Uni, say::subgroup(draft, 5, 0, &[(0, b"x")]));
+        end.fin(stream);
+        end.say(on, &say::done(id, 3));
+        crate::wait_long(&mut end);
+        end.take_events();
+        subscribing_and_accepted(&mut end, "new", 5);
+        assert_eq!(end.closed(), None, "{draft:?} {role:?}: {:?}", end.events);
+        end.take_events();
+        end.read(stream, usize::MAX);
+        let got = end.take_reads(stream);
+        assert!(
+            matches!(&got[..], [Got::Object(_, payload), Got::Finished] if payload == b"x"),
+            "{draft:?} {role:?}: {got:?}"
+        );
+        let events = end.take_events();
+        assert!(
+            matches!(events[..], [Event::SubscriptionDone { request, missing_streams: 2, .. }]
+                if request == old),
+            "{draft:?} {role:?}: {events:?}"
+        );
     }
 }
