@@ -182,9 +182,7 @@ impl MoqtConnection {
         else {
             return Ok(());
         };
-        if filter.is_backwards() {
-            return Err(Violation::protocol("an update to a range that ends before it begins"));
-        }
+        // Nor is a range decoded there that ends before it begins.
         if publisher.is_widened_by(filter) {
             return Err(Violation::protocol("an update widens its subscription"));
         }
