@@ -219,7 +219,7 @@ fn ranges_that_are_unknown_are_gaps() {
     }
 }
 
-// "Indicates end of Group" in a fetch response (draft 14): no object, and nothing missing.
+// "Indicates End of Group" in a fetch response (draft 14): no object, and nothing missing.
 #[test]
 fn a_status_in_the_past_is_no_object() {
     for draft in DRAFTS.into_iter().filter(|draft| *draft < Draft::D16) {
@@ -238,8 +238,8 @@ fn a_status_in_the_past_is_no_object() {
     }
 }
 
-// "Either endpoint can cancel a request by terminating any directions of a stream that are still
-// open" (draft-18, "Request Cancellation and Rejection"): what has not come of the past never will.
+// "Once a request stream has been opened, the request MAY be cancelled by either endpoint." (draft-18,
+// "Request Cancellation and Rejection"): what has not come of the past never will.
 #[test]
 fn a_past_whose_request_is_cancelled_is_a_gap() {
     for draft in DRAFTS.into_iter().filter(|draft| *draft >= Draft::D18) {

@@ -29,6 +29,7 @@ mod tokens;
 mod told_over;
 mod trace;
 mod tracks;
+mod turns;
 mod well_formed;
 mod writers;
 

@@ -298,8 +298,8 @@ fn setup_is_not_sent_with_aliases_it_cannot_have() {
     }
 }
 
-// "The receiver of a message containing an Authorization Token MUST process [...] in order": what
-// one message registers, deletes and registers again is registered.
+// The tokens of a message take effect in their order: what one registers, deletes and registers again
+// is registered.
 #[test]
 fn an_alias_may_be_registered_anew_in_the_message_that_deletes_it() {
     for (draft, role) in cases() {

@@ -397,7 +397,7 @@ fn a_track_begins_with_the_first_group_that_comes() {
     }
 }
 
-// 0x1, "Indicates Object does not exist" (draft 14): neither given nor missing.
+// 0x1, "Indicates Object Does Not Exist" (draft 14): neither given nor missing.
 #[test]
 fn an_object_that_says_it_does_not_exist_is_passed_over() {
     for draft in DRAFTS.into_iter().filter(|draft| *draft < Draft::D16) {
