@@ -23,6 +23,8 @@ pub(crate) struct Aliases {
     tombstones: VecDeque<Tombstone>,
     /// How many of them, the newest, have no time yet.
     undated: usize,
+    /// How many there have been.
+    closings: u64,
 }
 
 #[derive(Debug)]
@@ -33,14 +35,15 @@ enum State {
     Offered(RequestKey, Vec<StreamKey>),
     /// Objects wait until their track is announced, up to a time.
     Unknown(Vec<StreamKey>, Timestamp),
-    /// Objects are late, and dropped.
-    Closed,
+    /// Objects are late, and dropped. Which closing that was, as an alias may be used anew.
+    Closed(u64),
 }
 
 /// A closed alias.
 #[derive(Debug)]
 struct Tombstone {
     alias: u64,
+    closing: u64,
     /// When it was closed, or first thought of after that: time is not known everywhere.
     closed: Timestamp,
 }
@@ -68,6 +71,7 @@ impl Aliases {
             held_datagrams: VecDeque::new(),
             tombstones: VecDeque::new(),
             undated: 0,
+            closings: 0,
         }
     }
 
@@ -84,7 +88,7 @@ impl Aliases {
         self.forget_old(now, limits);
         match self.map.get(&alias) {
             Some(State::Active(request)) => return Placement::Active(*request),
-            Some(State::Closed) => return Placement::Dropped,
+            Some(State::Closed(_)) => return Placement::Dropped,
             _ => {}
         }
         let size = bytes.saturating_add(HELD_STREAM);
@@ -114,7 +118,7 @@ impl Aliases {
         self.forget_old(now, limits);
         match self.map.get(&alias) {
             Some(State::Active(request)) => return (Placement::Active(*request), None),
-            Some(State::Closed) => return (Placement::Dropped, None),
+            Some(State::Closed(_)) => return (Placement::Dropped, None),
             _ => {}
         }
         if limits.unknown_alias_datagrams == 0 || !self.admit(now, alias, limits, timers) {
@@ -203,8 +207,10 @@ impl Aliases {
     ) -> Vec<StreamKey> {
         let streams = self.take_waiting(alias, timers);
         self.take_datagrams(alias);
-        self.map.insert(alias, State::Closed);
-        self.tombstones.push_back(Tombstone { alias, closed: Timestamp::ZERO });
+        self.closings += 1;
+        let closing = self.closings;
+        self.map.insert(alias, State::Closed(closing));
+        self.tombstones.push_back(Tombstone { alias, closing, closed: Timestamp::ZERO });
         self.undated += 1;
         while self.tombstones.len() > limits.alias_tombstones {
             self.forget_oldest();
@@ -227,9 +233,9 @@ impl Aliases {
     }
 
     fn forget_oldest(&mut self) {
-        let Some(Tombstone { alias, .. }) = self.tombstones.pop_front() else { return };
+        let Some(Tombstone { alias, closing, .. }) = self.tombstones.pop_front() else { return };
         self.undated = self.undated.min(self.tombstones.len());
-        if matches!(self.map.get(&alias), Some(State::Closed)) {
+        if matches!(self.map.get(&alias), Some(State::Closed(last)) if *last == closing) {
             self.map.remove(&alias);
         }
     }
@@ -369,5 +375,27 @@ mod tests {
         let long_after = later(limits.alias_tombstone_age);
         assert_eq!(place(&mut aliases, &mut timers, long_after), Placement::Active(request));
         assert!(aliases.tombstones.is_empty());
+    }
+
+    // It is remembered from when it was closed last.
+    #[test]
+    fn an_alias_closed_anew_is_remembered_anew() {
+        let (limits, mut timers, mut aliases) =
+            (Limits::default(), Timers::default(), Aliases::new(0));
+        let mut streams: Table<StreamKey, ()> = Table::default();
+        let mut requests: Table<RequestKey, ()> = Table::default();
+        let (stream, request) = (streams.insert(()), requests.insert(()));
+        let place = |aliases: &mut Aliases, timers: &mut Timers, now| {
+            aliases.place_stream(now, 1, stream, 0, &limits, timers)
+        };
+        let age = limits.alias_tombstone_age;
+        for closed in [Duration::ZERO, age / 2] {
+            aliases.activate(1, request, &mut timers);
+            aliases.close(1, &limits, &mut timers);
+            assert_eq!(place(&mut aliases, &mut timers, later(closed)), Placement::Dropped);
+        }
+        assert_eq!(place(&mut aliases, &mut timers, later(age)), Placement::Dropped);
+        let over = later(age + age / 2);
+        assert_eq!(place(&mut aliases, &mut timers, over), Placement::Held);
     }
 }
