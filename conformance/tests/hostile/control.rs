@@ -4,7 +4,9 @@ use bytes::Bytes;
 use moqt_conformance::end::{End, Output};
 use moqt_conformance::{DRAFTS, ROLES, cases, say};
 use moqt_engine::model::{
-    FetchCancel, Goaway, MaxRequestId, Message, Parameters, RequestErrorCode, RequestKind,
+    FetchCancel, Goaway, Location, MaxRequestId, Message, NamespaceInterest, Parameters,
+    PublishNamespaceCancel, PublishNamespaceDone, RequestErrorCode, RequestKind, RequestsBlocked,
+    Setup,
 };
 use moqt_engine::{CommandError, Dir, Draft, Event, Role};
 
@@ -344,20 +346,99 @@ fn draft_18_messages_have_their_streams() {
 // Who reads a log must see what came where.
 #[test]
 fn a_message_on_the_wrong_stream_is_named() {
-    for draft in DRAFTS {
-        let mut end = session(draft, Role::Server);
-        let (on, message, place) = if draft >= Draft::D18 {
-            (end.control, say::subscribe_ok(0, 1), "SUBSCRIBE_OK on the control stream")
-        } else if say::namespaces_have_streams(draft) {
-            (end.control, say::namespace_found("a"), "NAMESPACE on the control stream")
-        } else {
-            continue;
-        };
-        end.say(on, &message);
-        assert_closed(&end, PROTOCOL_VIOLATION, place);
-        let Some(Event::Closed { reason }) = end.events.last() else { panic!("{:?}", end.events) };
-        assert!(reason.to_string().contains(place), "{reason}");
+    for (draft, role) in cases() {
+        for (name, message) in messages(draft) {
+            // The control stream has all messages of draft 14, and most of draft 16.
+            let belongs = if draft >= Draft::D18 {
+                &["SETUP", "GOAWAY"][..]
+            } else if matches!(name, "NAMESPACE" | "NAMESPACE_DONE") {
+                &[]
+            } else {
+                continue;
+            };
+            if !belongs.contains(&name) {
+                let mut end = session(draft, role);
+                end.say(end.control, &message);
+                assert_named(&end, &format!("{name} on the control stream"));
+            }
+        }
+        for (name, message) in messages(draft) {
+            let mut end = session(draft, role);
+            let (on, place, belongs) = if draft >= Draft::D18 {
+                let belongs = ["REQUEST_OK", "REQUEST_ERROR", "SUBSCRIBE_OK", "FETCH_OK"];
+                let (_, _, on) = subscribing(&mut end, "t");
+                (on, "this request", [&belongs[..], &["PUBLISH_DONE", "GOAWAY"]].concat())
+            } else if say::namespaces_have_streams(draft) {
+                let (prefix, interest) = (say::namespace("a"), NamespaceInterest::Namespaces);
+                let none = Parameters::default();
+                end.with(|engine, now| engine.subscribe_namespace(now, &prefix, interest, &none))
+                    .unwrap();
+                let belongs = ["REQUEST_OK", "REQUEST_ERROR", "NAMESPACE", "NAMESPACE_DONE"];
+                (end.own_namespace_request(), "a namespace subscription", belongs.to_vec())
+            } else {
+                continue;
+            };
+            if !belongs.contains(&name) {
+                end.say(on, &message);
+                assert_named(&end, &format!("{name} on {place}"));
+            }
+        }
     }
+}
+
+#[track_caller]
+fn assert_named(end: &End, what: &str) {
+    assert_closed(end, PROTOCOL_VIOLATION, what);
+    let Some(Event::Closed { reason }) = end.events.last() else { panic!("{:?}", end.events) };
+    assert!(reason.to_string().contains(what), "{reason}: not {what}");
+}
+
+/// One of each message that a draft has.
+fn messages(draft: Draft) -> Vec<(&'static str, Message)> {
+    let target = PublishNamespaceDone::RequestId(0);
+    let cancel = PublishNamespaceCancel {
+        target: target.clone(),
+        code: RequestErrorCode::InternalError,
+        reason: String::new(),
+    };
+    let (namespaces, code) = (RequestKind::PublishNamespace, RequestErrorCode::InternalError);
+    let mut list = vec![
+        ("SETUP", Message::Setup(Setup::default())),
+        ("GOAWAY", goaway("", 0)),
+        ("MAX_REQUEST_ID", Message::MaxRequestId(MaxRequestId { max_request_id: 9 })),
+        ("REQUESTS_BLOCKED", Message::RequestsBlocked(RequestsBlocked { max_request_id: 9 })),
+        ("REQUEST_OK", say::ok(0, namespaces)),
+        ("REQUEST_ERROR", say::error(0, namespaces, code)),
+        ("SUBSCRIBE", say::subscribe(0, "t")),
+        ("SUBSCRIBE_OK", say::subscribe_ok(0, 1)),
+        ("REQUEST_UPDATE", say::update(2, 0, Parameters::default())),
+        ("UNSUBSCRIBE", say::unsubscribe(0)),
+        ("PUBLISH", say::publish(0, "t", 1)),
+        ("PUBLISH_DONE", say::done(0, 0)),
+        ("FETCH", say::fetch(0, "t", Location::ZERO, Location::new(1, 0))),
+        ("FETCH_OK", say::fetch_ok(0, Location::ZERO)),
+        ("FETCH_CANCEL", Message::FetchCancel(FetchCancel { request_id: 0 })),
+        ("TRACK_STATUS", say::track_status(0, "t")),
+        ("PUBLISH_NAMESPACE", say::publish_namespace(0, "a")),
+        ("PUBLISH_NAMESPACE_DONE", Message::PublishNamespaceDone(target)),
+        ("PUBLISH_NAMESPACE_CANCEL", Message::PublishNamespaceCancel(cancel)),
+        (
+            "SUBSCRIBE_NAMESPACE",
+            say::subscribe_namespace(draft, 0, "a", NamespaceInterest::Namespaces),
+        ),
+        ("SUBSCRIBE_TRACKS", say::subscribe_namespace(draft, 0, "a", NamespaceInterest::Tracks)),
+        ("NAMESPACE", say::namespace_found("b")),
+        ("NAMESPACE_DONE", say::namespace_done("b")),
+        ("PUBLISH_BLOCKED", say::publish_blocked("b--t")),
+    ];
+    let is_there = |message: &Message| {
+        moqt_engine::wire::encode_message(draft.dialect(), message, &mut Vec::new()).is_ok()
+    };
+    let is_as_named = |name, message: &Message| {
+        (name == "SUBSCRIBE_TRACKS") == matches!(message, Message::SubscribeTracks(_))
+    };
+    list.retain(|(name, message)| is_there(message) && is_as_named(*name, message));
+    list
 }
 
 // A message that has begun must be whole in time; later bytes do not begin the time anew.

@@ -1,7 +1,7 @@
 //! What is said to people: drafts, codes and errors in words, and nothing of a peer's unescaped.
 
 use std::error::Error;
-use std::fmt::Display;
+use std::fmt::{self, Display, Write};
 
 use moqt_conformance::end::End;
 use moqt_conformance::say;
@@ -178,6 +178,7 @@ fn words_of_the_peer_are_escaped() {
         let events = end.take_events();
         let [Event::Rejected { error, .. }] = &events[..] else { panic!("{events:?}") };
         assert_eq!(error.to_string(), text);
+        assert_fails_without_room(error);
     }
 
     let error = SessionError::ProtocolViolation;
@@ -187,7 +188,48 @@ fn words_of_the_peer_are_escaped() {
     assert_eq!(local.to_string(), "closed here");
     let lost = CloseReason::Transport { reason: "timed out".to_owned() };
     assert_eq!(lost.to_string(), "connection lost: timed out");
+    for reason in [&peer, &local, &lost] {
+        assert_fails_without_room(reason);
+    }
     assert!(local.is_clean() && !peer.is_clean() && !lost.is_clean());
     let _: [&dyn Error; 2] = [&local, &lost];
     assert!(D18.draft > D14.draft);
+}
+
+#[test]
+fn what_there_is_no_room_for_is_an_error() {
+    assert_fails_without_room(&Draft::choice());
+    let name: FullTrackName = "a-b.2ec--t.00".parse().unwrap();
+    assert_fails_without_room(name.namespace());
+    assert_fails_without_room(&name);
+    let error = DecodeError { fault: Fault::Truncated, field: "Group ID", offset: 17 };
+    assert_fails_without_room(&error);
+    assert_fails_without_room(&EncodeError::Missing("Group ID"));
+}
+
+/// As much is written as there is room for, and it fails if that is not all.
+#[track_caller]
+fn assert_fails_without_room(words: &impl Display) {
+    let all = words.to_string();
+    for room in 0..=all.len() {
+        let mut into = Narrow { text: String::new(), room };
+        assert_eq!(write!(into, "{words}").is_ok(), room == all.len(), "{all}");
+        assert!(all.starts_with(&into.text), "{} of {all}", into.text);
+    }
+}
+
+/// Takes whole pieces up to so many bytes.
+struct Narrow {
+    text: String,
+    room: usize,
+}
+
+impl Write for Narrow {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        if self.text.len() + piece.len() > self.room {
+            return Err(fmt::Error);
+        }
+        self.text.push_str(piece);
+        Ok(())
+    }
 }

@@ -168,6 +168,29 @@ fn values_out_of_range() {
     }
 }
 
+/// A reserved option comes last, where differences can only rise, and has to fit like any other.
+#[test]
+fn reserved_options_come_after_the_others() {
+    let with = |reserved| {
+        super::setup(&[], |options| {
+            options.max_auth_token_cache_size = Some(5);
+            options.reserved = Some(reserved);
+        })
+    };
+    let refused = |what| Err(EncodeError::OutOfRange(what));
+    for reserved in [0x2, 0x3] {
+        assert!(write(&D14, &with(reserved)).is_ok(), "types stand for themselves");
+        for dialect in [&D16, &D18] {
+            assert_eq!(write(dialect, &with(reserved)), refused("Setup Option"));
+        }
+    }
+    for reserved in [1 << 62, (1 << 62) + 1] {
+        assert_eq!(write(&D14, &with(reserved)), refused("Setup Option"));
+        assert!(write(&D18, &with(reserved)).is_ok());
+    }
+    assert_eq!(write(&D18, &with(0x9e)).unwrap(), hex("af00 0005 04 05 809a 00"));
+}
+
 /// A reason is for people: what is too long is cut, between characters.
 #[test]
 fn reasons_are_cut() {

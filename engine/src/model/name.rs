@@ -338,6 +338,10 @@ mod tests {
         assert!(ab.starts_with(&TrackNamespace::root()));
         let suffix = ab.strip_prefix(&"ab".parse().unwrap()).unwrap();
         assert_eq!(suffix, "c".parse().unwrap());
+        for other in ["a", "ab-d", "cd", "ab-c-d"] {
+            assert_eq!(ab.strip_prefix(&other.parse().unwrap()), None, "{other}");
+        }
+        assert_eq!(ab.strip_prefix(&ab), Some(TrackNamespace::root()));
         let prefix: TrackNamespace = "ab".parse().unwrap();
         assert_eq!(prefix.join(&suffix).unwrap(), ab);
     }

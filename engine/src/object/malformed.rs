@@ -609,4 +609,20 @@ mod tests {
             assert!(rules.datagrams.len() <= 64);
         }
     }
+
+    // What cannot be remembered contradicts nothing later, and is no news to anybody.
+    #[test]
+    fn nothing_is_known_where_nothing_may_be_remembered() {
+        let mut rules = TrackRules::new(&D18, 0);
+        let ends = [ObjectStatus::Normal, ObjectStatus::EndOfGroup];
+        for (n, status) in [5, 3, 9].into_iter().zip(ends.into_iter().cycle()) {
+            let object = ObjectFacts {
+                location: Location::new(70, n),
+                status,
+                gaps: Gaps { groups: Some(n), objects: Some(1) },
+            };
+            assert_eq!(rules.datagram(&object, true, Print::new(128, n)), Ok(false));
+        }
+        assert_eq!(rules.groups.len() + rules.subgroups.len() + rules.datagrams.len(), 0);
+    }
 }
