@@ -1,18 +1,15 @@
-//! PUBLISH_NAMESPACE from either side: what is answered, withdrawn, revoked and given up, in any
-//! order and with the messages of both ends crossing. Draft 14 withdraws and revokes by name,
-//! draft 16 by Request ID, draft 18 by the end of the request's stream.
+//! PUBLISH_NAMESPACE from either side: what is answered, updated, withdrawn, revoked and given
+//! up, in any order and with the messages of both ends crossing. Draft 14 withdraws and revokes
+//! by name, draft 16 by Request ID, draft 18 by the end of the request's stream.
 
-use std::time::Duration;
+mod publisher;
+mod subscriber;
 
-use moqt_conformance::end::{End, Name, Output};
+use moqt_conformance::end::{End, Name};
 use moqt_conformance::say;
-use moqt_engine::model::{
-    Message, Parameters, PublishNamespaceCancel, RequestErrorCode, RequestKind, StreamResetCode,
-    TrackNamespace,
-};
+use moqt_engine::model::{Message, RequestErrorCode, StreamResetCode, TrackNamespace};
 use moqt_engine::{
-    Accept, CommandError, Config, Draft, Event, IncomingRequest, Limits, Refusal, RequestKey, Role,
-    Timestamp,
+    Config, Draft, Event, IncomingRequest, Limits, Refusal, RequestKey, Role, Timestamp,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -44,6 +41,17 @@ enum Step {
         which: u8,
         how: How,
     },
+    /// The publisher changes one.
+    Update {
+        which: u8,
+    },
+    /// The peer answers the oldest update without an answer. With an error it ends the request,
+    /// or forgets to.
+    AnswerUpdate {
+        which: u8,
+        accepts: bool,
+        ends: bool,
+    },
     Wait {
         millis: u64,
     },
@@ -61,12 +69,15 @@ fn step() -> impl Strategy<Value = Step> {
     let which = any::<u8>;
     let how = || prop_oneof![Just(How::Finish), Just(How::Reset), Just(How::Stop)];
     prop_oneof![
-        6 => select(&NAMES[..]).prop_map(|name| Step::Publish { name }),
+        4 => select(&NAMES[..]).prop_map(|name| Step::Publish { name }),
         6 => which().prop_map(|which| Step::Accept { which }),
-        2 => which().prop_map(|which| Step::Refuse { which }),
-        3 => (which(), how()).prop_map(|(which, how)| Step::Withdraw { which, how }),
-        3 => (which(), how()).prop_map(|(which, how)| Step::Revoke { which, how }),
-        2 => (1..8_000_u64).prop_map(|millis| Step::Wait { millis }),
+        1 => which().prop_map(|which| Step::Refuse { which }),
+        1 => (which(), how()).prop_map(|(which, how)| Step::Withdraw { which, how }),
+        1 => (which(), how()).prop_map(|(which, how)| Step::Revoke { which, how }),
+        6 => which().prop_map(|which| Step::Update { which }),
+        4 => (which(), any::<bool>(), any::<bool>())
+            .prop_map(|(which, accepts, ends)| Step::AnswerUpdate { which, accepts, ends }),
+        3 => (1..15_000_u64).prop_map(|millis| Step::Wait { millis }),
     ]
 }
 
@@ -78,6 +89,8 @@ enum Saw {
     Rejected(usize),
     /// Withdrawn or revoked, with the reason if there is one.
     Cancelled(usize, Option<String>),
+    Updated(usize),
+    NotUpdated(usize),
     Closed,
 }
 
@@ -89,6 +102,10 @@ enum Said {
     Error,
     Done,
     Cancel,
+    /// These with the update's Request ID.
+    Update(u64),
+    UpdateOk(u64),
+    UpdateError(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +124,17 @@ struct Publication {
     state: State,
     /// The peer has said all it is going to say on the request's own stream.
     is_silent: bool,
+    /// Updates without an answer, in order.
+    updates: Vec<Update>,
+    /// An update was refused, and until then the peer has to end the request.
+    failed: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Update {
+    id: u64,
+    /// When it is given up; its answer may still come, and is nothing then.
+    until: Timestamp,
 }
 
 impl Publication {
@@ -134,6 +162,7 @@ impl Machine {
     fn new(draft: Draft, role: Role, act: fn(&mut Self, Step) -> Vec<Saw>) -> Self {
         let mut config = Config::default();
         config.limits.churn_burst = u32::MAX;
+        config.limits.unanswered_updates = usize::MAX;
         let limits = config.limits.clone();
         let mut end = End::established(draft, role, config);
         end.take_events();
@@ -145,15 +174,29 @@ impl Machine {
         self.draft >= Draft::D18
     }
 
+    /// Mostly one that is not over.
     fn choose(&self, which: u8) -> Option<usize> {
-        choose(which, &self.publications, |_| true)
+        choose(which, &self.publications, |known| which.is_multiple_of(4) || known.is_live())
     }
 
     fn add(&mut self, key: RequestKey, id: u64, on: Name, name: TrackNamespace) -> usize {
-        let until = self.end.now.saturating_add(self.limits.answer_timeout.unwrap());
-        let (state, is_silent) = (State::Pending { until }, false);
-        self.publications.push(Publication { key, id, on, name, state, is_silent });
+        let state = State::Pending { until: self.answered_until() };
+        let (is_silent, updates, failed) = (false, Vec::new(), None);
+        let publication = Publication { key, id, on, name, state, is_silent, updates, failed };
+        self.publications.push(publication);
         self.publications.len() - 1
+    }
+
+    fn answered_until(&self) -> Timestamp {
+        self.end.now.saturating_add(self.limits.answer_timeout.unwrap())
+    }
+
+    fn over(&mut self, n: usize) {
+        let known = &mut self.publications[n];
+        (known.state, known.failed) = (State::Over, None);
+        if self.draft >= Draft::D18 {
+            known.updates.clear();
+        }
     }
 
     /// The connection ends one: it says so, or closes what is open of the request's stream.
@@ -163,7 +206,7 @@ impl Machine {
         } else {
             self.unsaid.push((n, said));
         }
-        self.publications[n].state = State::Over;
+        self.over(n);
     }
 
     /// "abruptly terminating any directions of a stream that are still open by resetting or
@@ -210,7 +253,7 @@ impl Machine {
             return vec![];
         }
         self.assert_stream_ended(n);
-        self.publications[n].state = State::Over;
+        self.over(n);
         vec![Saw::Cancelled(n, None)]
     }
 
@@ -247,6 +290,13 @@ impl Machine {
                 error.request_id == its && error.code == RequestErrorCode::Unauthorized
             }
             (Said::Done, Message::PublishNamespaceDone(done)) => *done == target,
+            (Said::Update(id), Message::RequestUpdate(update)) => {
+                update.request_id == id && update.existing_request_id == its
+            }
+            (Said::UpdateOk(id), Message::RequestOk(ok)) => ok.request_id == its.map(|_| id),
+            (Said::UpdateError(id), Message::RequestError(error)) => {
+                error.request_id == its.map(|_| id)
+            }
             (Said::Cancel, Message::PublishNamespaceCancel(cancel)) => {
                 cancel.target == target
                     && cancel.code == RequestErrorCode::ExpiredAuthToken
@@ -287,6 +337,10 @@ impl Reference for Machine {
             Event::Cancelled { request, error, .. } => {
                 Saw::Cancelled(n(request), error.as_ref().map(|error| error.reason.clone()))
             }
+            Event::Updated { request, .. } | Event::UpdateAccepted { request, .. } => {
+                Saw::Updated(n(request))
+            }
+            Event::UpdateRejected { request, .. } => Saw::NotUpdated(n(request)),
             Event::Closed { .. } => Saw::Closed,
             other => panic!("{other:?}"),
         }
@@ -314,201 +368,15 @@ impl Reference for Machine {
     }
 }
 
-/// The connection publishes.
-fn publisher(machine: &mut Machine, step: Step) -> Vec<Saw> {
-    match step {
-        Step::Publish { name } => {
-            let (id, name) = (machine.end.next_own_id(), say::namespace(name));
-            let none = Parameters::default();
-            let published =
-                machine.end.with(|engine, now| engine.publish_namespace(now, &name, &none));
-            // Told apart by name alone, it is published once at a time.
-            let is_taken = machine.draft == Draft::D14
-                && machine.publications.iter().any(|known| known.is_live() && known.name == name);
-            assert_eq!(published.is_err(), is_taken, "{published:?}");
-            if let Ok(key) = published {
-                let n = machine.add(key, id, machine.end.own_request(), name);
-                machine.unsaid.push((n, Said::Publish));
-            }
-            vec![]
-        }
-        Step::Accept { which } | Step::Refuse { which } => {
-            let Some(n) = machine.choose(which) else { return vec![] };
-            let (id, kind) = (machine.publications[n].id, RequestKind::PublishNamespace);
-            let accepts = matches!(step, Step::Accept { .. });
-            let message = if accepts {
-                say::ok(id, kind)
-            } else {
-                say::error(id, kind, RequestErrorCode::Unauthorized)
-            };
-            if !machine.say(n, &message) {
-                return vec![];
-            }
-            match machine.publications[n].state {
-                State::Pending { .. } if accepts => {
-                    machine.publications[n].state = State::Accepted;
-                    vec![Saw::Accepted(n)]
-                }
-                State::Pending { .. } => {
-                    machine.fin(n);
-                    machine.publications[n].state = State::Over;
-                    vec![Saw::Rejected(n)]
-                }
-                // "The publisher SHOULD close the session with a protocol error if it receives
-                // more than one."
-                State::Accepted => machine.close(),
-                // It crossed with the end.
-                State::Over => vec![],
-            }
-        }
-        Step::Withdraw { which, .. } => {
-            let Some(n) = machine.choose(which) else { return vec![] };
-            let (key, code) = (machine.publications[n].key, StreamResetCode::Cancelled);
-            let cancelled = machine.end.with(|engine, now| engine.cancel(now, key, code));
-            // "After receiving an PUBLISH_NAMESPACE_CANCEL, the publisher does not send
-            // PUBLISH_NAMESPACE_DONE."
-            assert_eq!(cancelled.is_ok(), machine.publications[n].is_live(), "{cancelled:?}");
-            if cancelled.is_ok() {
-                machine.ended_here(n, Said::Done);
-            }
-            vec![]
-        }
-        Step::Revoke { which, how } => {
-            let Some(n) = machine.choose(which) else { return vec![] };
-            if machine.has_streams() {
-                return machine.end_stream(n, how);
-            }
-            let Publication { id, ref name, .. } = machine.publications[n];
-            let cancel = Message::PublishNamespaceCancel(PublishNamespaceCancel {
-                target: say::published_namespace(machine.draft, id, name),
-                code: RequestErrorCode::ExpiredAuthToken,
-                reason: "old".into(),
-            });
-            // "to revoke acceptance": by name it is not for one that was not accepted, but for
-            // one before it, with whose end it crossed.
-            let of = if machine.draft == Draft::D14 {
-                let accepted =
-                    |known: &Publication| known.state == State::Accepted && known.name == *name;
-                machine.publications.iter().position(accepted)
-            } else {
-                Some(n).filter(|n| machine.publications[*n].is_live())
-            };
-            machine.end.say(machine.end.control, &cancel);
-            let Some(n) = of else { return vec![] };
-            machine.publications[n].state = State::Over;
-            vec![Saw::Cancelled(n, Some("old".into()))]
-        }
-        Step::Wait { millis } => {
-            machine.end.wait(Duration::from_millis(millis));
-            let mut saw = vec![];
-            for n in 0..machine.publications.len() {
-                let state = machine.publications[n].state;
-                if matches!(state, State::Pending { until } if until <= machine.end.now) {
-                    machine.ended_here(n, Said::Done);
-                    saw.push(Saw::Rejected(n));
-                }
-            }
-            saw
-        }
-    }
-}
-
-/// The peer publishes.
-fn subscriber(machine: &mut Machine, step: Step) -> Vec<Saw> {
-    match step {
-        Step::Publish { name } => {
-            let id = machine.end.fresh_id();
-            let on = machine.end.request(&say::publish_namespace(id, name));
-            let Some(Event::Request { request, .. }) = machine.end.events.last() else {
-                panic!("{:?}", machine.end.events)
-            };
-            let key = *request;
-            let name = say::namespace(name);
-            let n = machine.add(key, id, on, name.clone());
-            vec![Saw::Asked(n, name)]
-        }
-        Step::Accept { which } => {
-            let Some(n) = machine.choose(which) else { return vec![] };
-            let key = machine.publications[n].key;
-            let accepted = machine.end.with(|e, now| e.accept(now, key, Accept::default()));
-            // "A subscriber MUST send exactly one"
-            assert_eq!(accepted.is_ok(), machine.publications[n].is_pending(), "{accepted:?}");
-            if accepted.is_ok() {
-                machine.publications[n].state = State::Accepted;
-                machine.unsaid.push((n, Said::Ok));
-            }
-            vec![]
-        }
-        Step::Refuse { which } => {
-            let Some(n) = machine.choose(which) else { return vec![] };
-            let Publication { key, on, .. } = machine.publications[n];
-            let refusal = Refusal::new(RequestErrorCode::Unauthorized);
-            let refused = machine.end.with(|engine, now| engine.reject(now, key, refusal));
-            assert_eq!(refused.is_ok(), machine.publications[n].is_pending(), "{refused:?}");
-            if refused.is_ok() {
-                // "it SHOULD send a REQUEST_ERROR and FIN the stream"
-                assert!(!machine.has_streams() || machine.end.did(&Output::Fin(on)));
-                machine.fin(n);
-                machine.publications[n].state = State::Over;
-                machine.unsaid.push((n, Said::Error));
-            }
-            vec![]
-        }
-        Step::Withdraw { which, how } => {
-            let Some(n) = machine.choose(which) else { return vec![] };
-            if machine.has_streams() {
-                return machine.end_stream(n, how);
-            }
-            let Publication { id, ref name, .. } = machine.publications[n];
-            let target = say::published_namespace(machine.draft, id, name);
-            // By name it is for one of those that have it; the oldest here.
-            let of = if machine.draft == Draft::D14 {
-                let named = |known: &Publication| known.is_live() && known.name == *name;
-                machine.publications.iter().position(named)
-            } else {
-                Some(n).filter(|n| machine.publications[*n].is_live())
-            };
-            machine.end.say(machine.end.control, &Message::PublishNamespaceDone(target));
-            let Some(n) = of else { return vec![] };
-            machine.publications[n].state = State::Over;
-            vec![Saw::Cancelled(n, None)]
-        }
-        Step::Revoke { which, .. } => {
-            let Some(n) = machine.choose(which) else { return vec![] };
-            let key = machine.publications[n].key;
-            let code = RequestErrorCode::ExpiredAuthToken;
-            let revoked = machine
-                .end
-                .with(|engine, now| engine.cancel_publish_namespace(now, key, code, "old"));
-            match machine.publications[n].state {
-                State::Accepted => {
-                    assert_eq!(revoked, Ok(()));
-                    machine.ended_here(n, Said::Cancel);
-                }
-                State::Pending { .. } => {
-                    assert!(matches!(revoked, Err(CommandError::WrongState(_))), "{revoked:?}");
-                }
-                State::Over => assert_eq!(revoked, Err(CommandError::Gone)),
-            }
-            vec![]
-        }
-        // The application may take its time.
-        Step::Wait { millis } => {
-            machine.end.wait(Duration::from_millis(millis));
-            vec![]
-        }
-    }
-}
-
 proptest! {
-    #![proptest_config(sequences(300))]
+    #![proptest_config(sequences(400))]
 
     #[test]
     fn a_publisher_knows_which_of_its_namespaces_are_accepted(
         (draft, role) in case(),
         steps in vec(step(), 1..60),
     ) {
-        walk(Machine::new(draft, role, publisher), steps)?;
+        walk(Machine::new(draft, role, publisher::act), steps)?;
     }
 
     #[test]
@@ -516,6 +384,6 @@ proptest! {
         (draft, role) in case(),
         steps in vec(step(), 1..60),
     ) {
-        walk(Machine::new(draft, role, subscriber), steps)?;
+        walk(Machine::new(draft, role, subscriber::act), steps)?;
     }
 }
