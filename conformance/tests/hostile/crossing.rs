@@ -354,3 +354,29 @@ fn a_publish_that_is_over_and_accepted_late_ends_no_accepted_subscribe() {
         assert_eq!(end.engine.usage().requests, 0, "{what}");
     }
 }
+
+// The same the other way round: what comes of a SUBSCRIBE that was accepted and is over is read,
+// though the PUBLISH that followed it overtook the answer.
+#[test]
+fn a_publish_that_follows_an_accepted_subscribe_cuts_nothing_off() {
+    for (draft, role) in cases() {
+        let what = format!("{draft:?} {role:?}");
+        let mut end = session(draft, role);
+        let (_, id, on) = subscribing(&mut end, "t");
+        let publish_id = end.fresh_id();
+        end.request(&say::publish(publish_id, "t", 5));
+        let publish = requested(&mut end);
+        end.say(on, &say::subscribe_ok(id, 4));
+        end.reads_at_once = false;
+        let stream = end.open_with(Dir::Uni, say::subgroup(draft, 4, 0, &[(0, b"last")]));
+        end.fin(stream);
+        end.say(on, &say::done(id, 1));
+        end.take_events();
+        end.with(|engine, now| engine.accept(now, publish, Accept::default())).unwrap();
+        let events = end.take_events();
+        let is_over = |event: &Event| matches!(event, Event::Rejected { .. });
+        assert!(!events.iter().any(is_over), "{what}: {events:?}");
+        end.read(stream, usize::MAX);
+        assert_eq!(end.take_reads(stream).last(), Some(&Got::Finished), "{what}");
+    }
+}

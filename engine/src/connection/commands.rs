@@ -312,10 +312,10 @@ impl MoqtConnection {
             return;
         }
         let Some(crossing) = self.requests.received(&subscriber.track) else { return };
-        // If the peer has ended its PUBLISH and accepted the SUBSCRIBE, they did not cross.
+        // If the peer has ended one of them and accepted the other, they did not cross.
         let is_established = |request: &Request| request.phase == Phase::Established;
-        if self.requests.is_ending(accepted)
-            && self.requests.get(crossing).is_some_and(is_established)
+        if self.requests.get(crossing).is_some_and(is_established)
+            && (self.requests.is_ending(accepted) || self.requests.is_ending(crossing))
         {
             return;
         }
