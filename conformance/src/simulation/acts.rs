@@ -315,6 +315,7 @@ impl Run<'_> {
                 (stream, Fault::StopSending { stream: Some(key), code: 1 })
             }
             Trouble::Disconnect => (None, Fault::Disconnect { reason: "a fault".into() }),
+            Trouble::Leap { millis } => (None, Fault::Leap { by: for_millis(millis) }),
             Trouble::Stall { millis } => (None, Fault::Stall { lasting: for_millis(millis) }),
             Trouble::StopReading { millis } => {
                 (None, Fault::StopReading { lasting: for_millis(millis) })

@@ -260,7 +260,7 @@ fn act(
         86..=89 => Act::FinishGroup { track },
         90..=91 => Act::Reset { pick: picked },
         92..=93 => Act::Stop { pick: picked },
-        94..=96 => Act::Pause { millis: choices.below(4000) },
+        94..=96 => Act::Pause { millis: choices.below(15_000) },
         97 if choices.percent(30) => Act::Goaway { millis: choices.below(20_000) },
         98 => Act::GoawayRequest { pick: picked, millis: choices.below(5000) },
         99 if choices.percent(20) => Act::Close,
@@ -302,13 +302,21 @@ fn clog(choices: &mut impl Choices, at: u64, track: usize, end: usize, steps: &m
 
 fn trouble(choices: &mut impl Choices, pick: usize) -> Trouble {
     let millis = choices.below(4000);
-    match choices.below(16) {
+    match choices.below(20) {
         0..=3 => Trouble::ResetStream { pick },
         4..=6 => Trouble::StopSending { pick },
         7..=8 => Trouble::Stall { millis },
         9..=11 => Trouble::StopReading { millis },
         12..=13 => Trouble::RefuseStreams { millis },
         14 => Trouble::HoldDatagrams { millis },
+        15..=18 => Trouble::Leap {
+            millis: match choices.below(4) {
+                0 => millis,
+                1 => choices.below(15_000),
+                2 => choices.below(120_000),
+                _ => choices.below(3_600_000),
+            },
+        },
         _ => Trouble::Disconnect,
     }
 }

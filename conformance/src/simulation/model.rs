@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use moqt_engine::model::{Location, SessionError};
 use moqt_engine::{CloseReason, Event, RequestKey, Timestamp};
-use moqt_loopback::StreamId;
+use moqt_loopback::{Chunking, StreamId};
 
 use super::history::{Ask, Entry, History, Object, What};
 use super::scenario::{Scenario, Trouble};
@@ -74,6 +74,9 @@ fn must(holds: bool, rule: &'static str, about: impl FnOnce() -> String) -> Chec
 struct Model<'a> {
     scenario: &'a Scenario,
     now: Timestamp,
+    /// By end: how far its clock is ahead, and when it leapt last.
+    ahead: Vec<Duration>,
+    leapt: Vec<Option<Timestamp>>,
     tracks: Vec<BTreeMap<Location, Object>>,
     requests: Vec<Request>,
     /// Requests by end and key.
@@ -98,8 +101,10 @@ struct Link {
     /// Before all requests had ended.
     was_closed_early: bool,
     was_cut: bool,
-    /// When the sender of a GOAWAY may close it.
-    goaway: Option<Timestamp>,
+    /// It was closed because a control message was left incomplete.
+    was_overdue: bool,
+    /// By side: when the sender of a GOAWAY may close it, by its clock.
+    goaway: [Option<Timestamp>; 2],
     goaway_sent: bool,
     /// Time that the transport stood still.
     stalled: Duration,
@@ -111,6 +116,8 @@ impl<'a> Model<'a> {
         Self {
             scenario,
             now: Timestamp::ZERO,
+            ahead: vec![Duration::ZERO; scenario.ends.len()],
+            leapt: vec![None; scenario.ends.len()],
             tracks: scenario.tracks.iter().map(|_| BTreeMap::new()).collect(),
             requests: Vec::new(),
             by_key: BTreeMap::new(),
@@ -176,11 +183,11 @@ impl<'a> Model<'a> {
                 Ok(())
             }
             What::Goaway { millis } => {
+                let at = self.clock(end).saturating_add(Duration::from_millis(*millis));
                 let link = &mut self.links[end / 2];
                 link.goaway_sent = true;
                 if *millis > 0 {
-                    let at = entry.at.saturating_add(Duration::from_millis(*millis));
-                    link.goaway = Some(link.goaway.map_or(at, |other| other.min(at)));
+                    link.goaway[end % 2] = Some(at);
                 }
                 Ok(())
             }
@@ -209,8 +216,12 @@ impl<'a> Model<'a> {
 
     fn trouble(&mut self, end: usize, trouble: Trouble, stream: Option<StreamId>) -> Checked {
         let link = &mut self.links[end / 2];
-        link.has_troubles = true;
+        link.has_troubles |= !matches!(trouble, Trouble::Leap { .. });
         match trouble {
+            Trouble::Leap { millis } => {
+                self.ahead[end] += Duration::from_millis(millis);
+                self.leapt[end] = Some(self.now);
+            }
             Trouble::Disconnect => link.was_cut = true,
             Trouble::ResetStream { .. } | Trouble::StopSending { .. } => {
                 if let Some(stream) = stream {
@@ -227,10 +238,38 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
+    /// What the clock at an end shows.
+    fn clock(&self, end: usize) -> Timestamp {
+        self.now.saturating_add(self.ahead[end])
+    }
+
     /// Whether the session between two ends may be over for a reason that the model knows.
     fn may_be_over(&self, end: usize) -> bool {
         let link = &self.links[end / 2];
-        link.was_closed || link.was_cut || link.goaway.is_some_and(|at| self.now >= at)
+        link.was_closed || link.was_cut || link.was_overdue || self.is_goaway_over(end)
+    }
+
+    /// Whether the time that the sender of a GOAWAY gave its peer has passed.
+    fn is_goaway_over(&self, end: usize) -> bool {
+        let client = end & !1;
+        let goaway = self.links[end / 2].goaway;
+        [client, client | 1]
+            .into_iter()
+            .zip(goaway)
+            .any(|(sender, at)| at.is_some_and(|at| self.clock(sender) >= at))
+    }
+
+    /// Whether a control message may have been on its way in parts when the clock leapt: its
+    /// rest does not come in time then.
+    fn may_lack_message(&self, end: usize) -> bool {
+        let link = &self.scenario.links[end / 2];
+        let path = if end.is_multiple_of(2) { &link.down } else { &link.up };
+        let is_cut_up = path.chunking != Chunking::AsWritten
+            || path.bandwidth.is_some()
+            || path.connection_window < 1024 * 1024
+            || self.links[end / 2].has_troubles;
+        let leapt = self.leapt[end].is_some_and(|at| self.now.saturating_since(at) <= TIMEOUT);
+        is_cut_up && leapt
     }
 
     fn told(&mut self, end: usize, event: &Event, stream: Option<StreamId>) -> Checked {
@@ -278,16 +317,23 @@ impl<'a> Model<'a> {
     fn told_closed(&mut self, end: usize, reason: &CloseReason) -> Checked {
         self.closed[end] = true;
         let link = &self.links[end / 2];
-        let is_timeout = matches!(
-            reason,
-            CloseReason::Local { error: SessionError::GoawayTimeout, .. }
-                | CloseReason::Peer { error: SessionError::GoawayTimeout, .. }
-        );
         let is_explained = match reason {
-            _ if is_timeout => link.goaway.is_some_and(|at| self.now >= at),
+            CloseReason::Local { error: SessionError::GoawayTimeout, .. }
+            | CloseReason::Peer { error: SessionError::GoawayTimeout, .. } => {
+                self.is_goaway_over(end)
+            }
+            CloseReason::Local { error: SessionError::ControlMessageTimeout, .. } => {
+                self.may_lack_message(end)
+            }
+            CloseReason::Peer { error: SessionError::ControlMessageTimeout, .. } => {
+                link.was_overdue
+            }
             CloseReason::Transport { .. } => link.was_cut,
             reason => reason.is_clean() && link.was_closed,
         };
+        let is_overdue =
+            matches!(reason, CloseReason::Local { error: SessionError::ControlMessageTimeout, .. });
+        self.links[end / 2].was_overdue |= is_overdue;
         must(is_explained, "a session does not end for nothing", || reason.to_string())
     }
 
@@ -315,6 +361,9 @@ impl<'a> Model<'a> {
         stream.ok_or_else(|| Rule("streams are known", format!("{id:?} at end {end}")))
     }
 }
+
+/// What the engine waits for longest: answers, the rest of control messages.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Locations that have been given out once.
 type Seen = BTreeSet<Location>;

@@ -211,6 +211,7 @@ pub enum Trouble {
     ResetStream { pick: usize },
     StopSending { pick: usize },
     Disconnect,
+    Leap { millis: u64 },
     Stall { millis: u64 },
     StopReading { millis: u64 },
     RefuseStreams { millis: u64 },

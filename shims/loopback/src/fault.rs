@@ -48,6 +48,12 @@ pub enum Fault {
         /// For how long.
         lasting: Duration,
     },
+    /// The endpoint's clock leaps ahead, as that of a machine that was asleep: its connection
+    /// is told times later by so much from here on. The network's own clock does not leap.
+    Leap {
+        /// How far.
+        by: Duration,
+    },
     /// The endpoint's transport takes no datagrams to send.
     HoldDatagrams {
         /// For how long.

@@ -5,6 +5,7 @@ mod receive;
 mod send;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use moqt_engine::{Action, Dir, Event, MoqtConnection, StreamKey, Timestamp};
@@ -66,6 +67,8 @@ pub(crate) struct End {
     /// Until when it reads nothing, and grants no streams.
     reads_from: Timestamp,
     grants_from: Timestamp,
+    /// How far its clock is ahead of the network's.
+    ahead: Duration,
     /// Its entry among the timers.
     timer: Option<Timestamp>,
 }
@@ -239,8 +242,9 @@ impl Link {
     pub(crate) fn timeout(&mut self, world: &mut World, side: Side) {
         let end = self.ends.get_mut(side);
         world.trace.note(world.now, end.id, Note::Timeout);
+        let now = end.clock(world.now);
         if let Peer::Engine(engine) = &mut end.peer {
-            engine.handle_timeout(world.now);
+            engine.handle_timeout(now);
         }
         self.settle(world, side);
     }
@@ -258,7 +262,11 @@ impl Link {
         }
         let end = self.ends.get_mut(side);
         let Peer::Engine(engine) = &end.peer else { return };
-        let timer = engine.poll_timeout().map(|(at, _)| at);
+        // By the network's clock.
+        let origin = end.clock(Timestamp::ZERO);
+        let timer = engine.poll_timeout();
+        let timer =
+            timer.map(|(at, _)| Timestamp::ZERO.saturating_add(at.saturating_since(origin)));
         if timer == end.timer {
             return;
         }
@@ -413,8 +421,14 @@ impl End {
             owed: 0,
             reads_from: Timestamp::ZERO,
             grants_from: Timestamp::ZERO,
+            ahead: Duration::ZERO,
             timer: None,
         }
+    }
+
+    /// What its clock shows.
+    pub(crate) fn clock(&self, now: Timestamp) -> Timestamp {
+        now.saturating_add(self.ahead)
     }
 }
 

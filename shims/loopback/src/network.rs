@@ -120,6 +120,12 @@ impl Network {
         self.world.now
     }
 
+    /// The time as an endpoint sees it, whose clock may have [leapt](Fault::Leap).
+    pub fn clock(&self, at: EndpointId) -> Timestamp {
+        let now = self.world.now;
+        self.links.get(at.link).map_or(now, |link| link.ends.get(at.side).clock(now))
+    }
+
     /// A connection, to look at.
     pub fn connection(&self, at: EndpointId) -> &MoqtConnection {
         match self.links.get(at.link).and_then(|link| link.engine(at.side)) {
@@ -137,7 +143,7 @@ impl Network {
         at: EndpointId,
         command: impl FnOnce(&mut MoqtConnection, Timestamp) -> R,
     ) -> R {
-        let now = self.world.now;
+        let now = self.clock(at);
         let Some(link) = self.links.get_mut(at.link) else {
             unreachable!("{at} is no endpoint of this network")
         };

@@ -34,7 +34,8 @@ impl Model<'_> {
     /// Whether a session ended before all of its requests did.
     pub(super) fn may_be_over_early(&self, end: usize) -> bool {
         let link = &self.links[end / 2];
-        link.was_cut || link.goaway.is_some() || link.was_closed_early
+        let has_goaway = link.goaway.iter().any(Option::is_some);
+        link.was_cut || link.was_overdue || has_goaway || link.was_closed_early
     }
 
     /// Datagrams that the network does not lose arrive.

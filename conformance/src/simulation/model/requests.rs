@@ -1,7 +1,5 @@
 //! Requests: who made which, how it was answered, and its last word at each end.
 
-use std::time::Duration;
-
 use moqt_engine::model::{Location, Parameters, RequestErrorCode, StreamResetCode};
 use moqt_engine::{
     Answer, CommandError, Draft, IncomingRequest, RequestKey, SlowSubscriber, Timestamp,
@@ -9,7 +7,7 @@ use moqt_engine::{
 
 use super::fetches::Fetch;
 use super::subscriptions::Subscription;
-use super::{Checked, Model, Rule, must};
+use super::{Checked, Model, Rule, TIMEOUT, must};
 use crate::simulation::acts::serial_of;
 use crate::simulation::history::{Ask, track_name};
 
@@ -18,7 +16,8 @@ use crate::simulation::history::{Ask, track_name};
 pub(super) struct Request {
     pub(super) ask: Ask,
     pub(super) asker: usize,
-    asked_at: Timestamp,
+    /// When, by the clock of each side.
+    asked_at: [Timestamp; 2],
     /// The other end has been told of it.
     is_told: bool,
     /// The other end's application has accepted or refused it.
@@ -94,7 +93,7 @@ impl Model<'_> {
         self.requests.push(Request {
             ask: ask.clone(),
             asker: end,
-            asked_at: self.now,
+            asked_at: [self.clock(end & !1), self.clock(end | 1)],
             is_told: false,
             accepted: false,
             refused: false,
@@ -268,7 +267,7 @@ impl Model<'_> {
         code: RequestErrorCode,
     ) -> Checked {
         let is_small = self.scenario.ends[end ^ 1].little.requests;
-        let (now, link) = (self.now, self.links[end / 2].clone());
+        let (now, link) = (self.clock(end), self.links[end / 2].clone());
         if self.number(end, key).is_none() {
             return Ok(());
         }
@@ -280,10 +279,10 @@ impl Model<'_> {
         let request = self.live(end, key)?;
         request.over[end % 2] = true;
         request.is_cut[end % 2] = true;
-        let waited = now.saturating_since(request.asked_at);
+        let waited = now.saturating_since(request.asked_at[end % 2]);
         let is_explained = request.refused
             || match code {
-                RequestErrorCode::Timeout => waited >= Duration::from_secs(10),
+                RequestErrorCode::Timeout => waited >= TIMEOUT,
                 RequestErrorCode::GoingAway => link.goaway_sent,
                 RequestErrorCode::ExcessiveLoad => is_small,
                 // Draft 14 has no other word for a second subscription to a track.
@@ -309,6 +308,7 @@ impl Model<'_> {
     ) -> Checked {
         let link_over = self.may_be_over(end);
         let slow = self.scenario.ends[end].slow;
+        let peers_clock = self.clock(end ^ 1);
         if self.number(end, key).is_none() {
             return Ok(());
         }
@@ -319,7 +319,10 @@ impl Model<'_> {
             || request.may_end
             || link_over
             || (code == StreamResetCode::TooFarBehind && slow == SlowSubscriber::End)
-            || request.over[(end + 1) % 2];
+            || request.over[(end + 1) % 2]
+            // It was refused at once, and that lay unread until the stream had to be closed.
+            || (!request.is_told
+                && peers_clock.saturating_since(request.asked_at[(end + 1) % 2]) >= TIMEOUT);
         must(is_explained, "a request does not end for nothing", || {
             format!("{code} for {:?}", request.ask)
         })
@@ -389,6 +392,16 @@ impl Model<'_> {
             request.asker == end && matches!(request.ask, Ask::Publish { .. }) && !request.accepted
         };
         path.connection_window < 1024 * 1024 && self.requests.iter().any(is_unread)
+    }
+
+    /// Whether the peer's engine may have refused a PUBLISH without asking its application: there
+    /// is a subscription to the track already.
+    pub(super) fn is_refused_at_once(&self, request: &Request) -> bool {
+        let Some(subscription) = &request.subscription else { return false };
+        let is_rival = |other: &Request| {
+            other.subscription.as_ref().is_some_and(|known| known.track == subscription.track)
+        };
+        !request.is_told && self.requests.iter().filter(|other| is_rival(other)).count() > 1
     }
 
     /// Each request has had its last word at both ends.

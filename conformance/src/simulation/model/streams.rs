@@ -1,20 +1,27 @@
 //! Streams of subgroups: what was written on each, and what was read.
 
 use std::fmt;
+use std::time::Duration;
 
 use moqt_engine::model::{Location, StreamResetCode, SubgroupId};
 use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{
-    GiveUpReason, Read, RequestKey, SlowSubscriber, SubgroupInfo, SubgroupOptions, Written,
+    GiveUpReason, Read, RequestKey, SlowSubscriber, SubgroupInfo, SubgroupOptions, Timestamp,
+    Written,
 };
 use moqt_loopback::StreamId;
 
 use super::{Checked, Model, Rule, must};
 
+/// How long the engine waits for what a stream belongs to, and for streams that are late.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// A stream, at both ends.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
     pub(super) request: usize,
+    /// When it was opened, by the clock of its subscriber.
+    opened_at: Timestamp,
     options: SubgroupOptions,
     /// The first object, whether it was sent or left out.
     first: Option<u64>,
@@ -94,6 +101,7 @@ impl Model<'_> {
         }
         let stream = Stream {
             request: number,
+            opened_at: self.clock(end ^ 1),
             options,
             first: None,
             sent: Vec::new(),
@@ -365,8 +373,11 @@ impl Model<'_> {
         let link = &self.links[request.asker / 2];
         let config = &self.scenario.links[request.asker / 2];
         let narrow = |window: u64| window < 1024 * 1024;
+        let subscriber = request.subscription.as_ref().map_or(0, |known| known.publisher ^ 1);
         !stream.is_opened
+            && self.clock(subscriber).saturating_since(stream.opened_at) >= PATIENCE
             && (link.has_troubles
+                || self.leapt[subscriber].is_some()
                 || narrow(config.up.connection_window)
                 || narrow(config.down.connection_window))
     }
@@ -425,6 +436,7 @@ impl Model<'_> {
             || request.is_cut[subscriber % 2]
             || request.is_cut[publisher % 2]
             || (request.over[publisher % 2] && !request.ended_by[publisher % 2])
+            || self.is_refused_at_once(request)
             // What did not come is told to be missing at the end.
             || (!stream.is_opened && request.over[subscriber % 2])
     }

@@ -239,6 +239,6 @@ impl Model<'_> {
     /// Whether streams may come late, or more of them than are taken.
     fn may_miss_streams(&self, end: usize) -> bool {
         let link = &self.links[end / 2];
-        self.scenario.ends[end].little.streams || link.has_troubles
+        self.scenario.ends[end].little.streams || link.has_troubles || self.leapt[end].is_some()
     }
 }

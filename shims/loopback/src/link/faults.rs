@@ -37,7 +37,8 @@ impl Link {
                 };
                 if let Some(id) = chosen {
                     let handle = self.handle(side, id);
-                    self.ends.get_mut(side).peer.stop_sending(now, handle, code);
+                    let end = self.ends.get_mut(side);
+                    end.peer.stop_sending(end.clock(now), handle, code);
                 }
             }
             Fault::Disconnect { reason } => {
@@ -45,6 +46,10 @@ impl Link {
                     let reason = reason.clone();
                     self.send_frame(world, to.other(), Frame::Lost { reason });
                 }
+            }
+            Fault::Leap { by } => {
+                let ahead = &mut self.ends.get_mut(side).ahead;
+                *ahead = ahead.saturating_add(by);
             }
             Fault::Stall { lasting } => {
                 let until = self.until(world, side, lasting);
@@ -85,7 +90,7 @@ impl Link {
             }
         }
         if now >= end.out.datagrams_from && core::mem::take(&mut end.out.datagrams_parked) {
-            end.peer.datagrams_writable(now);
+            end.peer.datagrams_writable(end.clock(now));
         }
         if now >= end.reads_from {
             let waiting = |half: &Half| !half.arrived.is_empty() || half.reset.is_some();

@@ -25,6 +25,7 @@ impl Link {
             return;
         }
         let now = world.now;
+        let clock = self.ends.get(side).clock(now);
         world.trace.note(now, self.ends.get(side).id, Note::Arrival(&frame));
         match frame {
             Frame::Ready => self.ready(world, side),
@@ -33,9 +34,9 @@ impl Link {
             Frame::Stop { stream, code } => {
                 self.announce(world, side, stream);
                 let handle = self.handle(side, stream);
-                self.ends.get_mut(side).peer.stop_sending(now, handle, code);
+                self.ends.get_mut(side).peer.stop_sending(clock, handle, code);
             }
-            Frame::Datagram(data) => self.ends.get_mut(side).peer.datagram(now, data),
+            Frame::Datagram(data) => self.ends.get_mut(side).peer.datagram(clock, data),
             Frame::StreamCredit { stream, bytes } => {
                 let Some(known) = self.streams.get_mut(&stream) else { return };
                 let half = known.halves.get_mut(side);
@@ -51,10 +52,10 @@ impl Link {
                 self.unpark(world, side, parked);
             }
             Frame::Acknowledged(stream) => {
-                self.ends.get_mut(side).peer.stream_acknowledged(now, stream);
+                self.ends.get_mut(side).peer.stream_acknowledged(clock, stream);
             }
             Frame::StreamsAllowed { dir, total } => {
-                self.ends.get_mut(side).peer.streams_available(now, dir, total);
+                self.ends.get_mut(side).peer.streams_available(clock, dir, total);
             }
             Frame::Close { code, reason } => {
                 self.closed(world, side, TransportClosed::ByPeer { code, reason });
@@ -70,11 +71,11 @@ impl Link {
         let end = self.ends.get_mut(side);
         end.state = State::Open;
         let size = end.out.config.datagrams.max_size;
-        end.peer.max_datagram_size(world.now, size);
+        end.peer.max_datagram_size(end.clock(world.now), size);
         for dir in [Dir::Bi, Dir::Uni] {
             self.settle(world, side);
             let end = self.ends.get_mut(side);
-            end.peer.streams_available(world.now, dir, granted.get(dir));
+            end.peer.streams_available(end.clock(world.now), dir, granted.get(dir));
         }
     }
 
@@ -92,7 +93,7 @@ impl Link {
             }
             let id = StreamId::new(opener, dir, *next);
             *next += 1;
-            let key = end.peer.stream_opened(world.now, id);
+            let key = end.peer.stream_opened(end.clock(world.now), id);
             let Some(known) = self.streams.get_mut(&id) else { continue };
             known.halves.get_mut(side).key = key;
             if let Some(key) = key {
@@ -151,7 +152,8 @@ impl Link {
         }
         if let Some(code) = half.reset.take() {
             half.over = true;
-            self.ends.get_mut(side).peer.stream_reset(world.now, handle, code);
+            let end = self.ends.get_mut(side);
+            end.peer.stream_reset(end.clock(world.now), handle, code);
             self.forget_if_over(world, id);
         }
     }
@@ -183,7 +185,7 @@ impl Link {
         if !fin && (!half.arrived.is_empty() || half.reset.is_some()) {
             end.to_read.push_front(id);
         }
-        end.peer.stream_data(world.now, handle, data, fin);
+        end.peer.stream_data(end.clock(world.now), handle, data, fin);
         self.give_back(world, side, Some(id), len);
         self.forget_if_over(world, id);
     }
@@ -236,7 +238,7 @@ impl Link {
     fn closed(&mut self, world: &mut World, side: Side, closed: TransportClosed) {
         let end = self.ends.get_mut(side);
         end.state = State::Closed;
-        end.peer.closed(world.now, closed);
+        end.peer.closed(end.clock(world.now), closed);
         self.clear_if_over();
     }
 

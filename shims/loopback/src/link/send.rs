@@ -64,8 +64,9 @@ impl Link {
     fn take_engine(&mut self, world: &mut World, side: Side) -> Turn {
         let packet = self.packet(side);
         let end = self.ends.get_mut(side);
+        let now = end.clock(world.now);
         let Peer::Engine(engine) = &mut end.peer else { return Turn::Nothing };
-        match engine.poll_send(world.now) {
+        match engine.poll_send(now) {
             None => Turn::Nothing,
             Some(Transmit::Datagram(datagram)) => {
                 if world.now < end.out.datagrams_from {
@@ -241,7 +242,8 @@ impl Link {
     pub(super) fn unpark(&mut self, world: &mut World, side: Side, parked: Vec<StreamId>) {
         for id in parked {
             let handle = self.handle(side, id);
-            self.ends.get_mut(side).peer.writable(world.now, handle);
+            let end = self.ends.get_mut(side);
+            end.peer.writable(end.clock(world.now), handle);
             self.drain(world, side);
         }
     }
