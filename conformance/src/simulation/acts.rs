@@ -6,7 +6,8 @@ use moqt_engine::model::{
     AuthToken, FullTrackName, Location, LocationRange, Parameters, StreamResetCode, TrackNamespace,
 };
 use moqt_engine::{
-    CommandError, FetchTarget, IncomingRequest, MoqtConnection, RequestKey, StreamKey, Timestamp,
+    CommandError, Draft, FetchTarget, IncomingRequest, MoqtConnection, RequestKey, StreamKey,
+    Timestamp,
 };
 use moqt_loopback::{Fault, StreamId};
 
@@ -227,6 +228,9 @@ impl Run<'_> {
         let mut parameters = Parameters::default();
         parameters.forward = forward;
         parameters.largest_object = self.tracks[track].largest();
+        if self.scenario.draft >= Draft::D16 {
+            parameters.expires = self.scenario.ends[end].expires;
+        }
         let properties = self.track_properties(track);
         let ask = Ask::Publish { track, parameters: parameters.clone() };
         let asked = self.ask(end, ask, parameters, |connection, now, parameters| {

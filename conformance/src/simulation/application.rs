@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use moqt_engine::model::RequestErrorCode;
 use moqt_engine::{
-    Accept, AcceptFetch, Event, FetchRead, IncomingRequest, Read, Refusal, RequestKey, StreamKey,
-    Timestamp,
+    Accept, AcceptFetch, Draft, Event, FetchRead, IncomingRequest, Read, Refusal, RequestKey,
+    StreamKey, Timestamp,
 };
 use moqt_loopback::{EndpointId, StreamId};
 
@@ -152,7 +152,14 @@ impl Run<'_> {
                 self.accept(end, request, accept);
             }
             what => {
-                if self.accept(end, request, Accept::default()) {
+                let mut accept = Accept::default();
+                // Draft 14 cannot say it in PUBLISH_OK.
+                if matches!(what, IncomingRequest::Publish { .. })
+                    && self.scenario.draft >= Draft::D16
+                {
+                    accept.parameters.expires = self.scenario.ends[end].expires;
+                }
+                if self.accept(end, request, accept) {
                     self.ends[end].accepted.insert(request, what);
                 }
             }
@@ -162,6 +169,7 @@ impl Run<'_> {
     fn accept_subscribe(&mut self, end: usize, request: RequestKey, track: usize) {
         let mut accept = Accept::default();
         accept.parameters.largest_object = self.tracks[track].largest();
+        accept.parameters.expires = self.scenario.ends[end].expires;
         accept.track_properties = self.track_properties(track);
         if self.accept(end, request, accept) {
             self.ends[end].sending.insert(request, Sending::new(track));

@@ -168,6 +168,7 @@ fn end(choices: &mut impl Choices, is_tight: bool, grain: Grain) -> EndPlan {
             _ => SlowSubscriber::Block,
         },
         answers: (0..4).map(|_| answer(choices)).collect(),
+        expires: choices.percent(12).then(|| choices.between(1, 20_000)),
     }
 }
 

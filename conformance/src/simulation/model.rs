@@ -6,6 +6,7 @@
 #![expect(clippy::struct_excessive_bools, reason = "independent facts, not one state")]
 
 mod conclusion;
+mod expiry;
 mod fetches;
 mod objects;
 mod requests;
@@ -303,6 +304,7 @@ impl<'a> Model<'a> {
             Event::SubgroupGivenUp { request, reason, .. } => {
                 self.told_given_up(end, *request, stream, *reason)
             }
+            Event::Expired { request } => self.told_expired(end, *request),
             Event::Datagram { request, object } => self.told_datagram(end, *request, object),
             Event::DatagramDropped { request, .. } => self.told_dropped(end, *request),
             Event::FetchOpened { request, .. } => self.told_fetch_opened(end, *request),

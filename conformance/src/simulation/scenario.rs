@@ -61,6 +61,8 @@ pub struct EndPlan {
     pub read_max: usize,
     /// What becomes of its subscribers that are slow.
     pub slow: SlowSubscriber,
+    /// After how many milliseconds the subscriptions expire that it offers or accepts, if they do.
+    pub expires: Option<u64>,
     /// How it answers the requests of its peer, one after the other, over and over.
     pub answers: Vec<AnswerPlan>,
 }

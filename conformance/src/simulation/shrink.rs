@@ -115,6 +115,9 @@ impl Shrinking<'_> {
             smaller.ends[end].coalesce_below = 0;
             smaller.ends[end].slow = moqt_engine::SlowSubscriber::Block;
             self.try_out(smaller);
+            let mut smaller = self.best.clone();
+            smaller.ends[end].expires = None;
+            self.try_out(smaller);
         }
         for track in 0..self.best.tracks.len() {
             let mut smaller = self.best.clone();

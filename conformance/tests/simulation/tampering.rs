@@ -17,6 +17,7 @@ fn scenario(draft: Draft) -> Scenario {
         coalesce_below: 0,
         read_max: usize::MAX,
         slow: SlowSubscriber::Block,
+        expires: None,
         answers: vec![AnswerPlan::Accept { after: 0 }],
     };
     let track = TrackPlan {

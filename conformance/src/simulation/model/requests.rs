@@ -5,6 +5,7 @@ use moqt_engine::{
     Answer, CommandError, Draft, IncomingRequest, RequestKey, SlowSubscriber, Timestamp,
 };
 
+use super::expiry::Expiry;
 use super::fetches::Fetch;
 use super::subscriptions::Subscription;
 use super::{Checked, Model, Rule, TIMEOUT, must};
@@ -26,6 +27,7 @@ pub(super) struct Request {
     pub(super) answer_told: bool,
     /// What the acceptance said.
     pub(super) largest: Option<Location>,
+    expires: Option<u64>,
     /// By side: nothing more may be said of it.
     pub(super) over: [bool; 2],
     /// By side: when its application ended it. What the engine had to say before that may be
@@ -37,6 +39,9 @@ pub(super) struct Request {
     pub(super) ended_by: [bool; 2],
     /// Something else has happened that may end it.
     pub(super) may_end: bool,
+    /// By side: when it lets the subscription expire, by its clock, and what an update of the
+    /// peer's extends that by.
+    pub(super) expiry: [Option<Expiry>; 2],
     /// Updates that have not been answered, or told of.
     pub(super) updates: u32,
     pub(super) subscription: Option<Subscription>,
@@ -99,15 +104,20 @@ impl Model<'_> {
             refused: false,
             answer_told: false,
             largest: None,
+            expires: None,
             over: [false; 2],
             left_at: [None; 2],
             is_cut: [false; 2],
             ended_by: [false; 2],
             may_end: false,
+            expiry: [None; 2],
             updates: 0,
             subscription,
             fetch,
         });
+        if let Ask::Publish { parameters, .. } = ask {
+            self.begin_expiry(end, number, parameters);
+        }
         self.by_serial.insert(serial, number);
         let other = self.by_key.insert((end, key), number);
         must(other.is_none(), "request keys are used once", || format!("{key:?}"))
@@ -199,6 +209,10 @@ impl Model<'_> {
             (Ask::TrackStatus { .. }, _) => request.end_at(end, now),
             _ => {}
         }
+        request.expires = parameters.expires;
+        if let Some(number) = self.number(end, key) {
+            self.begin_expiry(end, number, parameters);
+        }
         Ok(())
     }
 
@@ -231,7 +245,12 @@ impl Model<'_> {
         must(request.accepted, "what is told to be accepted was", || format!("{:?}", request.ask))?;
         must(!request.answer_told, "a request is answered once", || format!("{:?}", request.ask))?;
         request.answer_told = true;
-        let largest = request.largest;
+        let (largest, expires) = (request.largest, request.expires);
+        let told = answer.parameters.expires;
+        // 0 means that it is not known.
+        must(told.unwrap_or(0) == expires.unwrap_or(0), "the time that is left is told", || {
+            format!("{told:?} is not {expires:?}")
+        })?;
         match &request.ask {
             Ask::Subscribe { .. } | Ask::TrackStatus { .. } => {
                 let told = answer.parameters.largest_object;

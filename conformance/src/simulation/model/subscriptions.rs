@@ -162,6 +162,8 @@ impl Model<'_> {
         let draft = self.scenario.draft;
         let request = self.live(end, key)?;
         must(request.updates > 0, "an update was asked for", || format!("{parameters:?}"))?;
+        self.extend_expiry(end, key)?;
+        let request = self.live(end, key)?;
         if request.subscription.as_ref().is_some_and(|subscription| subscription.publisher == end) {
             request.updates -= 1;
             if let Some(subscription) = &mut request.subscription {
@@ -190,6 +192,7 @@ impl Model<'_> {
 
     /// The publisher ends a subscription.
     pub(super) fn done(&mut self, end: usize, key: RequestKey) -> Checked {
+        self.check_expiry(end, key)?;
         if let Ok(request) = self.live(end, key) {
             // What is written still has to be sent, and the subscriber may have a say until then.
             request.ended_by[end % 2] = true;
