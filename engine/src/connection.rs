@@ -225,7 +225,7 @@ pub struct Usage {
     /// Bytes held until the session is set up.
     pub early_bytes: usize,
     /// Bytes of the peer's updates that wait for a decision or for the answer to their request,
-    /// as [`Limits::waiting_updates`] counts them.
+    /// as [`Limits::waiting_updates`](crate::Limits::waiting_updates) counts them.
     pub update_bytes: usize,
     /// Bytes of objects waiting to be sent.
     pub send_bytes: usize,
