@@ -113,7 +113,7 @@ impl Model<'_> {
         let link_over = self.may_be_over(end);
         let draft = self.scenario.draft;
         let request = self.request(end, key)?;
-        let ended = request.ended_by[end % 2] || request.may_end;
+        let ended = request.ended_by[end % 2] || request.is_cut[end % 2] || request.may_end;
         let Some(fetch) = &mut request.fetch else { return Ok(()) };
         must(!fetch.is_over, "nothing follows the end of a stream", || format!("{read:?}"))?;
         let (track, current) = (fetch.track, fetch.current);
