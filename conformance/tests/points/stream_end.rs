@@ -5,7 +5,7 @@ use std::time::Duration;
 use moqt_conformance::end::{End, Output};
 use moqt_conformance::{DRAFTS, ROLES, cases, say};
 use moqt_engine::model::{NamespaceInterest, Parameters, RequestErrorCode};
-use moqt_engine::{Config, Dir, Draft, Event, Refusal, Role, Timer};
+use moqt_engine::{Accept, Config, Dir, Draft, Event, Refusal, Role, Timer};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 const ALMOST: Duration = Duration::from_millis(2999);
@@ -84,6 +84,28 @@ fn the_stream_of_a_subscription_is_stopped_when_all_has_been_read() {
         assert!(matches!(end.events.last(), Some(Event::SubscriptionDone { .. })), "{role:?}");
         assert!(end.did(&Output::Stop(on, CANCELLED)), "{role:?}");
         assert_eq!(end.engine.usage(), before, "{role:?}");
+    }
+}
+
+// A subscriber that has nothing more to say ends its side, which is no cancellation; then it
+// cancels (draft-18, "Request Cancellation and Rejection").
+#[test]
+fn a_request_is_cancelled_by_who_ended_its_side_before() {
+    for (draft, role) in cases().filter(|(draft, _)| *draft >= Draft::D18) {
+        let mut end = session(draft, role);
+        let before = end.engine.usage();
+        let id = end.fresh_id();
+        let on = end.request(&say::subscribe(id, "t"));
+        let Some(Event::Request { request, .. }) = end.take_events().pop() else { panic!() };
+        end.with(|engine, now| engine.accept(now, request, Accept::default())).unwrap();
+        end.fin(on);
+        assert_eq!(end.take_events(), [], "{draft:?} {role:?}");
+        end.stop(on, CANCELLED);
+        let events = end.take_events();
+        let is_it = |event: &Event| matches!(event, Event::Cancelled { request: key, .. } if *key == request);
+        assert!(events.len() == 1 && is_it(&events[0]), "{draft:?} {role:?}: {events:?}");
+        assert!(end.did(&Output::Reset(on, CANCELLED)), "{draft:?} {role:?}");
+        assert_eq!(end.engine.usage(), before, "{draft:?} {role:?}");
     }
 }
 

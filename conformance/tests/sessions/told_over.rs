@@ -194,3 +194,16 @@ fn an_update_of_a_subscription_that_is_done_is_refused_and_changes_nothing() {
         assert_eq!(end.take_events(), [], "{draft:?}");
     }
 }
+
+#[test]
+fn nothing_is_changed_of_a_subscription_that_is_ending() {
+    for draft in DRAFTS {
+        let (mut end, request, (_, on)) = expiring(draft, Parameters::default());
+        waiting(&mut end, request);
+        expire(&mut end, request);
+        let none = Parameters::default();
+        let updated = end.with(|engine, now| engine.update(now, request, &none));
+        assert!(matches!(updated, Err(CommandError::WrongState(_))), "{draft:?}: {updated:?}");
+        assert_eq!(end.said(on), [], "{draft:?}");
+    }
+}
