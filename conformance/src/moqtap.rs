@@ -8,7 +8,6 @@
 //! | Draft | Case | moqtap-codec 0.9 | Here | The text |
 //! |---|---|---|---|---|
 //! | 16 | property type above 2^62 - 1, by differences | refused | read | only "greater than 2^64 - 1" closes |
-//! | 14, 16 | Object or Subgroup ID above 2^62 - 1, by differences | refused | read | sets no bound |
 //! | 18 | Object ID above 2^62 - 1 | refused | read | only "greater than 2^64 - 1" closes |
 //! | 18 | a datagram's status in more than one byte | refused | read | "Object Status (vi64)", of any length |
 //! | 14 | a CLIENT_SETUP without versions | refused | read | the session ends with VERSION_NEGOTIATION_FAILED |
@@ -16,6 +15,7 @@
 //! | all | a FETCH's end before its start | refused | read | the same |
 //! | 16 | first fetch object without a priority | read, priority unknown | refused | "uses a flag that references fields in the prior Object" |
 //! | 16 | prior subgroup after a range only | 0 | refused | a range has none |
+//! | 16 | prior subgroup after a range | 0 | the last object's | a range is no object; draft 18 says so |
 //! | 16, 18 | after an End of Range's IDs | an Object Payload Length | nothing | names the fields present, and not this one; implementations agree (moq-transport issue 1861) |
 //! | 18 | prior subgroup after a datagram | that of the object before | refused | a datagram has none; says no more |
 //! | 16, 18 | DEFAULT_PUBLISHER_PRIORITY above 255 | read | refused | "invalid", without a consequence |

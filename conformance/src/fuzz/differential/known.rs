@@ -93,8 +93,19 @@ pub(super) fn refused_stream(draft: Draft, bytes: &[u8], error: &CodecError) -> 
 }
 
 /// Whether it may refuse an item that we accept.
-pub(super) fn refused_item(item: &impl Part, error: &CodecError) -> bool {
-    item.largest_id() > MAX_ID && *error == CodecError::InvalidField
+pub(super) fn refused_item(draft: Draft, item: &impl Part, error: &CodecError) -> bool {
+    draft >= Draft::D18 && item.largest_id() > MAX_ID && *error == CodecError::InvalidField
+}
+
+/// The first item that it may read differently: one after a range, with the subgroup of the item
+/// before, which it takes to be 0.
+pub(super) fn parted<T: Part>(draft: Draft, ours: &[T], theirs: &[T]) -> Option<usize> {
+    let index = ours.iter().zip(theirs).position(|(ours, theirs)| ours != theirs)?;
+    let before = ours.get(index.checked_sub(1)?)?;
+    let (ours, theirs) = (ours.get(index)?, theirs.get(index)?);
+    let is_known =
+        draft == Draft::D16 && before.is_range() && ours.in_subgroup_of(theirs) == *theirs;
+    is_known.then_some(index)
 }
 
 /// Whether it may accept an item, after these, that we refuse.

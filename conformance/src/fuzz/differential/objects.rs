@@ -112,6 +112,11 @@ pub(super) trait Part: Clone + Debug + PartialEq {
     fn is_datagram(&self) -> bool {
         false
     }
+
+    /// The same in the subgroup of another.
+    fn in_subgroup_of(&self, _: &Self) -> Self {
+        self.clone()
+    }
 }
 
 impl Part for Object {
@@ -148,6 +153,16 @@ impl Part for Item {
     fn is_datagram(&self) -> bool {
         matches!(self, Self::Object { object, .. } if object.subgroup_id.is_none())
     }
+
+    fn in_subgroup_of(&self, other: &Self) -> Self {
+        let mut moved = self.clone();
+        if let (Self::Object { object, .. }, Self::Object { object: other, .. }) =
+            (&mut moved, other)
+        {
+            object.subgroup_id = other.subgroup_id;
+        }
+        moved
+    }
 }
 
 /// Whether both codecs can read an object's properties. They must agree on it.
@@ -174,6 +189,11 @@ fn common<'a, H: Debug + PartialEq, T: Part>(
 ) -> &'a [T] {
     assert_eq!(ours.header, theirs.header, "{:?} {:?}", ours.end, theirs.end);
     let both = ours.items.len().min(theirs.items.len());
+    if let Some(parted) = known::parted(draft, &ours.items, &theirs.items) {
+        // What follows may refer to what they read differently.
+        assert_eq!(ours.items[..parted], theirs.items[..parted]);
+        return &ours.items[..0];
+    }
     assert_eq!(ours.items[..both], theirs.items[..both]);
     let sound =
         ours.items.iter().take(both).take_while(|item| well_formed(draft, item.properties()));
@@ -184,7 +204,7 @@ fn common<'a, H: Debug + PartialEq, T: Part>(
             if ours.items.get(both).is_some_and(|item| !well_formed(draft, item.properties())) => {}
         (_, End::Refused(error)) if ours.items.len() > both => {
             let item = &ours.items[both];
-            let is_known = known::refused_item(item, error);
+            let is_known = known::refused_item(draft, item, error);
             assert!(is_known, "refused as {error}: {item:?} after {sound:?}");
         }
         (End::Refused(error), _) if theirs.items.len() > both => {
