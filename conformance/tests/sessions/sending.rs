@@ -377,6 +377,10 @@ fn nothing_is_sent_after_the_end_of_its_group_or_track() {
             engine.publisher(request).unwrap().datagram(options, Bytes::from_static(b"d"))
         });
         assert!(matches!(sent, Err(CommandError::WrongState(_))), "{draft:?}");
+        // The end itself may be sent again.
+        end.with(|engine, _| engine.subgroup(track_end).unwrap().reset(StreamResetCode::Cancelled));
+        let again = open(&mut end, request, 6);
+        try_object(&mut end, again, &end_status(1, ObjectStatus::EndOfTrack)).unwrap();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use moqt_engine::model::{Draft, Message, NameError, SessionError};
-use moqt_engine::wire::{ControlReader, DecodeError, Dialect, Fault};
+use moqt_engine::wire::{ControlReader, DecodeError, Dialect, Fault, MAX_CONTROL_HEADER_LEN};
 
 use super::{D14, D16, D18, hex};
 
@@ -47,6 +47,13 @@ fn accept(dialect: &'static Dialect, code: &str, body: &[u8]) {
 /// Enough of a body to tell which it is.
 fn shown(body: &[u8]) -> &[u8] {
     &body[..body.len().min(32)]
+}
+
+// "Message Type (vi64), Message Length (16)" (draft-18, "Control Messages"), and no integer is
+// longer than nine bytes ("Variable-Length Integers").
+#[test]
+fn a_header_is_no_longer_than_type_and_length() {
+    assert_eq!(MAX_CONTROL_HEADER_LEN, 9 + 2);
 }
 
 // `DecodeError::offset`: where in the body.

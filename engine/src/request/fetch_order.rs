@@ -241,6 +241,9 @@ mod tests {
         assert_eq!(up.end_of_range(at(4, 0)), Ok(()));
         assert_eq!(up.end_of_range(at(4, 0)), Err(MalformedRule::ObjectOrder));
         assert_eq!(up.end_of_range(at(3, 0)), Err(MalformedRule::GroupOrder));
+        // There are no objects between an object and itself.
+        assert_eq!(come(&mut up, &[(5, 0)]), Ok(()));
+        assert_eq!(up.end_of_range(at(5, 0)), Ok(()));
     }
 
     // Draft-16, "Malformed Tracks" 2: "an Object with a particular Subgroup ID is received, but

@@ -284,3 +284,26 @@ impl SentTokens {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_the_messages_of_a_request_that_is_over() {
+        let mut sent = SentTokens::default();
+        let value = Bytes::from_static(b"token");
+        sent.set_up(&[AuthToken::Register { alias: 1, token_type: 0, value }], 1000);
+        for (request_id, id) in [(4, 4), (4, 6), (8, 8)] {
+            let message = Outgoing { request_id, id, lane: Lane::Control };
+            let staged = sent.stage(&[AuthToken::UseAlias { alias: 1 }], message, false).unwrap();
+            sent.commit(message, staged);
+        }
+        sent.request_over(4);
+        assert!(sent.unanswered.keys().eq(&[(8, 8)]));
+        sent.request_over(8);
+        assert!(sent.unanswered.is_empty());
+    }
+}
