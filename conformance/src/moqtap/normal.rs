@@ -61,6 +61,17 @@ pub fn allowed(draft: Draft, kind: MessageKind) -> &'static [u64] {
 
 pub(super) fn d14(mut message: super::d14::ControlMessage) -> super::d14::ControlMessage {
     use super::d14::ControlMessage;
+    if let ControlMessage::ServerSetup(m) = &mut message {
+        // A server has no authority: 0x05 is a misprint of MOQT IMPLEMENTATION there. Of both
+        // numbers the last one counts.
+        let names = |key| key == int(0x05) || key == int(0x07);
+        if let Some(last) = m.parameters.iter().rposition(|pair| names(pair.key)) {
+            let mut name = m.parameters.remove(last);
+            name.key = int(0x07);
+            m.parameters.retain(|pair| !names(pair.key));
+            m.parameters.push(name);
+        }
+    }
     parameters!(
         &mut message,
         Draft::D14,
@@ -95,18 +106,9 @@ pub(super) fn d14(mut message: super::d14::ControlMessage) -> super::d14::Contro
         .reason_phrase,
         reason
     );
-    match &mut message {
-        // Nothing says what the alias of a track means that one has only asked about.
-        ControlMessage::TrackStatusOk(m) => m.track_alias = int(0),
-        // A server has no authority: 0x05 is a misprint of MOQT IMPLEMENTATION there.
-        ControlMessage::ServerSetup(m) => {
-            for pair in &mut m.parameters {
-                if pair.key == int(0x05) {
-                    pair.key = int(0x07);
-                }
-            }
-        }
-        _ => {}
+    // Nothing says what the alias of a track means that one has only asked about.
+    if let ControlMessage::TrackStatusOk(m) = &mut message {
+        m.track_alias = int(0);
     }
     message
 }
