@@ -24,6 +24,7 @@
 //! | 16, 18 | a stream's or datagram's type in more bytes than it needs | refused | read | "a variable-length integer"; nothing asks for the shortest |
 //! | 14 | a SUBSCRIBE_UPDATE whose End Group field is its start's group | read | refused | the field is the group "plus 1", which is to be the start's or a later one |
 //! | 16, 18 | a track's Immutable Properties that cannot be read to their end | passed over | what comes before counts | "MUST search both"; says no more |
+//! | 16, 18 | the second of a track's Immutable Properties | passed over | read | "MUST search both" |
 //! | 16 | Subscribe Options above 2 | read | refused | names three values; says no more |
 //! | all | End Of Track neither 0 nor 1 | read | refused | "1 if all Objects have been published", "0 if not" |
 //! | 16 | a LARGEST_OBJECT that is no Location | read | refused | "the receiver MUST close the session" |

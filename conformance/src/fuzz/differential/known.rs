@@ -52,12 +52,18 @@ pub(super) fn accepted_message<T: TheirMessage>(
     match (error.fault, error.field) {
         (Fault::OutOfRange(256..), "Track Properties") => draft >= Draft::D16,
         (Fault::OutOfRange(_), "Track Properties") => {
-            theirs.track_properties().iter().any(|property| match &property.value {
-                KvpValue::Bytes(value) if property.key.into_inner() == property_type::IMMUTABLE => {
-                    properties(draft, value).1.is_err()
-                }
-                _ => false,
-            })
+            let blocks =
+                theirs.track_properties().iter().filter_map(|property| match &property.value {
+                    KvpValue::Bytes(value)
+                        if property.key.into_inner() == property_type::IMMUTABLE =>
+                    {
+                        Some(value)
+                    }
+                    _ => None,
+                });
+            // Of several it looks into the first.
+            let is_broken = |value: &Vec<u8>| properties(draft, value).1.is_err();
+            blocks.clone().count() > 1 || blocks.clone().any(is_broken)
         }
         (Fault::OutOfRange(2..=255), "End Of Track") => true,
         // It does not know MOQT_IMPLEMENTATION by the number of later drafts.
