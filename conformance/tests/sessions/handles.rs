@@ -8,7 +8,7 @@ use moqt_engine::model::{Location, Message, ObjectStatus, PublishDoneCode, Strea
 use moqt_engine::wire::{ObjectHeader, Properties};
 use moqt_engine::{
     CommandError, Config, DatagramOptions, DatagramOutcome, Dir, DropReason, Event, Role,
-    SlowSubscriber, SubgroupOptions,
+    SlowSubscriber, Subgroup, SubgroupOptions,
 };
 
 use crate::sending::{object, open, slow, was_reset};
@@ -64,19 +64,20 @@ fn a_subgroup_that_made_room_for_itself_is_gone() {
         object(&mut end, largest, 0);
         end.with(|engine, _| {
             let mut subgroup = engine.subgroup(stream).unwrap();
-            let mut next = 0;
-            let error = loop {
-                match subgroup.object(&header(next, 1_000), vec![7; 1_000].into()) {
-                    Ok(_) => next += 1,
-                    Err(error) => break error,
-                }
-                assert!(next < 100, "{draft:?}: it never ends");
-            };
-            assert_eq!(error, CommandError::Gone, "{draft:?}");
+            write_until_gone(&mut subgroup);
             assert_eq!(subgroup.finish(), Err(CommandError::Gone), "{draft:?}");
         });
         assert!(was_reset(&end, stream), "{draft:?}");
     }
+}
+
+/// Writes objects until the subgroup is given up for them: how many there were.
+#[track_caller]
+fn write_until_gone(subgroup: &mut Subgroup<'_>) -> u64 {
+    let mut write = |id| subgroup.object(&header(id, 1_000), vec![7; 1_000].into());
+    let (next, refused) = (0..100).find_map(|id| Some((id, write(id).err()?))).expect("an end");
+    assert_eq!(refused, CommandError::Gone);
+    next
 }
 
 // The same of a subscription that ends because its subscriber is too slow.
@@ -87,15 +88,7 @@ fn a_subscription_that_ended_for_being_behind_is_gone() {
         let stream = open(&mut end, request, 0);
         end.with(|engine, _| {
             let mut subgroup = engine.subgroup(stream).unwrap();
-            let mut next = 0;
-            let error = loop {
-                match subgroup.object(&header(next, 1_000), vec![7; 1_000].into()) {
-                    Ok(_) => next += 1,
-                    Err(error) => break error,
-                }
-                assert!(next < 100, "{draft:?}: it never ends");
-            };
-            assert_eq!(error, CommandError::Gone, "{draft:?}");
+            let next = write_until_gone(&mut subgroup);
             let written = subgroup.object(&header(next, 1), Bytes::from_static(b"x"));
             assert_eq!(written, Err(CommandError::Gone), "{draft:?}");
             subgroup.reset(StreamResetCode::Cancelled);
