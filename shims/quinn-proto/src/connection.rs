@@ -2,29 +2,24 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use moqt_engine::{Draft, MoqtConnection, Role, Timestamp, Transport, TransportClosed};
+use moqt_engine::{MoqtConnection, Role, Timestamp, TransportClosed};
+use moqt_quic::Trace;
 use quinn_proto::crypto::rustls::HandshakeData;
-use quinn_proto::{ConnectionError, ConnectionHandle, VarInt};
+use quinn_proto::{ConnectionError, ConnectionHandle, StreamEvent};
 use tracing::debug;
 
-use crate::bridge::Bridge;
+use crate::backlog::Backlog;
 use crate::endpoint::Event;
-use crate::log;
-use crate::trace::Trace;
+use crate::error::ConnectionFailure;
+use crate::streams::{Streams, from_quic};
 
 /// One QUIC connection and the session on it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) quic: Box<quinn_proto::Connection>,
     pub(crate) handle: ConnectionHandle,
-    pub(crate) role: Role,
-    config: Arc<moqt_engine::Config>,
-    max_backlog: u64,
-    trace: Option<Trace>,
-    /// There from the end of the handshake on.
-    pub(crate) bridge: Option<Box<Bridge>>,
-    /// Why the handshake failed, once that has been told.
-    failed: bool,
+    session: moqt_quic::Connection,
+    backlog: Backlog,
     /// It is in the endpoint's queue of those that have something to do.
     pub(crate) is_queued: bool,
     /// The deadline under which it is in the endpoint's table.
@@ -59,12 +54,8 @@ impl Connection {
         Self {
             quic: Box::new(quic),
             handle,
-            role,
-            config,
-            max_backlog,
-            trace,
-            bridge: None,
-            failed: false,
+            session: moqt_quic::Connection::new(role, config, trace, handle.0 as u64),
+            backlog: Backlog::new(max_backlog),
             is_queued: false,
             deadline: None,
         }
@@ -79,18 +70,16 @@ impl Connection {
         events: &mut VecDeque<(ConnectionHandle, Event)>,
     ) {
         let now = clock.timestamp(at);
-        if let Some(bridge) = &mut self.bridge {
-            bridge.begin(&mut self.quic, now);
-        }
+        // The window in force decides which events there are.
+        self.backlog.update(&mut self.quic);
+        self.with_streams(at, |session, streams| session.begin(streams, now));
         loop {
             let mut is_busy = false;
             while let Some(event) = self.quic.poll() {
                 is_busy = true;
                 self.handle_quic_event(now, at, event, events);
             }
-            let Some(bridge) = &mut self.bridge else { return };
-            is_busy |= bridge.act(&mut self.quic, now, at);
-            is_busy |= bridge.send(&mut self.quic, now);
+            is_busy |= self.with_streams(at, |session, streams| session.pump(streams, now));
             if !is_busy {
                 break;
             }
@@ -98,11 +87,37 @@ impl Connection {
         self.collect_events(events);
     }
 
+    /// Works on the session. Whether there is one, and what came of it.
+    pub(crate) fn with_session<R>(
+        &mut self,
+        now: Timestamp,
+        at: Instant,
+        work: impl FnOnce(&mut MoqtConnection) -> R,
+    ) -> Option<(R, bool)> {
+        let result = work(self.session.moqt_mut()?);
+        let acted = self.with_streams(at, |session, streams| session.act(streams, now));
+        Some((result, acted))
+    }
+
+    pub(crate) fn session(&self) -> &moqt_quic::Connection {
+        &self.session
+    }
+
+    pub(crate) fn close(&mut self, at: Instant, code: u64, reason: &str) {
+        self.with_streams(at, |session, streams| session.close(streams, code, reason));
+    }
+
     pub(crate) fn collect_events(&mut self, events: &mut VecDeque<(ConnectionHandle, Event)>) {
-        let Some(bridge) = &mut self.bridge else { return };
-        while let Some(event) = bridge.moqt.poll_event() {
-            log::event(self.handle, &event);
-            events.push_back((self.handle, Event::Moqt(event)));
+        while let Some(event) = self.session.poll_event() {
+            let event = match event {
+                moqt_quic::Event::Moqt(event) => Event::Moqt(event),
+                moqt_quic::Event::Connected { draft } => Event::Connected { draft },
+                moqt_quic::Event::Failed { failure } => {
+                    Event::Failed { error: ConnectionFailure::Session(failure) }
+                }
+                _ => continue,
+            };
+            events.push_back((self.handle, event));
         }
     }
 
@@ -110,21 +125,24 @@ impl Connection {
         if self.quic.poll_timeout().is_some_and(|deadline| deadline <= at) {
             self.quic.handle_timeout(at);
         }
-        if let Some(bridge) = &mut self.bridge {
-            bridge.moqt.handle_timeout(clock.timestamp(at));
-        }
+        self.session.handle_timeout(clock.timestamp(at));
     }
 
     pub(crate) fn next_deadline(&mut self, clock: Clock) -> Option<Instant> {
         let quic = self.quic.poll_timeout();
-        let moqt = self.bridge.as_ref().and_then(|bridge| {
-            let (at, _) = bridge.moqt.poll_timeout()?;
-            clock.instant(at)
-        });
-        match (quic, moqt) {
-            (Some(quic), Some(moqt)) => Some(quic.min(moqt)),
-            (quic, moqt) => quic.or(moqt),
+        let session = self.session.poll_timeout().and_then(|at| clock.instant(at));
+        match (quic, session) {
+            (Some(quic), Some(session)) => Some(quic.min(session)),
+            (quic, session) => quic.or(session),
         }
+    }
+
+    fn with_streams<R>(
+        &mut self,
+        at: Instant,
+        work: impl FnOnce(&mut moqt_quic::Connection, &mut Streams<'_>) -> R,
+    ) -> R {
+        work(&mut self.session, &mut Streams::new(&mut self.quic, &mut self.backlog, at))
     }
 
     fn handle_quic_event(
@@ -134,61 +152,49 @@ impl Connection {
         event: quinn_proto::Event,
         events: &mut VecDeque<(ConnectionHandle, Event)>,
     ) {
+        let Self { quic, session, backlog, .. } = self;
         match event {
             quinn_proto::Event::HandshakeDataReady => {}
-            quinn_proto::Event::Connected => self.connected(now, at, events),
+            quinn_proto::Event::Connected => {
+                let data = quic.crypto_session().handshake_data();
+                let data = data.and_then(|data| data.downcast::<HandshakeData>().ok());
+                let alpn = data.and_then(|data| data.protocol);
+                let remote = quic.remote_address();
+                let streams = &mut Streams::new(quic, backlog, at);
+                session.handle_connected(streams, now, alpn.as_deref(), remote);
+            }
             quinn_proto::Event::ConnectionLost { reason } => self.lost(now, reason, events),
             quinn_proto::Event::Stream(event) => {
-                if let Some(bridge) = &mut self.bridge {
-                    bridge.stream_event(&mut self.quic, now, &event);
+                if matches!(event, StreamEvent::Writable { .. }) {
+                    backlog.writable(quic);
+                }
+                let streams = &mut Streams::new(quic, backlog, at);
+                match event {
+                    StreamEvent::Opened { dir } => {
+                        session.handle_opened(streams, now, from_quic(dir));
+                    }
+                    StreamEvent::Readable { id } => {
+                        session.handle_readable(streams, now, id.into());
+                    }
+                    StreamEvent::Writable { id } => {
+                        session.handle_writable(streams, now, id.into());
+                    }
+                    StreamEvent::Stopped { id, error_code } => {
+                        session.handle_stopped(streams, now, id.into(), error_code.into_inner());
+                    }
+                    StreamEvent::Finished { id } => {
+                        session.handle_finished(streams, now, id.into());
+                    }
+                    StreamEvent::Available { dir } => {
+                        session.handle_streams_available(streams, now, from_quic(dir));
+                    }
                 }
             }
             quinn_proto::Event::DatagramReceived => {
-                if let Some(bridge) = &mut self.bridge {
-                    bridge.receive_datagrams(&mut self.quic, now);
-                }
+                session.handle_datagrams(&mut Streams::new(quic, backlog, at), now);
             }
-            quinn_proto::Event::DatagramsUnblocked => {
-                if let Some(bridge) = &mut self.bridge {
-                    bridge.datagrams_writable(now);
-                }
-            }
+            quinn_proto::Event::DatagramsUnblocked => session.handle_datagrams_writable(now),
         }
-    }
-
-    fn connected(
-        &mut self,
-        now: Timestamp,
-        at: Instant,
-        events: &mut VecDeque<(ConnectionHandle, Event)>,
-    ) {
-        let alpn = self
-            .quic
-            .crypto_session()
-            .handshake_data()
-            .and_then(|data| data.downcast::<HandshakeData>().ok())
-            .and_then(|data| data.protocol);
-        let Some(draft) = alpn.as_deref().and_then(Draft::from_alpn) else {
-            // TLS settles for nothing that was not offered; this is for a configuration that
-            // offers something else.
-            let reason = "no MoQT draft was negotiated";
-            self.quic.close(at, VarInt::from_u32(0), reason.as_bytes().into());
-            self.fail(ConnectionError::LocallyClosed, events);
-            return;
-        };
-        let remote = self.quic.remote_address();
-        debug!(connection = self.handle.0, role = ?self.role, ?draft, %remote, "connected");
-        let sink = self.trace.as_ref().and_then(|trace| trace.open(self.role, remote));
-        let mut config = self.config.clone();
-        if sink.is_some() {
-            Arc::make_mut(&mut config).trace = true;
-        }
-        let moqt = MoqtConnection::new(self.role, draft, Transport::Quic, config, now);
-        let mut bridge = Box::new(Bridge::new(moqt, self.max_backlog, sink));
-        events.push_back((self.handle, Event::Connected { draft }));
-        bridge.begin(&mut self.quic, now);
-        bridge.start(&mut self.quic, now);
-        self.bridge = Some(bridge);
     }
 
     fn lost(
@@ -197,20 +203,16 @@ impl Connection {
         reason: ConnectionError,
         events: &mut VecDeque<(ConnectionHandle, Event)>,
     ) {
-        let Some(bridge) = &mut self.bridge else { return self.fail(reason, events) };
-        let closed = match reason {
+        let closed = match &reason {
             ConnectionError::ApplicationClosed(close) => TransportClosed::ByPeer {
                 code: close.error_code.into_inner(),
                 reason: String::from_utf8_lossy(&close.reason).into_owned(),
             },
             other => TransportClosed::Lost { reason: other.to_string() },
         };
-        bridge.closed(now, closed);
-    }
-
-    fn fail(&mut self, error: ConnectionError, events: &mut VecDeque<(ConnectionHandle, Event)>) {
-        if !std::mem::replace(&mut self.failed, true) {
-            debug!(connection = self.handle.0, %error, "connection failed");
+        if !self.session.handle_closed(now, closed) {
+            debug!(connection = self.handle.0, error = %reason, "connection failed");
+            let error = ConnectionFailure::Quic(reason);
             events.push_back((self.handle, Event::Failed { error }));
         }
     }

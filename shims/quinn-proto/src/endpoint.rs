@@ -5,17 +5,15 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use moqt_engine::{Draft, MoqtConnection, Role, Timestamp};
+use moqt_quic::{ClientTls, ConfigError, ServerTls, Trace, TransportOptions, alpn};
 use quinn_proto::{
-    ConnectError, ConnectionError, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointConfig,
-    Incoming, Transmit, VarInt,
+    ConnectError, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointConfig, Incoming, Transmit,
 };
 use tracing::debug;
 
 use crate::connection::{Clock, Connection};
-use crate::error::ConfigError;
-use crate::tls::{ClientTls, ServerTls};
-use crate::trace::Trace;
-use crate::transport::TransportOptions;
+use crate::error::ConnectionFailure;
+use crate::options;
 
 /// Something that happened to a connection.
 #[derive(Debug)]
@@ -29,10 +27,10 @@ pub enum Event {
     },
     /// The session has something to say. Closing is said here, too.
     Moqt(moqt_engine::Event),
-    /// The QUIC handshake failed.
+    /// There will be no session.
     Failed {
         /// Why.
-        error: ConnectionError,
+        error: ConnectionFailure,
     },
     /// The connection is over and forgotten: its handle means nothing any more.
     Drained,
@@ -55,8 +53,8 @@ impl ClientConfig {
         transport: &TransportOptions,
         moqt: Arc<moqt_engine::Config>,
     ) -> Result<Self, ConfigError> {
-        let mut quic = quinn_proto::ClientConfig::new(tls.quic(drafts)?);
-        quic.transport_config(transport.build());
+        let mut quic = quinn_proto::ClientConfig::new(options::client_tls(tls, alpn(drafts)?)?);
+        quic.transport_config(options::transport(transport));
         Ok(Self { quic, moqt, send_backlog: transport.send_backlog, trace: None })
     }
 
@@ -92,8 +90,9 @@ impl ServerConfig {
         transport: &TransportOptions,
         moqt: Arc<moqt_engine::Config>,
     ) -> Result<Self, ConfigError> {
-        let mut quic = quinn_proto::ServerConfig::with_crypto(tls.quic(drafts)?);
-        quic.transport_config(transport.build());
+        let mut quic =
+            quinn_proto::ServerConfig::with_crypto(options::server_tls(tls, alpn(drafts)?)?);
+        quic.transport_config(options::transport(transport));
         let send_backlog = transport.send_backlog;
         let quic = Arc::new(quic);
         Ok(Self { quic, moqt, send_backlog, max_connections: 10_000, trace: None })
@@ -289,9 +288,9 @@ impl Endpoint {
     ) -> Option<(R, bool)> {
         let timestamp = self.clock.timestamp(now);
         let connection = self.connections.get_mut(&handle)?;
-        let bridge = connection.bridge.as_mut()?;
-        let (result, mut is_dirty) = work(&mut bridge.moqt, timestamp);
-        is_dirty |= bridge.act(&mut connection.quic, timestamp, now);
+        let ((result, wrote), acted) =
+            connection.with_session(timestamp, now, |moqt| work(moqt, timestamp))?;
+        let is_dirty = wrote || acted;
         connection.collect_events(&mut self.events);
         if is_dirty {
             self.enqueue(handle);
@@ -302,14 +301,13 @@ impl Endpoint {
     /// Closes a connection, whether its session has been set up or not.
     pub fn close(&mut self, handle: ConnectionHandle, now: Instant, code: u64, reason: &str) {
         let Some(connection) = self.connections.get_mut(&handle) else { return };
-        let code = VarInt::from_u64(code).unwrap_or(VarInt::MAX);
-        connection.quic.close(now, code, reason.as_bytes().to_vec().into());
+        connection.close(now, code, reason);
         self.enqueue(handle);
     }
 
     /// The session on a connection, to look at.
     pub fn connection(&self, handle: ConnectionHandle) -> Option<&MoqtConnection> {
-        self.connections.get(&handle)?.bridge.as_ref().map(|bridge| &bridge.moqt)
+        self.connections.get(&handle)?.session().moqt()
     }
 
     /// The QUIC connection under it, to look at: round trip, losses, congestion window.
@@ -325,10 +323,9 @@ impl Endpoint {
     /// Whether all that was queued on a connection has been sent, finished streams have been
     /// acknowledged, and closing it loses nothing that QUIC knows of.
     pub fn is_flushed(&self, handle: ConnectionHandle) -> bool {
-        self.connections.get(&handle).is_none_or(|connection| {
-            connection.bridge.as_ref().is_none_or(|bridge| bridge.is_flushed())
-                && !connection.is_queued
-        })
+        self.connections
+            .get(&handle)
+            .is_none_or(|connection| connection.session().is_flushed() && !connection.is_queued)
     }
 
     /// The engine's time for an instant.

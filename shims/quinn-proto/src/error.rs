@@ -1,204 +1,32 @@
 use std::fmt;
-use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use moqt_engine::{CloseReason, Draft};
-use quinn_proto::{ConnectionError, TransportErrorCode};
+use moqt_quic::Failure;
+use quinn_proto::ConnectionError;
 
-/// A configuration that cannot work.
-#[derive(Debug)]
+/// Why a connection did not come to have a session.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum ConfigError {
-    /// A file could not be read, or does not hold what it should.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What it should hold.
-        what: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The system has no root certificates.
-    NoRoots {
-        /// What was tried.
-        reason: String,
-    },
-    /// Certificate and key do not fit each other or are of a kind that cannot be used.
-    Tls(rustls::Error),
-    /// No draft is offered.
-    NoDrafts,
-    /// A certificate could not be made.
-    SelfSigned(String),
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path, what, reason } => {
-                write!(f, "cannot read {what} from {}: {reason}", path.display())
-            }
-            Self::NoRoots { reason } => write!(
-                f,
-                "the system has no root certificates ({reason}): install them, or name a CA file, \
-                 or pin the server's certificate"
-            ),
-            Self::Tls(error) => write!(f, "certificate and key cannot be used: {error}"),
-            Self::NoDrafts => {
-                write!(f, "no draft to offer: choose {}, or several", moqt_engine::Draft::choice())
-            }
-            Self::SelfSigned(reason) => write!(f, "cannot make a certificate: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Tls(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-/// Why there is no session.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// This side's configuration cannot work.
-    Config(ConfigError),
-    /// The host's name could not be resolved.
-    Resolve {
-        /// The host.
-        host: String,
-        /// What happened.
-        error: io::Error,
-    },
-    /// There is no socket to send from.
-    Socket(io::Error),
-    /// The target cannot be connected to as it is.
-    Target(String),
-    /// Nothing came back in time.
-    Timeout {
-        /// Where it should have come from.
-        remote: SocketAddr,
-        /// How long was waited.
-        after: Duration,
-        /// The QUIC handshake was complete, but MoQT's SETUP did not come.
-        handshake_complete: bool,
-    },
-    /// The server speaks none of the drafts offered.
-    NoCommonDraft {
-        /// What was offered.
-        offered: Vec<Draft>,
-    },
-    /// The server's certificate was not accepted.
-    Certificate(String),
-    /// The server takes no connection.
-    Refused(SocketAddr),
-    /// QUIC failed otherwise.
+pub enum ConnectionFailure {
+    /// The QUIC handshake failed.
     Quic(ConnectionError),
-    /// MoQT's setup failed.
-    Setup(CloseReason),
-    /// The runtime that drives the socket is shutting down.
-    Stopped,
+    /// What came after it did.
+    Session(Failure),
 }
 
-impl fmt::Display for ConnectError {
+impl fmt::Display for ConnectionFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Resolve { host, error } => {
-                write!(f, "cannot find the address of {}: {error}", host.escape_debug())
-            }
-            Self::Socket(error) => write!(f, "cannot open a UDP socket: {error}"),
-            Self::Target(reason) => f.write_str(reason),
-            Self::Timeout { remote, after, handshake_complete: false } => write!(
-                f,
-                "no answer from {remote} within {after:.1?}: is something listening on that UDP \
-                 port, and does a firewall let it through?"
-            ),
-            Self::Timeout { remote, after, handshake_complete: true } => write!(
-                f,
-                "{remote} speaks QUIC but sent no MoQT SETUP within {after:.1?}; try another draft"
-            ),
-            Self::NoCommonDraft { offered } => {
-                f.write_str("the server speaks none of the drafts offered (")?;
-                for (at, draft) in offered.iter().enumerate() {
-                    let comma = if at == 0 { "" } else { ", " };
-                    write!(f, "{comma}{draft}")?;
-                }
-                f.write_str(") over raw QUIC: try another draft, or WebTransport")
-            }
-            Self::Certificate(reason) => write!(
-                f,
-                "the server's certificate was not accepted ({reason}): name its CA, pin its hash, \
-                 or switch verification off for a test"
-            ),
-            Self::Refused(remote) => write!(f, "{remote} refuses the connection; try again later"),
-            Self::Quic(error) => write!(f, "QUIC connection failed: {error}"),
-            Self::Setup(reason) => write!(f, "MoQT setup failed: {reason}"),
-            Self::Stopped => f.write_str("the runtime is shutting down"),
+            Self::Quic(error) => error.fmt(f),
+            Self::Session(failure) => failure.fmt(f),
         }
     }
 }
 
-impl std::error::Error for ConnectError {
+impl std::error::Error for ConnectionFailure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Config(error) => Some(error),
-            Self::Resolve { error, .. } | Self::Socket(error) => Some(error),
             Self::Quic(error) => Some(error),
-            _ => None,
+            Self::Session(failure) => Some(failure),
         }
     }
-}
-
-impl From<ConfigError> for ConnectError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
-}
-
-/// TLS alerts (RFC 8446, section 6), as QUIC carries them.
-const ALERTS: u64 = 0x100;
-const NO_APPLICATION_PROTOCOL: u64 = 120;
-
-/// How rustls begins when it does not accept a certificate, whatever the alert.
-const BAD_CERTIFICATE: &str = "invalid peer certificate: ";
-
-impl ConnectError {
-    /// What a failed handshake means.
-    pub fn from_quic(error: ConnectionError, remote: SocketAddr, offered: &[Draft]) -> Self {
-        let alert = |code: TransportErrorCode| u64::from(code).checked_sub(ALERTS);
-        let alert = match &error {
-            ConnectionError::TransportError(error) => alert(error.code),
-            ConnectionError::ConnectionClosed(close) => alert(close.error_code),
-            _ => None,
-        };
-        match (&error, alert) {
-            (_, Some(NO_APPLICATION_PROTOCOL)) => Self::NoCommonDraft { offered: offered.to_vec() },
-            (ConnectionError::TransportError(error), Some(_))
-                if error.reason.starts_with(BAD_CERTIFICATE) =>
-            {
-                Self::Certificate(certificate_problem(&error.reason).to_owned())
-            }
-            (ConnectionError::ConnectionClosed(close), _)
-                if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
-            {
-                Self::Refused(remote)
-            }
-            _ => Self::Quic(error),
-        }
-    }
-}
-
-/// What rustls says of a certificate, without what wraps it.
-fn certificate_problem(reason: &str) -> &str {
-    let reason = reason.strip_prefix(BAD_CERTIFICATE).unwrap_or(reason);
-    reason
-        .strip_prefix("Other(OtherError(")
-        .and_then(|reason| reason.strip_suffix("))"))
-        .unwrap_or(reason)
 }

@@ -46,30 +46,27 @@
 #![forbid(unsafe_code)]
 
 mod backlog;
-mod bridge;
 mod connection;
 mod endpoint;
 mod error;
-mod log;
-mod target;
-mod tls;
-mod trace;
-mod transport;
-mod verify;
+mod options;
+mod streams;
 
 #[cfg(feature = "tokio")]
 mod udp;
 
 pub use endpoint::{ClientConfig, Endpoint, Event, ServerConfig};
-pub use error::{ConfigError, ConnectError};
-pub use target::{Scheme, Target, TargetError};
-pub use tls::{ClientTls, Identity, ServerTls, Verify};
-pub use trace::{Trace, TraceSink, Traced};
-pub use transport::{COALESCE_BELOW, Congestion, TransportOptions};
+pub use error::ConnectionFailure;
+pub use options::COALESCE_BELOW;
 #[cfg(feature = "tokio")]
-pub use udp::{Client, ClientOptions, Server, ServerOptions};
+pub use udp::{Client, Server};
 
 pub use moqt_engine as engine;
+pub use moqt_quic::{
+    ClientOptions, ClientTls, ConfigError, Congestion, ConnectError, Failure, Identity, Scheme,
+    ServerOptions, ServerTls, Target, TargetError, Trace, TraceSink, Traced, TransportOptions,
+    Verify,
+};
 #[cfg(feature = "tokio")]
 pub use moqt_session as session;
 pub use quinn_proto::{ConnectionError, ConnectionHandle, EcnCodepoint, Transmit};

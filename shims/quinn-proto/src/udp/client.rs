@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use moqt_engine::Draft;
 use moqt_engine::model::SessionError;
+use moqt_quic::{ClientOptions, ConnectError, Scheme, Target};
 use moqt_session::{RouterLimits, Session};
 use tokio::time::{Instant, timeout_at};
 
@@ -15,48 +15,7 @@ use super::engine_config;
 use super::shared::{Progress, Shared};
 use super::socket::Socket;
 use crate::endpoint::{ClientConfig, Endpoint};
-use crate::error::ConnectError;
-use crate::target::{Scheme, Target};
-use crate::tls::ClientTls;
-use crate::trace::Trace;
-use crate::transport::TransportOptions;
-
-/// What a client brings to a session.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ClientOptions {
-    /// Drafts to offer: all. They are offered newest first, in one list.
-    pub drafts: Vec<Draft>,
-    /// How to trust the server: by the system's roots.
-    pub tls: ClientTls,
-    /// QUIC's parameters.
-    pub transport: TransportOptions,
-    /// The engine's configuration. Path and authority come from the target.
-    pub engine: moqt_engine::Config,
-    /// The time within which the session must be set up: 10 s.
-    pub connect_timeout: Duration,
-    /// The name to ask for and verify, if it is not the target's host.
-    pub server_name: Option<String>,
-    /// Bounds on what waits for the application.
-    pub limits: RouterLimits,
-    /// Traces sessions: none.
-    pub trace: Option<Trace>,
-}
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        Self {
-            drafts: Draft::ALL.to_vec(),
-            tls: ClientTls::default(),
-            transport: TransportOptions::default(),
-            engine: moqt_engine::Config::default(),
-            connect_timeout: Duration::from_secs(10),
-            server_name: None,
-            limits: RouterLimits::default(),
-            trace: None,
-        }
-    }
-}
+use crate::options::connect_error;
 
 /// A UDP socket from which sessions are made.
 #[derive(Debug)]
@@ -170,9 +129,7 @@ impl Client {
                 attempt.id = None;
                 Ok(session)
             }
-            Ok(Progress::Failed(error)) => {
-                Err(ConnectError::from_quic(error, remote, &options.drafts))
-            }
+            Ok(Progress::Failed(error)) => Err(connect_error(error, remote, &options.drafts)),
             Ok(Progress::Closed(reason)) => Err(ConnectError::Setup(reason)),
             Ok(Progress::Stopped) => Err(ConnectError::Stopped),
             Err(_) => Err(ConnectError::Timeout {

@@ -7,10 +7,10 @@ mod server;
 mod shared;
 mod socket;
 
-pub use client::{Client, ClientOptions};
-pub use server::{Server, ServerOptions};
+pub use client::Client;
+pub use server::Server;
 
-use crate::transport::COALESCE_BELOW;
+use crate::options::COALESCE_BELOW;
 
 /// The engine's configuration with what suits this transport, where it was left open.
 fn engine_config(mut config: moqt_engine::Config) -> moqt_engine::Config {

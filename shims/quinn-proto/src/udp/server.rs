@@ -2,53 +2,14 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use moqt_engine::Draft;
-use moqt_session::{RouterLimits, Session};
+use moqt_quic::{ConnectError, ServerOptions};
+use moqt_session::Session;
 
 use super::driver::Drive;
 use super::engine_config;
 use super::shared::Shared;
 use super::socket::Socket;
 use crate::endpoint::{Endpoint, ServerConfig};
-use crate::error::ConnectError;
-use crate::tls::{Identity, ServerTls};
-use crate::trace::Trace;
-use crate::transport::TransportOptions;
-
-/// What a server brings to its sessions.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ServerOptions {
-    /// Drafts to speak: all. The newest that the client offers is chosen.
-    pub drafts: Vec<Draft>,
-    /// Certificate and key.
-    pub tls: ServerTls,
-    /// QUIC's parameters.
-    pub transport: TransportOptions,
-    /// The engine's configuration.
-    pub engine: moqt_engine::Config,
-    /// Connections at a time: 10,000. More are refused.
-    pub max_connections: usize,
-    /// Bounds on what waits for the application.
-    pub limits: RouterLimits,
-    /// Traces sessions: none.
-    pub trace: Option<Trace>,
-}
-
-impl ServerOptions {
-    /// The defaults, with this certificate.
-    pub fn new(identity: Identity) -> Self {
-        Self {
-            drafts: Draft::ALL.to_vec(),
-            tls: ServerTls::new(identity),
-            transport: TransportOptions::default(),
-            engine: moqt_engine::Config::default(),
-            max_connections: 10_000,
-            limits: RouterLimits::default(),
-            trace: None,
-        }
-    }
-}
 
 /// A UDP socket on which sessions are accepted. Dropping it accepts no more; sessions that were
 /// accepted live on.

@@ -11,10 +11,11 @@ use moqt_engine::{
     CloseReason, Config, Draft, MoqtConnection, Role, Timestamp, Transport, TransportClosed,
 };
 use moqt_session::{Access, Driver, Router, RouterLimits, Session, SessionInfo};
-use quinn_proto::{ConnectionError, ConnectionHandle};
+use quinn_proto::ConnectionHandle;
 
 use super::socket::Socket;
 use crate::endpoint::{Endpoint, Event};
+use crate::error::ConnectionFailure;
 
 /// How many datagrams are sent at once when a session is closed.
 const LAST_WORDS: usize = 32;
@@ -56,7 +57,7 @@ struct Entry {
     role: Role,
     draft: Option<Draft>,
     remote: SocketAddr,
-    failed: Option<ConnectionError>,
+    failed: Option<ConnectionFailure>,
     waker: Option<Waker>,
     /// A handle on it has been given out.
     is_taken: bool,
@@ -67,8 +68,8 @@ struct Entry {
 pub(crate) enum Progress {
     /// The session is there.
     Established(Session),
-    /// The QUIC handshake failed.
-    Failed(ConnectionError),
+    /// There will be none.
+    Failed(ConnectionFailure),
     /// It was closed while it was being set up.
     Closed(CloseReason),
     /// The driving task is gone.

@@ -4,13 +4,13 @@ use std::str::FromStr;
 /// Where to connect to: what a URL says.
 ///
 /// ```
-/// use moqt_quinn_proto::{Scheme, Target};
+/// use moqt_quic::{Scheme, Target};
 ///
 /// let target: Target = "moqt://relay.example/live?token=x".parse()?;
 /// assert_eq!((target.host(), target.port()), ("relay.example", 443));
 /// assert_eq!(target.path(), "/live?token=x");
 /// assert_eq!(target.scheme(), Scheme::Quic);
-/// # Ok::<(), moqt_quinn_proto::TargetError>(())
+/// # Ok::<(), moqt_quic::TargetError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {

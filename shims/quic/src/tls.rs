@@ -4,9 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use moqt_engine::Draft;
-use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{KeyLog, KeyLogFile, RootCertStore};
@@ -47,8 +45,13 @@ impl ClientTls {
         Self { verify, keylog: None }
     }
 
-    pub(crate) fn quic(&self, drafts: &[Draft]) -> Result<Arc<QuicClientConfig>, ConfigError> {
-        let provider = Arc::new(ring::default_provider());
+    /// The configuration for rustls: TLS 1.3 with these ALPN identifiers, the one liked best first,
+    /// and the algorithms of the QUIC stack's choice.
+    pub fn config(
+        &self,
+        alpn: Vec<Vec<u8>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<rustls::ClientConfig, ConfigError> {
         let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(ConfigError::Tls)?;
@@ -60,9 +63,9 @@ impl ClientTls {
             Verify::Pinned(hashes) => direct(builder, provider, Some(hashes.clone())),
             Verify::Insecure => direct(builder, provider, None),
         };
-        config.alpn_protocols = alpn(drafts)?;
+        config.alpn_protocols = alpn;
         config.key_log = key_log(self.keylog.as_deref())?;
-        QuicClientConfig::try_from(config).map(Arc::new).map_err(|error| no_initial_suite(&error))
+        Ok(config)
     }
 }
 
@@ -178,31 +181,24 @@ impl ServerTls {
         Self { identity, keylog: None }
     }
 
-    pub(crate) fn quic(&self, drafts: &[Draft]) -> Result<Arc<QuicServerConfig>, ConfigError> {
+    /// The configuration for rustls: TLS 1.3 with these ALPN identifiers, of which the first that
+    /// the client offers is chosen, and the algorithms of the QUIC stack's choice.
+    pub fn config(
+        &self,
+        alpn: Vec<Vec<u8>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<rustls::ServerConfig, ConfigError> {
         let Identity { chain, key } = self.identity.clone();
-        let mut config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-                .with_protocol_versions(&[&rustls::version::TLS13])
-                .map_err(ConfigError::Tls)?
-                .with_no_client_auth()
-                .with_single_cert(chain, key)
-                .map_err(ConfigError::Tls)?;
-        // The first of these that the client offers is chosen.
-        config.alpn_protocols = alpn(drafts)?;
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(ConfigError::Tls)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(ConfigError::Tls)?;
+        config.alpn_protocols = alpn;
         config.key_log = key_log(self.keylog.as_deref())?;
-        QuicServerConfig::try_from(config).map(Arc::new).map_err(|error| no_initial_suite(&error))
+        Ok(config)
     }
-}
-
-/// Identifiers of these drafts, newest first, each once.
-fn alpn(drafts: &[Draft]) -> Result<Vec<Vec<u8>>, ConfigError> {
-    let mut drafts = drafts.to_vec();
-    drafts.sort_unstable_by(|a, b| b.cmp(a));
-    drafts.dedup();
-    if drafts.is_empty() {
-        return Err(ConfigError::NoDrafts);
-    }
-    Ok(drafts.into_iter().map(|draft| draft.alpn().to_vec()).collect())
 }
 
 fn certificates_from(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
@@ -239,10 +235,6 @@ fn system_roots() -> Result<RootCertStore, ConfigError> {
         return Err(ConfigError::NoRoots { reason });
     }
     Ok(roots)
-}
-
-fn no_initial_suite(error: &quinn_proto::crypto::rustls::NoInitialCipherSuite) -> ConfigError {
-    ConfigError::Tls(rustls::Error::General(error.to_string()))
 }
 
 fn key_log(path: Option<&Path>) -> Result<Arc<dyn KeyLog>, ConfigError> {

@@ -1,52 +1,40 @@
 //! Between a QUIC connection and a [`MoqtConnection`]: which stream is which, and what goes up
 //! and down.
-//!
-//! This is raw QUIC, where every stream of the connection is the session's. A WebTransport
-//! session takes the same place with the same functions, its streams being those that begin
-//! with its header.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use moqt_engine::{
     Action, Dir, MoqtConnection, StreamKey, StreamSend, Timestamp, Transmit, TransportClosed,
 };
-use quinn_proto::{
-    Connection, ReadError, SendDatagramError, StreamEvent, StreamId, VarInt, WriteError,
-};
 
-use crate::backlog::Backlog;
+use crate::quic::{DatagramOutcome, Quic, ReadOutcome, Room, WriteOutcome};
 use crate::trace::{Sink, Traced};
 
-/// Streams opened ahead. quinn-proto does not say how many streams the peer allows, only
-/// whether it allows one more; those opened and not used take no bytes on the wire.
+/// Streams opened ahead. Not every stack says how many streams the peer allows, but whether it
+/// allows one more; those opened and not used take no bytes on the wire.
 const RESERVE: usize = 16;
-
-/// QUIC's priority of control and request streams; data has 0, and more goes first.
-const CONTROL_PRIORITY: i32 = 1;
 
 /// A MoQT session and its streams on one QUIC connection.
 #[derive(Debug)]
 pub(crate) struct Bridge {
     pub(crate) moqt: MoqtConnection,
     streams: HashMap<StreamKey, Stream>,
-    keys: HashMap<StreamId, StreamKey>,
+    keys: HashMap<u64, StreamKey>,
     bi: Reserve,
     uni: Reserve,
-    backlog: Backlog,
     max_datagram_size: Option<usize>,
     /// Sending sides that have ended and are not acknowledged.
     unacknowledged: usize,
     pieces: Vec<Bytes>,
     trace: Option<Sink>,
     /// The stream that was read last, with nothing else happening since.
-    readable: Option<StreamId>,
+    readable: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Stream {
-    id: StreamId,
+    id: u64,
     is_control: bool,
     sending: Sending,
     receives: bool,
@@ -65,19 +53,18 @@ enum Sending {
 
 #[derive(Debug, Default)]
 struct Reserve {
-    ahead: VecDeque<StreamId>,
+    ahead: VecDeque<u64>,
     used: u64,
 }
 
 impl Bridge {
-    pub(crate) fn new(moqt: MoqtConnection, max_backlog: u64, trace: Option<Sink>) -> Self {
+    pub(crate) fn new(moqt: MoqtConnection, trace: Option<Sink>) -> Self {
         Self {
             moqt,
             streams: HashMap::new(),
             keys: HashMap::new(),
             bi: Reserve::default(),
             uni: Reserve::default(),
-            backlog: Backlog::new(max_backlog),
             max_datagram_size: None,
             unacknowledged: 0,
             pieces: Vec::new(),
@@ -87,7 +74,7 @@ impl Bridge {
     }
 
     /// The handshake is complete.
-    pub(crate) fn start(&mut self, quic: &mut Connection, now: Timestamp) {
+    pub(crate) fn start(&mut self, quic: &mut impl Quic, now: Timestamp) {
         for dir in [Dir::Bi, Dir::Uni] {
             self.refill(quic, now, dir);
             self.accept(quic, now, dir);
@@ -95,52 +82,61 @@ impl Bridge {
         self.receive_datagrams(quic, now);
     }
 
-    pub(crate) fn stream_event(
-        &mut self,
-        quic: &mut Connection,
-        now: Timestamp,
-        event: &StreamEvent,
-    ) {
-        // QUIC tells of datagrams after all that came on streams. The end of their track may be
-        // among that, and before the end they were sent.
-        self.receive_datagrams(quic, now);
-        let last_readable = self.readable.take();
-        match *event {
-            StreamEvent::Opened { dir } => self.accept(quic, now, from_quic(dir)),
-            StreamEvent::Readable { id } => {
-                // There is one of these for every frame that came in.
-                if last_readable != Some(id)
-                    && let Some(&key) = self.keys.get(&id)
-                {
-                    self.receive(quic, now, key);
-                }
-                self.readable = Some(id);
-            }
-            StreamEvent::Writable { id } => {
-                self.backlog.writable(quic);
-                if let Some(&key) = self.keys.get(&id) {
-                    self.moqt.handle_writable(now, key);
-                }
-            }
-            StreamEvent::Stopped { id, error_code } => {
-                match self.keys.get(&id) {
-                    Some(&key) if self.is_sending(key) => {
-                        self.moqt.handle_stop_sending(now, key, error_code.into_inner());
-                    }
-                    // All had been written; what was not delivered is not wanted.
-                    _ => {
-                        let _ = quic.send_stream(id).reset(error_code);
-                        self.acknowledged(now, id);
-                    }
-                }
-            }
-            StreamEvent::Finished { id } => self.acknowledged(now, id),
-            StreamEvent::Available { dir } => self.refill(quic, now, from_quic(dir)),
+    pub(crate) fn opened(&mut self, quic: &mut impl Quic, now: Timestamp, dir: Dir) {
+        self.stream_event(quic, now);
+        self.accept(quic, now, dir);
+    }
+
+    pub(crate) fn readable(&mut self, quic: &mut impl Quic, now: Timestamp, id: u64) {
+        // There may be one of these for every frame that came in.
+        if self.stream_event(quic, now) != Some(id)
+            && let Some(&key) = self.keys.get(&id)
+        {
+            self.receive(quic, now, key);
+        }
+        self.readable = Some(id);
+    }
+
+    pub(crate) fn writable(&mut self, quic: &mut impl Quic, now: Timestamp, id: u64) {
+        self.stream_event(quic, now);
+        if let Some(&key) = self.keys.get(&id) {
+            self.moqt.handle_writable(now, key);
         }
     }
 
-    pub(crate) fn receive_datagrams(&mut self, quic: &mut Connection, now: Timestamp) {
-        while let Some(datagram) = quic.datagrams().recv() {
+    pub(crate) fn stopped(&mut self, quic: &mut impl Quic, now: Timestamp, id: u64, code: u64) {
+        self.stream_event(quic, now);
+        match self.keys.get(&id) {
+            Some(&key) if self.is_sending(key) => self.moqt.handle_stop_sending(now, key, code),
+            // All had been written; what was not delivered is not wanted.
+            _ => {
+                quic.reset(id, code);
+                self.acknowledged(now, id);
+            }
+        }
+    }
+
+    pub(crate) fn finished(&mut self, quic: &mut impl Quic, now: Timestamp, id: u64) {
+        self.stream_event(quic, now);
+        self.acknowledged(now, id);
+    }
+
+    pub(crate) fn available(&mut self, quic: &mut impl Quic, now: Timestamp, dir: Dir) {
+        self.stream_event(quic, now);
+        self.refill(quic, now, dir);
+    }
+
+    /// What comes before everything that happens to streams. The stream that was read last, if
+    /// nothing else has happened since.
+    fn stream_event(&mut self, quic: &mut impl Quic, now: Timestamp) -> Option<u64> {
+        // Stacks tell of datagrams after all that came on streams. The end of their track may be
+        // among that, and before the end they were sent.
+        self.receive_datagrams(quic, now);
+        self.readable.take()
+    }
+
+    pub(crate) fn receive_datagrams(&mut self, quic: &mut impl Quic, now: Timestamp) {
+        while let Some(datagram) = quic.recv_datagram() {
             self.moqt.handle_datagram(now, datagram);
         }
     }
@@ -153,11 +149,10 @@ impl Bridge {
         self.moqt.handle_closed(now, closed);
     }
 
-    /// Before events are polled: the window in force decides which there are.
-    pub(crate) fn begin(&mut self, quic: &mut Connection, now: Timestamp) {
+    /// Before what has happened is told.
+    pub(crate) fn begin(&mut self, quic: &mut impl Quic, now: Timestamp) {
         self.readable = None;
-        self.backlog.update(quic);
-        let max = quic.datagrams().max_size();
+        let max = quic.max_datagram_size();
         if max != self.max_datagram_size {
             self.max_datagram_size = max;
             self.moqt.handle_max_datagram_size(now, max);
@@ -165,7 +160,7 @@ impl Bridge {
     }
 
     /// Does what the session wants done. Whether there was something.
-    pub(crate) fn act(&mut self, quic: &mut Connection, now: Timestamp, at: Instant) -> bool {
+    pub(crate) fn act(&mut self, quic: &mut impl Quic, now: Timestamp) -> bool {
         let mut acted = false;
         while let Some(action) = self.moqt.poll_action() {
             acted = true;
@@ -173,20 +168,16 @@ impl Bridge {
                 Action::OpenStream { stream, dir } => self.open(quic, now, stream, dir),
                 Action::ResetStream { stream, code } => {
                     if let Some(id) = self.end_sending(stream) {
-                        // Reset or stopped already, there is nothing left to reset.
-                        let _ = quic.send_stream(id).reset(varint(code));
-                        self.backlog.reset(quic, id);
+                        quic.reset(id, code);
                     }
                 }
                 Action::StopSending { stream, code } => {
                     if let Some(id) = self.end_receiving(stream) {
-                        let _ = quic.recv_stream(id).stop(varint(code));
+                        quic.stop(id, code);
                     }
                 }
                 Action::ResumeReading { stream } => self.receive(quic, now, stream),
-                Action::Close { code, reason } => {
-                    quic.close(at, varint(code), reason.into_bytes().into());
-                }
+                Action::Close { code, reason } => quic.close(code, &reason),
                 _ => {}
             }
         }
@@ -194,20 +185,17 @@ impl Bridge {
         acted
     }
 
-    /// Writes what is most urgent, as much as the backlog allows. Whether it wrote.
-    pub(crate) fn send(&mut self, quic: &mut Connection, now: Timestamp) -> bool {
+    /// Writes what is most urgent, as much as there is room for. Whether it wrote.
+    pub(crate) fn send(&mut self, quic: &mut impl Quic, now: Timestamp) -> bool {
         if quic.is_closed() {
             return false;
         }
-        let control_only = self.backlog.is_full();
-        if control_only {
-            if self.moqt.usage().control_bytes == 0 {
-                return false;
-            }
-            self.backlog.open_for_control(quic);
+        let room = quic.begin_writing(self.moqt.usage().control_bytes > 0);
+        if room == Room::Nothing {
+            return false;
         }
         let mut wrote = false;
-        let Self { moqt, streams, backlog, pieces, unacknowledged, .. } = self;
+        let Self { moqt, streams, pieces, unacknowledged, .. } = self;
         while let Some(send) = moqt.poll_send(now) {
             match send {
                 Transmit::Stream(send) => {
@@ -216,42 +204,35 @@ impl Bridge {
                         swallow(send);
                         continue;
                     };
-                    if control_only && !stream.is_control {
+                    if room == Room::Control && !stream.is_control {
                         break;
                     }
                     wrote = true;
-                    match write(quic, stream.id, send, pieces, backlog.piece_len()) {
-                        Outcome::All => {}
-                        Outcome::Finished => {
+                    match write(quic, stream.id, send, pieces) {
+                        Written::All | Written::Blocked => {}
+                        Written::Finished => {
                             *unacknowledged += 1;
                             stream.sending = Sending::Unacknowledged;
                         }
-                        Outcome::Stopped => {
-                            let id = stream.id;
-                            if !control_only && backlog.stopped(quic, id) {
-                                break;
-                            }
-                        }
+                        Written::Full => break,
                     }
                 }
-                Transmit::Datagram(_) if control_only => break,
+                Transmit::Datagram(_) if room == Room::Control => break,
                 Transmit::Datagram(datagram) => {
                     wrote = true;
                     let [header, payload] = datagram.parts();
                     let mut whole = BytesMut::with_capacity(header.len() + payload.len());
                     whole.extend_from_slice(header);
                     whole.extend_from_slice(payload);
-                    match quic.datagrams().send(whole.freeze(), false) {
-                        Ok(()) => datagram.sent(),
-                        Err(SendDatagramError::Blocked(_)) => datagram.blocked(),
-                        Err(_) => datagram.too_large(),
+                    match quic.send_datagram(whole.freeze()) {
+                        DatagramOutcome::Sent => datagram.sent(),
+                        DatagramOutcome::Blocked => datagram.blocked(),
+                        DatagramOutcome::TooLarge => datagram.too_large(),
                     }
                 }
             }
         }
-        if control_only {
-            backlog.close_for_control(quic);
-        }
+        quic.end_writing();
         wrote
     }
 
@@ -261,7 +242,7 @@ impl Bridge {
         usage.send_bytes == 0 && usage.control_bytes == 0 && self.unacknowledged == 0
     }
 
-    fn open(&mut self, quic: &mut Connection, now: Timestamp, key: StreamKey, dir: Dir) {
+    fn open(&mut self, quic: &mut impl Quic, now: Timestamp, key: StreamKey, dir: Dir) {
         let reserve = match dir {
             Dir::Bi => &mut self.bi,
             Dir::Uni => &mut self.uni,
@@ -271,8 +252,7 @@ impl Bridge {
         reserve.used += 1;
         let is_control = dir == Dir::Bi || !self.moqt.is_established();
         if is_control {
-            // A stream just opened is not closed.
-            let _ = quic.send_stream(id).set_priority(CONTROL_PRIORITY);
+            quic.lift(id);
         }
         let receives = dir == Dir::Bi;
         let stream = Stream { id, is_control, sending: Sending::Open, receives };
@@ -281,24 +261,24 @@ impl Bridge {
         self.refill(quic, now, dir);
     }
 
-    fn refill(&mut self, quic: &mut Connection, now: Timestamp, dir: Dir) {
+    fn refill(&mut self, quic: &mut impl Quic, now: Timestamp, dir: Dir) {
         let reserve = match dir {
             Dir::Bi => &mut self.bi,
             Dir::Uni => &mut self.uni,
         };
         while reserve.ahead.len() < RESERVE {
-            let Some(id) = quic.streams().open(to_quic(dir)) else { break };
+            let Some(id) = quic.open(dir) else { break };
             reserve.ahead.push_back(id);
         }
         let allowed = reserve.used + reserve.ahead.len() as u64;
         self.moqt.handle_streams_available(now, dir, allowed);
     }
 
-    fn accept(&mut self, quic: &mut Connection, now: Timestamp, dir: Dir) {
-        while let Some(id) = quic.streams().accept(to_quic(dir)) {
+    fn accept(&mut self, quic: &mut impl Quic, now: Timestamp, dir: Dir) {
+        while let Some(id) = quic.accept(dir) {
             let sends = dir == Dir::Bi;
             if sends {
-                let _ = quic.send_stream(id).set_priority(CONTROL_PRIORITY);
+                quic.lift(id);
             }
             let key = self.moqt.handle_stream_opened(now, dir);
             let sending = if sends { Sending::Open } else { Sending::Over };
@@ -311,51 +291,34 @@ impl Bridge {
 
     /// Reads as much of a stream as the session takes; the rest stays in QUIC and holds the
     /// peer back.
-    fn receive(&mut self, quic: &mut Connection, now: Timestamp, key: StreamKey) {
+    fn receive(&mut self, quic: &mut impl Quic, now: Timestamp, key: StreamKey) {
         let Some(stream) = self.streams.get(&key) else { return };
         if !stream.receives {
             return;
         }
         let id = stream.id;
         let moqt = &mut self.moqt;
-        let mut window = moqt.recv_window(key);
+        let window = moqt.recv_window(key);
         if window == 0 {
             // That the peer gave up is told all the same.
-            if let Ok(Some(code)) = quic.recv_stream(id).received_reset() {
-                moqt.handle_stream_reset(now, key, code.into_inner());
+            if let Some(code) = quic.received_reset(id) {
+                moqt.handle_stream_reset(now, key, code);
                 self.end_receiving(key);
             }
             return;
         }
-        let mut stream = quic.recv_stream(id);
-        let Ok(mut chunks) = stream.read(true) else { return };
-        let ended = loop {
-            match chunks.next(window) {
-                Ok(Some(chunk)) => {
-                    moqt.handle_stream_data(now, key, chunk.bytes, false);
-                    window = moqt.recv_window(key);
-                    if window == 0 {
-                        break false;
-                    }
-                }
-                Ok(None) => {
-                    moqt.handle_stream_data(now, key, Bytes::new(), true);
-                    break true;
-                }
-                Err(ReadError::Blocked) => break false,
-                Err(ReadError::Reset(code)) => {
-                    moqt.handle_stream_reset(now, key, code.into_inner());
-                    break true;
-                }
-            }
-        };
-        // What it credits to the peer goes out with the next transmit in any case.
-        let _ = chunks.finalize();
-        if ended {
-            // What the stream is for is told while its ID is known.
-            self.tell_trace(now);
-            self.end_receiving(key);
+        let outcome = quic.read(id, window, |chunk| {
+            moqt.handle_stream_data(now, key, chunk, false);
+            moqt.recv_window(key)
+        });
+        match outcome {
+            ReadOutcome::Full | ReadOutcome::Blocked | ReadOutcome::Gone => return,
+            ReadOutcome::Finished => moqt.handle_stream_data(now, key, Bytes::new(), true),
+            ReadOutcome::Reset(code) => moqt.handle_stream_reset(now, key, code),
         }
+        // What the stream is for is told while its ID is known.
+        self.tell_trace(now);
+        self.end_receiving(key);
     }
 
     /// Hands on what was written and read.
@@ -363,12 +326,12 @@ impl Bridge {
         let Some(sink) = &mut self.trace else { return };
         while let Some(event) = self.moqt.poll_trace() {
             let stream = event.stream().and_then(|stream| self.streams.get(&stream));
-            let stream_id = stream.map(|stream| VarInt::from(stream.id).into_inner());
+            let stream_id = stream.map(|stream| stream.id);
             sink.add(Traced { at: now, stream_id, event });
         }
     }
 
-    fn end_sending(&mut self, key: StreamKey) -> Option<StreamId> {
+    fn end_sending(&mut self, key: StreamKey) -> Option<u64> {
         let stream = self.streams.get_mut(&key)?;
         match std::mem::replace(&mut stream.sending, Sending::Over) {
             Sending::Open => {}
@@ -387,7 +350,7 @@ impl Bridge {
     }
 
     /// All that was written on a stream has arrived, or is not wanted.
-    fn acknowledged(&mut self, now: Timestamp, id: StreamId) {
+    fn acknowledged(&mut self, now: Timestamp, id: u64) {
         let Some(&key) = self.keys.get(&id) else { return };
         let Some(stream) = self.streams.get_mut(&key) else { return };
         if stream.sending == Sending::Unacknowledged {
@@ -398,7 +361,7 @@ impl Bridge {
         }
     }
 
-    fn end_receiving(&mut self, key: StreamKey) -> Option<StreamId> {
+    fn end_receiving(&mut self, key: StreamKey) -> Option<u64> {
         let stream = self.streams.get_mut(&key).filter(|stream| stream.receives)?;
         stream.receives = false;
         let id = stream.id;
@@ -417,22 +380,25 @@ impl Bridge {
     }
 }
 
-enum Outcome {
-    /// QUIC took all that was offered.
+/// How far writing what a stream had to send came.
+enum Written {
+    /// All of it was written.
     All,
     /// That, and the end of the stream.
     Finished,
-    /// QUIC took less.
-    Stopped,
+    /// Not all of it, because of this stream.
+    Blocked,
+    /// Not all of it, because of the connection.
+    Full,
 }
 
 fn write(
-    quic: &mut Connection,
-    id: StreamId,
+    quic: &mut impl Quic,
+    id: u64,
     mut send: StreamSend<'_>,
     pieces: &mut Vec<Bytes>,
-    piece_len: usize,
-) -> Outcome {
+) -> Written {
+    let piece_len = quic.piece_len();
     let (chunks, fin) = send.offer();
     pieces.clear();
     let mut offered = 0;
@@ -444,52 +410,27 @@ fn write(
         }
         pieces.push(rest);
     }
-    let mut stream = quic.send_stream(id);
-    let mut written = 0;
-    let mut rest = pieces.as_mut_slice();
-    while written < offered {
-        match stream.write_chunks(rest) {
-            Ok(took) => {
-                written += took.bytes;
-                rest = rest.get_mut(took.chunks..).unwrap_or_default();
-            }
-            Err(WriteError::Blocked) => {
-                send.written(written);
-                return Outcome::Stopped;
-            }
-            // The peer has stopped the stream, and the session is about to hear of it.
-            Err(WriteError::Stopped(_) | WriteError::ClosedStream) => break,
+    match quic.write(id, pieces) {
+        (written, WriteOutcome::Blocked) => {
+            send.written(written);
+            return Written::Blocked;
         }
+        (written, WriteOutcome::Full) => {
+            send.written(written);
+            return Written::Full;
+        }
+        // A stream that the peer has stopped takes anything: the session is about to hear of it.
+        (_, WriteOutcome::All | WriteOutcome::Gone) => send.written(offered),
     }
-    send.written(offered);
     if fin {
-        // One that was stopped cannot be finished, and need not be.
-        let _ = stream.finish();
-        return Outcome::Finished;
+        quic.finish(id);
+        return Written::Finished;
     }
-    Outcome::All
+    Written::All
 }
 
 /// Takes what is offered for a stream that is not there any more.
 fn swallow(mut send: StreamSend<'_>) {
     let len = send.offer().0.iter().map(Bytes::len).sum();
     send.written(len);
-}
-
-fn varint(code: u64) -> VarInt {
-    VarInt::from_u64(code).unwrap_or(VarInt::MAX)
-}
-
-fn to_quic(dir: Dir) -> quinn_proto::Dir {
-    match dir {
-        Dir::Bi => quinn_proto::Dir::Bi,
-        Dir::Uni => quinn_proto::Dir::Uni,
-    }
-}
-
-fn from_quic(dir: quinn_proto::Dir) -> Dir {
-    match dir {
-        quinn_proto::Dir::Bi => Dir::Bi,
-        quinn_proto::Dir::Uni => Dir::Uni,
-    }
 }

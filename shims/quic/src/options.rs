@@ -1,13 +1,83 @@
-use std::sync::Arc;
 use std::time::Duration;
 
-use quinn_proto::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
+use moqt_engine::Draft;
+use moqt_session::RouterLimits;
 
-/// What [`Config::coalesce_below`](moqt_engine::Config::coalesce_below) should be over
-/// quinn-proto, in bytes: it looks through what is not acknowledged buffer by buffer, so
-/// smaller payloads are better copied next to their headers, into blocks of up to 32 KiB.
-/// [`Client`](crate::Client) and [`Server`](crate::Server) do so unless told otherwise.
-pub const COALESCE_BELOW: usize = 4 * 1024;
+use crate::error::ConfigError;
+use crate::tls::{ClientTls, Identity, ServerTls};
+use crate::trace::Trace;
+
+/// What a client brings to a session.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientOptions {
+    /// Drafts to offer: all. They are offered newest first, in one list.
+    pub drafts: Vec<Draft>,
+    /// How to trust the server: by the system's roots.
+    pub tls: ClientTls,
+    /// QUIC's parameters.
+    pub transport: TransportOptions,
+    /// The engine's configuration. Path and authority come from the target.
+    pub engine: moqt_engine::Config,
+    /// The time within which the session must be set up: 10 s.
+    pub connect_timeout: Duration,
+    /// The name to ask for and verify, if it is not the target's host.
+    pub server_name: Option<String>,
+    /// Bounds on what waits for the application.
+    pub limits: RouterLimits,
+    /// Traces sessions: none.
+    pub trace: Option<Trace>,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            drafts: Draft::ALL.to_vec(),
+            tls: ClientTls::default(),
+            transport: TransportOptions::default(),
+            engine: moqt_engine::Config::default(),
+            connect_timeout: Duration::from_secs(10),
+            server_name: None,
+            limits: RouterLimits::default(),
+            trace: None,
+        }
+    }
+}
+
+/// What a server brings to its sessions.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// Drafts to speak: all. The newest that the client offers is chosen.
+    pub drafts: Vec<Draft>,
+    /// Certificate and key.
+    pub tls: ServerTls,
+    /// QUIC's parameters.
+    pub transport: TransportOptions,
+    /// The engine's configuration.
+    pub engine: moqt_engine::Config,
+    /// Connections at a time: 10,000. More are refused.
+    pub max_connections: usize,
+    /// Bounds on what waits for the application.
+    pub limits: RouterLimits,
+    /// Traces sessions: none.
+    pub trace: Option<Trace>,
+}
+
+impl ServerOptions {
+    /// The defaults, with this certificate.
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            drafts: Draft::ALL.to_vec(),
+            tls: ServerTls::new(identity),
+            transport: TransportOptions::default(),
+            engine: moqt_engine::Config::default(),
+            max_connections: 10_000,
+            limits: RouterLimits::default(),
+            trace: None,
+        }
+    }
+}
 
 /// QUIC's parameters, with defaults that suit MoQT. All of them in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +122,9 @@ pub struct TransportOptions {
 }
 
 /// A congestion controller.
+///
+/// A further one is a breaking change, so that every shim says what it makes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub enum Congestion {
     /// CUBIC (RFC 9438), the default: quinn's best tested one, and fair to what else is on the
     /// path. Its queues are kept short by the backlog bound of this crate rather than by itself.
@@ -85,44 +156,13 @@ impl Default for TransportOptions {
     }
 }
 
-impl TransportOptions {
-    pub(crate) fn build(&self) -> Arc<TransportConfig> {
-        let mut config = TransportConfig::default();
-        let pinned = u64::from(self.max_uni_streams) * u64::from(self.stream_receive_window);
-        let receive_window = self.receive_window.unwrap_or(pinned + 16 * 1024 * 1024);
-        let initial_mtu = self.initial_mtu.max(1200);
-        let mut discovery = quinn_proto::MtuDiscoveryConfig::default();
-        discovery.upper_bound(self.max_mtu.max(initial_mtu));
-        config
-            .max_concurrent_uni_streams(self.max_uni_streams.into())
-            .max_concurrent_bidi_streams(self.max_bidi_streams.into())
-            .stream_receive_window(self.stream_receive_window.into())
-            .receive_window(VarInt::from_u64(receive_window).unwrap_or(VarInt::MAX))
-            // The bridge moves this with the congestion window.
-            .send_window(self.send_backlog)
-            // Streams take turns with what QUIC holds of them. Without that, a stream that is
-            // written to again and again would keep its turn for good.
-            .send_fairness(true)
-            .max_idle_timeout(IdleTimeout::try_from(self.idle_timeout).ok())
-            .keep_alive_interval(self.keep_alive)
-            .datagram_receive_buffer_size(Some(self.datagram_receive_buffer))
-            .datagram_send_buffer_size(self.datagram_send_buffer)
-            .initial_mtu(initial_mtu)
-            .mtu_discovery_config(Some(discovery))
-            // Peers that can acknowledge less often do so: fewer packets both ways.
-            .ack_frequency_config(Some(AckFrequencyConfig::default()))
-            .enable_segmentation_offload(self.segmentation_offload);
-        match self.congestion {
-            Congestion::Cubic => {}
-            Congestion::NewReno => {
-                let new_reno = quinn_proto::congestion::NewRenoConfig::default();
-                config.congestion_controller_factory(Arc::new(new_reno));
-            }
-            Congestion::Bbr => {
-                let bbr = quinn_proto::congestion::BbrConfig::default();
-                config.congestion_controller_factory(Arc::new(bbr));
-            }
-        }
-        Arc::new(config)
+/// Identifiers of these drafts for TLS, newest first, each once.
+pub fn alpn(drafts: &[Draft]) -> Result<Vec<Vec<u8>>, ConfigError> {
+    let mut drafts = drafts.to_vec();
+    drafts.sort_unstable_by(|a, b| b.cmp(a));
+    drafts.dedup();
+    if drafts.is_empty() {
+        return Err(ConfigError::NoDrafts);
     }
+    Ok(drafts.into_iter().map(|draft| draft.alpn().to_vec()).collect())
 }

@@ -1,12 +1,10 @@
 //! What is worth a line in the program's log.
 
 use moqt_engine::{CloseReason, Event};
-use quinn_proto::ConnectionHandle;
 use tracing::{debug, info, warn};
 
 /// Logs what a session has to tell, but not what happens with every object.
-pub(crate) fn event(connection: ConnectionHandle, event: &Event) {
-    let connection = connection.0;
+pub(crate) fn event(connection: u64, event: &Event) {
     match event {
         Event::Established { .. } => info!(connection, "session established"),
         Event::Closed { reason: CloseReason::Local { error, reason } } => {
