@@ -13,8 +13,8 @@ use moqt_engine::track::{PublishedTrack, TrackLayout};
 use moqt_engine::wire::Properties;
 use moqt_engine::{Accept, CommandError, Config, Draft, Event, IncomingRequest, Read};
 use moqt_quinn_proto::{
-    ClientConfig, ClientTls, ConnectionHandle, Endpoint, Identity, ServerConfig, ServerTls,
-    Transmit, TransportOptions, Verify,
+    ClientConfig, ClientTls, ConnectionHandle, Endpoint, Identity, Request, Scheme, ServerConfig,
+    ServerTls, SessionConfig, Transmit, TransportOptions, Verify,
 };
 
 /// How far the clock moves each time both endpoints have been served.
@@ -55,20 +55,20 @@ pub struct Configs {
 }
 
 impl Configs {
-    /// For one draft.
-    pub fn new(draft: Draft) -> Self {
+    /// For one draft over raw QUIC, or over WebTransport.
+    pub fn new(draft: Draft, scheme: Scheme) -> Self {
         let identity = Identity::self_signed([]).unwrap_or_else(|error| unreachable!("{error}"));
         let transport = TransportOptions::default();
         let mut config = Config::default();
         config.coalesce_below = moqt_quinn_proto::COALESCE_BELOW;
         let moqt = Arc::new(config);
-        let client = ClientConfig::new(
-            &ClientTls::new(Verify::Insecure),
-            &[draft],
-            &transport,
-            moqt.clone(),
-        );
-        let server = ServerConfig::new(&ServerTls::new(identity), &[draft], &transport, moqt);
+        let session = SessionConfig::new(moqt, &[draft]);
+        let client = ClientTls::new(Verify::Insecure);
+        let server = ServerConfig::new(&ServerTls::new(identity), &transport, session.clone());
+        let mut session = session;
+        session.request =
+            (scheme == Scheme::WebTransport).then(|| Request::new("localhost", "/bench"));
+        let client = ClientConfig::new(&client, &transport, session);
         Self {
             client: client.unwrap_or_else(|error| unreachable!("{error}")),
             server: server.unwrap_or_else(|error| unreachable!("{error}")),

@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// See it work: a publisher and a subscriber over real QUIC on 127.0.0.1, in one process.
-    #[command(after_help = "Example:\n  moqt demo --draft 16 -t 10")]
+    #[command(after_help = "Examples:\n  moqt demo --draft 16 -t 10\n  moqt demo --webtransport")]
     Demo(DemoArgs),
     /// Serve a track to whoever connects and subscribes, without a relay.
     #[command(
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Subscribe to a track and write what comes to standard output.
     #[command(
         name = "sub",
-        after_help = "Example:\n  moqt sub moqt://127.0.0.1:4443 -k -n demo --trackname media > copy.ts"
+        after_help = "Examples:\n  moqt sub moqt://127.0.0.1:4443 -k -n demo --trackname media > copy.ts\n  moqt sub https://127.0.0.1:4443/ -k -n demo --trackname media > copy.ts"
     )]
     Subscribe(SubscribeArgs),
     /// Fetch a past range of a track.
@@ -96,8 +96,12 @@ fn parse_draft(text: &str) -> Result<Draft, String> {
 /// How to connect.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConnectArgs {
-    /// `moqt://host[:port][/path][?query]`; the port is 443 if not given.
+    /// `moqt://host[:port][/path][?query]` for raw QUIC, `https://host[:port]/path` for
+    /// WebTransport; the port is 443 if not given.
     pub(crate) url: String,
+    /// Speak raw QUIC, though the URL begins with https://.
+    #[arg(short = 'Q', long)]
+    pub(crate) force_quic: bool,
     #[command(flatten)]
     pub(crate) drafts: DraftArgs,
     /// Accept any certificate. For tests: whoever is in between can read and change everything.
@@ -442,6 +446,9 @@ fn parse_range(text: &str) -> Result<LocationRange, String> {
 pub(crate) struct DemoArgs {
     #[command(flatten)]
     pub(crate) drafts: DraftArgs,
+    /// Over WebTransport instead of raw QUIC.
+    #[arg(long)]
+    pub(crate) webtransport: bool,
     /// Payload bytes of an object.
     #[arg(short = 's', long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     pub(crate) object_size: u32,

@@ -59,12 +59,13 @@ struct Latency {
 pub(crate) async fn run(args: &DemoArgs, output: &OutputArgs) -> Result<(), Failure> {
     let track: FullTrackName =
         "demo--track".parse().map_err(|error| Failure::new(format!("{error}")))?;
-    let listener = crate::net::listen_for_demo(&args.drafts.list())?;
+    let listener = crate::net::listen_for_demo(args)?;
     let address = listener.local_addr();
     let progress = Progress::new(output, "demo");
-    progress.say(&format!("publishing {track} on moqt://{address}, and subscribing to it"));
+    let url = crate::net::demo_url(address, args);
+    progress.say(&format!("publishing {track} on {url}, and subscribing to it"));
 
-    let hash = listener.self_signed().unwrap_or_default();
+    let hash = listener.hash();
     let (published, tally) = oneshot::channel();
     let publisher_args = args.clone();
     let publisher = tokio::spawn(async move {
@@ -77,7 +78,7 @@ pub(crate) async fn run(args: &DemoArgs, output: &OutputArgs) -> Result<(), Fail
         Ok::<(), Failure>(())
     });
 
-    let client = crate::net::connect_for_demo(address, hash, &args.drafts.list()).await?;
+    let client = crate::net::connect_for_demo(address, hash, args).await?;
     let began = Instant::now();
     let draft = client.draft();
     let received = tokio::select! {

@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use moqt_engine::Draft;
 use moqt_engine::model::SessionError;
 use moqt_quinn_proto::{
     Client, ClientOptions, ClientTls, ConnectError, Identity, Server, ServerOptions, Target,
@@ -11,7 +10,7 @@ use moqt_quinn_proto::{
 };
 use moqt_session::Session;
 
-use crate::args::{ConnectArgs, ServeArgs};
+use crate::args::{ConnectArgs, DemoArgs, ServeArgs};
 use crate::failure::Failure;
 
 /// How long to wait for the last bytes to arrive when leaving.
@@ -19,8 +18,11 @@ pub(crate) const PARTING: Duration = Duration::from_secs(5);
 
 /// Connects to the URL given.
 pub(crate) async fn connect(args: &ConnectArgs) -> Result<Session, Failure> {
-    let target: Target =
+    let mut target: Target =
         args.url.parse().map_err(|error: TargetError| Failure::new(error.to_string()))?;
+    if args.force_quic {
+        target = target.over_quic();
+    }
     let verify = match (args.insecure, &args.cert_hash, &args.ca) {
         (true, ..) => Verify::Insecure,
         (false, Some(hash), _) => Verify::Pinned(vec![hash.0]),
@@ -46,24 +48,32 @@ pub(crate) async fn connect(args: &ConnectArgs) -> Result<Session, Failure> {
 pub(crate) async fn connect_for_demo(
     address: SocketAddr,
     hash: [u8; 32],
-    drafts: &[Draft],
+    args: &DemoArgs,
 ) -> Result<Session, Failure> {
-    let target: Target = format!("moqt://{address}/demo")
+    let target: Target = demo_url(address, args)
         .parse()
         .map_err(|error: TargetError| Failure::new(error.to_string()))?;
     let mut options = ClientOptions::default();
-    options.drafts = drafts.to_vec();
+    options.drafts = args.drafts.list();
     options.tls = ClientTls::new(Verify::Pinned(vec![hash]));
     Client::connect(&target, &options)
         .await
         .map_err(|error| Failure::new(format!("cannot connect to {target}: {error}")))
 }
 
+/// Where the demo's server is.
+pub(crate) fn demo_url(address: SocketAddr, args: &DemoArgs) -> String {
+    let scheme = if args.webtransport { "https" } else { "moqt" };
+    format!("{scheme}://{address}/demo")
+}
+
 /// Somewhere to be connected to.
 pub(crate) struct Listener {
     server: Server,
-    /// Of the certificate made up for it, if it was.
-    self_signed: Option<[u8; 32]>,
+    /// The SHA-256 of its certificate.
+    hash: [u8; 32],
+    /// The certificate was made up for it.
+    is_self_signed: bool,
 }
 
 /// Leaves in order: what ends requests is sent before the session is closed.
@@ -74,41 +84,37 @@ pub(crate) async fn leave(session: &Session) {
 
 /// Listens where the command line says.
 pub(crate) fn listen(args: &ServeArgs) -> Result<Listener, Failure> {
-    let (identity, self_signed) = if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
+    let (identity, is_self_signed) = if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
         let identity = Identity::from_pem_files(cert, key);
-        (identity.map_err(|error| Failure::new(error.to_string()))?, None)
+        (identity.map_err(|error| Failure::new(error.to_string()))?, false)
     } else {
-        let identity = made_up()?;
-        let hash = identity.sha256();
-        (identity, Some(hash))
+        (made_up()?, true)
     };
+    let hash = identity.sha256();
     let mut options = ServerOptions::new(identity);
     options.drafts = args.drafts.list();
     options.tls.keylog.clone_from(&args.keylogfile);
-    bind(args.bind, &options, self_signed)
+    let server = bind(args.bind, &options)?;
+    Ok(Listener { server, hash, is_self_signed })
 }
 
 /// Listens on 127.0.0.1, for the demo.
-pub(crate) fn listen_for_demo(drafts: &[Draft]) -> Result<Listener, Failure> {
+pub(crate) fn listen_for_demo(args: &DemoArgs) -> Result<Listener, Failure> {
     let identity = made_up()?;
     let hash = identity.sha256();
     let mut options = ServerOptions::new(identity);
-    options.drafts = drafts.to_vec();
-    bind((Ipv4Addr::LOCALHOST, 0).into(), &options, Some(hash))
+    options.drafts = args.drafts.list();
+    let server = bind((Ipv4Addr::LOCALHOST, 0).into(), &options)?;
+    Ok(Listener { server, hash, is_self_signed: true })
 }
 
 fn made_up() -> Result<Identity, Failure> {
     Identity::self_signed([]).map_err(|error| Failure::new(error.to_string()))
 }
 
-fn bind(
-    address: SocketAddr,
-    options: &ServerOptions,
-    self_signed: Option<[u8; 32]>,
-) -> Result<Listener, Failure> {
-    let server = Server::bind(address, options)
-        .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}")))?;
-    Ok(Listener { server, self_signed })
+fn bind(address: SocketAddr, options: &ServerOptions) -> Result<Server, Failure> {
+    Server::bind(address, options)
+        .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}")))
 }
 
 impl Listener {
@@ -121,9 +127,14 @@ impl Listener {
         self.server.local_addr()
     }
 
-    /// The SHA-256 of the certificate made up for it.
-    pub(crate) fn self_signed(&self) -> Option<[u8; 32]> {
-        self.self_signed
+    /// The SHA-256 of its certificate.
+    pub(crate) fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// Whether the certificate was made up for it.
+    pub(crate) fn is_self_signed(&self) -> bool {
+        self.is_self_signed
     }
 
     /// Accepts no more, and lets what was closed say so to its peer.

@@ -45,11 +45,17 @@ pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Fai
     let source = Source::open(&args.source.input, args.source.cut(), args.source.repeat).await?;
     let listener = crate::net::listen(args)?;
     let progress = Progress::new(output, "serving");
-    progress.say(&format!("serving {track} on moqt://{}", listener.local_addr()));
-    if let Some(hash) = listener.self_signed() {
-        let hash = crate::progress::hex(&hash);
-        progress.say(&format!("with a certificate made up for it: use -k, or --cert-hash {hash}"));
-    }
+    let address = listener.local_addr();
+    progress.say(&format!("serving {track} on moqt://{address} and https://{address}"));
+    let hash = crate::progress::hex(&listener.hash());
+    progress.say(&if listener.is_self_signed() {
+        format!(
+            "with a certificate made up for it: use -k, or --cert-hash {hash}, \
+             and in a browser serverCertificateHashes with that SHA-256"
+        )
+    } else {
+        format!("with the certificate whose SHA-256 is {hash}")
+    });
     let (joiners, joined) = mpsc::channel(16);
     let history = History::of(&source, args.source.history);
     let desk = Desk::new(track, history.clone(), joiners, &args.source);

@@ -50,7 +50,7 @@ impl Serve {
             line.clear();
             assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "no address was printed");
         }
-        let url = line.get(line.find("moqt://").unwrap()..).unwrap().trim().to_owned();
+        let url = raw_url(&line).to_owned();
         Self { child, stderr, url }
     }
 
@@ -76,6 +76,11 @@ fn file(test: &str, len: usize) -> (PathBuf, Vec<u8>) {
     let bytes: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
     fs::write(&path, &bytes).unwrap();
     (path, bytes)
+}
+
+/// The URL for raw QUIC in what a server says of itself.
+fn raw_url(line: &str) -> &str {
+    line.split_whitespace().find(|word| word.starts_with("moqt://")).unwrap()
 }
 
 #[test]
@@ -322,7 +327,7 @@ fn an_interrupt_ends_both_sides_in_order() {
         line.clear();
         assert_ne!(stderr.read_line(&mut line).unwrap(), 0);
     }
-    let url = line.get(line.find("moqt://").unwrap()..).unwrap().trim();
+    let url = raw_url(&line);
     let sub = moqt(&["sub", url, "-k", "--meta"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

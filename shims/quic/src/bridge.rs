@@ -3,11 +3,14 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use moqt_engine::{
     Action, Dir, MoqtConnection, StreamKey, StreamSend, Timestamp, Transmit, TransportClosed,
 };
+use moqt_webtransport::Event as HttpEvent;
+use moqt_webtransport::code::H3_NO_ERROR;
 
+use crate::http::{Arrival, Http, code_from_quic, code_to_quic};
 use crate::quic::{DatagramOutcome, Quic, ReadOutcome, Room, WriteOutcome};
 use crate::trace::{Sink, Traced};
 
@@ -19,6 +22,8 @@ const RESERVE: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Bridge {
     pub(crate) moqt: MoqtConnection,
+    /// What a WebTransport session stands on; on raw QUIC every stream is the session's.
+    http: Option<Box<Http>>,
     streams: HashMap<StreamKey, Stream>,
     keys: HashMap<u64, StreamKey>,
     bi: Reserve,
@@ -30,11 +35,14 @@ pub(crate) struct Bridge {
     trace: Option<Sink>,
     /// The stream that was read last, with nothing else happening since.
     readable: Option<u64>,
+    is_draining: bool,
 }
 
 #[derive(Debug)]
 struct Stream {
     id: u64,
+    /// What goes before the first of the session's bytes.
+    header: Bytes,
     is_control: bool,
     sending: Sending,
     receives: bool,
@@ -58,9 +66,10 @@ struct Reserve {
 }
 
 impl Bridge {
-    pub(crate) fn new(moqt: MoqtConnection, trace: Option<Sink>) -> Self {
+    pub(crate) fn new(moqt: MoqtConnection, http: Option<Box<Http>>, trace: Option<Sink>) -> Self {
         Self {
             moqt,
+            http,
             streams: HashMap::new(),
             keys: HashMap::new(),
             bi: Reserve::default(),
@@ -70,6 +79,7 @@ impl Bridge {
             pieces: Vec::new(),
             trace,
             readable: None,
+            is_draining: false,
         }
     }
 
@@ -89,10 +99,14 @@ impl Bridge {
 
     pub(crate) fn readable(&mut self, quic: &mut impl Quic, now: Timestamp, id: u64) {
         // There may be one of these for every frame that came in.
-        if self.stream_event(quic, now) != Some(id)
-            && let Some(&key) = self.keys.get(&id)
-        {
-            self.receive(quic, now, key);
+        if self.stream_event(quic, now) != Some(id) {
+            if let Some(&key) = self.keys.get(&id) {
+                self.receive(quic, now, key);
+            } else if let Some(http) = &mut self.http
+                && let Some(arrival) = http.readable(quic, id)
+            {
+                self.arrived(quic, now, arrival);
+            }
         }
         self.readable = Some(id);
     }
@@ -101,18 +115,27 @@ impl Bridge {
         self.stream_event(quic, now);
         if let Some(&key) = self.keys.get(&id) {
             self.moqt.handle_writable(now, key);
+        } else if let Some(http) = &mut self.http {
+            http.writable(quic, id);
         }
     }
 
     pub(crate) fn stopped(&mut self, quic: &mut impl Quic, now: Timestamp, id: u64, code: u64) {
         self.stream_event(quic, now);
         match self.keys.get(&id) {
-            Some(&key) if self.is_sending(key) => self.moqt.handle_stop_sending(now, key, code),
+            Some(&key) if self.is_sending(key) => {
+                let code = self.code_from_quic(code);
+                self.moqt.handle_stop_sending(now, key, code);
+            }
             // All had been written; what was not delivered is not wanted.
-            _ => {
+            Some(_) => {
                 quic.reset(id, code);
                 self.acknowledged(now, id);
             }
+            None => match &mut self.http {
+                Some(http) => http.stopped(quic, id, code),
+                None => quic.reset(id, code),
+            },
         }
     }
 
@@ -123,6 +146,9 @@ impl Bridge {
 
     pub(crate) fn available(&mut self, quic: &mut impl Quic, now: Timestamp, dir: Dir) {
         self.stream_event(quic, now);
+        if let Some(http) = &mut self.http {
+            http.available(quic);
+        }
         self.refill(quic, now, dir);
     }
 
@@ -137,7 +163,13 @@ impl Bridge {
 
     pub(crate) fn receive_datagrams(&mut self, quic: &mut impl Quic, now: Timestamp) {
         while let Some(datagram) = quic.recv_datagram() {
-            self.moqt.handle_datagram(now, datagram);
+            let datagram = match &mut self.http {
+                Some(http) => http.datagram(datagram),
+                None => Some(datagram),
+            };
+            if let Some(datagram) = datagram {
+                self.moqt.handle_datagram(now, datagram);
+            }
         }
     }
 
@@ -146,13 +178,41 @@ impl Bridge {
     }
 
     pub(crate) fn closed(&mut self, now: Timestamp, closed: TransportClosed) {
+        let closed = match closed {
+            // The code is one of HTTP/3's, and the session ends with its connection.
+            TransportClosed::ByPeer { code, reason } if self.http.is_some() => match code {
+                H3_NO_ERROR => TransportClosed::ByPeer { code: 0, reason },
+                _ => TransportClosed::Lost {
+                    reason: format!("closed by the peer with HTTP/3 code {code:#x}: {reason}"),
+                },
+            },
+            closed => closed,
+        };
         self.moqt.handle_closed(now, closed);
+    }
+
+    pub(crate) fn is_over_http(&self) -> bool {
+        self.http.is_some()
+    }
+
+    /// Whether the peer has come to wish, in HTTP, that the session be ended.
+    pub(crate) fn poll_draining(&mut self) -> bool {
+        std::mem::take(&mut self.is_draining)
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
+        let moqt = self.moqt.poll_timeout().map(|(at, _)| at);
+        match (moqt, self.http.as_ref().and_then(|http| http.poll_timeout())) {
+            (Some(moqt), Some(http)) => Some(moqt.min(http)),
+            (moqt, http) => moqt.or(http),
+        }
     }
 
     /// Before what has happened is told.
     pub(crate) fn begin(&mut self, quic: &mut impl Quic, now: Timestamp) {
         self.readable = None;
-        let max = quic.max_datagram_size();
+        let header = self.http.as_ref().map_or(0, |http| http.datagram_header().len());
+        let max = quic.max_datagram_size().map(|max| max.saturating_sub(header));
         if max != self.max_datagram_size {
             self.max_datagram_size = max;
             self.moqt.handle_max_datagram_size(now, max);
@@ -161,25 +221,33 @@ impl Bridge {
 
     /// Does what the session wants done. Whether there was something.
     pub(crate) fn act(&mut self, quic: &mut impl Quic, now: Timestamp) -> bool {
-        let mut acted = false;
+        let mut acted = self.http_events(quic, now);
         while let Some(action) = self.moqt.poll_action() {
             acted = true;
             match action {
                 Action::OpenStream { stream, dir } => self.open(quic, now, stream, dir),
                 Action::ResetStream { stream, code } => {
+                    let code = self.code_to_quic(code);
                     if let Some(id) = self.end_sending(stream) {
                         quic.reset(id, code);
                     }
                 }
                 Action::StopSending { stream, code } => {
+                    let code = self.code_to_quic(code);
                     if let Some(id) = self.end_receiving(stream) {
                         quic.stop(id, code);
                     }
                 }
                 Action::ResumeReading { stream } => self.receive(quic, now, stream),
-                Action::Close { code, reason } => quic.close(code, &reason),
+                Action::Close { code, reason } => match &mut self.http {
+                    Some(http) => http.close(now, code, &reason),
+                    None => quic.close(code, &reason),
+                },
                 _ => {}
             }
+        }
+        if let Some(http) = &mut self.http {
+            acted |= http.act(quic, now);
         }
         self.tell_trace(now);
         acted
@@ -195,7 +263,7 @@ impl Bridge {
             return false;
         }
         let mut wrote = false;
-        let Self { moqt, streams, pieces, unacknowledged, .. } = self;
+        let Self { moqt, http, streams, pieces, unacknowledged, .. } = self;
         while let Some(send) = moqt.poll_send(now) {
             match send {
                 Transmit::Stream(send) => {
@@ -208,7 +276,7 @@ impl Bridge {
                         break;
                     }
                     wrote = true;
-                    match write(quic, stream.id, send, pieces) {
+                    match write(quic, stream, send, pieces) {
                         Written::All | Written::Blocked => {}
                         Written::Finished => {
                             *unacknowledged += 1;
@@ -220,8 +288,12 @@ impl Bridge {
                 Transmit::Datagram(_) if room == Room::Control => break,
                 Transmit::Datagram(datagram) => {
                     wrote = true;
+                    let prefix = http.as_ref().map(|http| http.datagram_header());
+                    let prefix = prefix.as_deref().unwrap_or_default();
                     let [header, payload] = datagram.parts();
-                    let mut whole = BytesMut::with_capacity(header.len() + payload.len());
+                    let len = prefix.len() + header.len() + payload.len();
+                    let mut whole = BytesMut::with_capacity(len);
+                    whole.extend_from_slice(prefix);
                     whole.extend_from_slice(header);
                     whole.extend_from_slice(payload);
                     match quic.send_datagram(whole.freeze()) {
@@ -239,7 +311,10 @@ impl Bridge {
     /// Whether all that was queued has been written and finished streams are acknowledged.
     pub(crate) fn is_flushed(&self) -> bool {
         let usage = self.moqt.usage();
-        usage.send_bytes == 0 && usage.control_bytes == 0 && self.unacknowledged == 0
+        let is_written = usage.send_bytes == 0 && usage.control_bytes == 0;
+        is_written
+            && self.unacknowledged == 0
+            && self.http.as_ref().is_none_or(|http| http.is_flushed())
     }
 
     fn open(&mut self, quic: &mut impl Quic, now: Timestamp, key: StreamKey, dir: Dir) {
@@ -255,7 +330,8 @@ impl Bridge {
             quic.lift(id);
         }
         let receives = dir == Dir::Bi;
-        let stream = Stream { id, is_control, sending: Sending::Open, receives };
+        let header = self.http.as_ref().map(|http| http.stream_header(dir)).unwrap_or_default();
+        let stream = Stream { id, header, is_control, sending: Sending::Open, receives };
         self.streams.insert(key, stream);
         self.keys.insert(id, key);
         self.refill(quic, now, dir);
@@ -276,17 +352,92 @@ impl Bridge {
 
     fn accept(&mut self, quic: &mut impl Quic, now: Timestamp, dir: Dir) {
         while let Some(id) = quic.accept(dir) {
-            let sends = dir == Dir::Bi;
-            if sends {
-                quic.lift(id);
+            let Some(http) = &mut self.http else {
+                let key = self.add(quic, now, id, dir);
+                self.receive(quic, now, key);
+                continue;
+            };
+            if let Some(arrival) = http.accepted(quic, id) {
+                self.arrived(quic, now, arrival);
             }
-            let key = self.moqt.handle_stream_opened(now, dir);
-            let sending = if sends { Sending::Open } else { Sending::Over };
-            let stream = Stream { id, is_control: sends, sending, receives: true };
-            self.streams.insert(key, stream);
-            self.keys.insert(id, key);
+        }
+    }
+
+    /// A stream of the peer's is the session's.
+    fn add(&mut self, quic: &mut impl Quic, now: Timestamp, id: u64, dir: Dir) -> StreamKey {
+        let sends = dir == Dir::Bi;
+        if sends {
+            quic.lift(id);
+        }
+        let key = self.moqt.handle_stream_opened(now, dir);
+        let sending = if sends { Sending::Open } else { Sending::Over };
+        let header = Bytes::new();
+        let stream = Stream { id, header, is_control: sends, sending, receives: true };
+        self.streams.insert(key, stream);
+        self.keys.insert(id, key);
+        key
+    }
+
+    /// A stream turned out to be the session's, after some of it had been read.
+    fn arrived(&mut self, quic: &mut impl Quic, now: Timestamp, arrival: Arrival) {
+        let key = self.add(quic, now, arrival.id, arrival.dir());
+        if !arrival.data.is_empty() || arrival.fin {
+            self.moqt.handle_stream_data(now, key, arrival.data, arrival.fin);
+        }
+        if let Some(code) = arrival.stopped {
+            let code = self.code_from_quic(code);
+            self.moqt.handle_stop_sending(now, key, code);
+        }
+        if let Some(code) = arrival.reset {
+            let code = self.code_from_quic(code);
+            self.moqt.handle_stream_reset(now, key, code);
+        }
+        if arrival.fin || arrival.reset.is_some() {
+            self.tell_trace(now);
+            self.end_receiving(key);
+        } else {
             self.receive(quic, now, key);
         }
+    }
+
+    /// What has become of the WebTransport session. Whether there was something.
+    fn http_events(&mut self, quic: &mut impl Quic, now: Timestamp) -> bool {
+        let mut acted = false;
+        while let Some(http) = &mut self.http
+            && let Some(event) = http.poll_event()
+        {
+            acted = true;
+            match event {
+                HttpEvent::Stream { stream, data, fin, reset } => {
+                    let arrival = http.released(stream, data, fin, reset);
+                    self.arrived(quic, now, arrival);
+                }
+                HttpEvent::Datagram(datagram) => self.moqt.handle_datagram(now, datagram),
+                HttpEvent::Closed { code, reason } => {
+                    http.part(now);
+                    let code = u64::from(code);
+                    self.moqt.handle_closed(now, TransportClosed::ByPeer { code, reason });
+                }
+                HttpEvent::Draining => self.is_draining = true,
+                HttpEvent::Failed(error) => {
+                    http.part(now);
+                    let reason = error.to_string();
+                    self.moqt.handle_closed(now, TransportClosed::Lost { reason });
+                }
+                _ => {}
+            }
+        }
+        acted
+    }
+
+    /// The code to reset or stop a stream with.
+    fn code_to_quic(&self, code: u64) -> u64 {
+        if self.http.is_some() { code_to_quic(code) } else { code }
+    }
+
+    /// The code that a stream was reset or stopped with.
+    fn code_from_quic(&self, code: u64) -> u64 {
+        if self.http.is_some() { code_from_quic(code) } else { code }
     }
 
     /// Reads as much of a stream as the session takes; the rest stays in QUIC and holds the
@@ -302,7 +453,8 @@ impl Bridge {
         if window == 0 {
             // That the peer gave up is told all the same.
             if let Some(code) = quic.received_reset(id) {
-                moqt.handle_stream_reset(now, key, code);
+                let code = self.code_from_quic(code);
+                self.moqt.handle_stream_reset(now, key, code);
                 self.end_receiving(key);
             }
             return;
@@ -314,7 +466,10 @@ impl Bridge {
         match outcome {
             ReadOutcome::Full | ReadOutcome::Blocked | ReadOutcome::Gone => return,
             ReadOutcome::Finished => moqt.handle_stream_data(now, key, Bytes::new(), true),
-            ReadOutcome::Reset(code) => moqt.handle_stream_reset(now, key, code),
+            ReadOutcome::Reset(code) => {
+                let code = self.code_from_quic(code);
+                self.moqt.handle_stream_reset(now, key, code);
+            }
         }
         // What the stream is for is told while its ID is known.
         self.tell_trace(now);
@@ -394,13 +549,17 @@ enum Written {
 
 fn write(
     quic: &mut impl Quic,
-    id: u64,
+    stream: &mut Stream,
     mut send: StreamSend<'_>,
     pieces: &mut Vec<Bytes>,
 ) -> Written {
     let piece_len = quic.piece_len();
     let (chunks, fin) = send.offer();
     pieces.clear();
+    let before = stream.header.len();
+    if before > 0 {
+        pieces.push(stream.header.clone());
+    }
     let mut offered = 0;
     for chunk in chunks {
         offered += chunk.len();
@@ -410,20 +569,22 @@ fn write(
         }
         pieces.push(rest);
     }
-    match quic.write(id, pieces) {
-        (written, WriteOutcome::Blocked) => {
-            send.written(written);
+    let (written, outcome) = quic.write(stream.id, pieces);
+    stream.header.advance(written.min(before));
+    match outcome {
+        // A stream that the peer has stopped takes anything: the session is about to hear of it.
+        WriteOutcome::All | WriteOutcome::Gone => send.written(offered),
+        WriteOutcome::Blocked => {
+            send.written(written.saturating_sub(before));
             return Written::Blocked;
         }
-        (written, WriteOutcome::Full) => {
-            send.written(written);
+        WriteOutcome::Full => {
+            send.written(written.saturating_sub(before));
             return Written::Full;
         }
-        // A stream that the peer has stopped takes anything: the session is about to hear of it.
-        (_, WriteOutcome::All | WriteOutcome::Gone) => send.written(offered),
     }
     if fin {
-        quic.finish(id);
+        quic.finish(stream.id);
         return Written::Finished;
     }
     Written::All

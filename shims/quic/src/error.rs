@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use moqt_engine::{CloseReason, Draft};
+use moqt_engine::{CloseReason, Draft, Transport};
 
-use crate::connection::Failure;
+use crate::failure::Failure;
+use crate::target::Scheme;
 
 /// A configuration that cannot work.
 #[derive(Debug)]
@@ -93,7 +94,15 @@ pub enum ConnectError {
     NoCommonDraft {
         /// What was offered.
         offered: Vec<Draft>,
+        /// Over what.
+        transport: Transport,
     },
+    /// The server does not speak HTTP/3.
+    NoHttp3,
+    /// The server has answered the request for a WebTransport session with this HTTP status.
+    Status(u16),
+    /// HTTP/3 or WebTransport failed.
+    WebTransport(String),
     /// The server's certificate was not accepted.
     Certificate(String),
     /// The server takes no connection.
@@ -124,14 +133,31 @@ impl fmt::Display for ConnectError {
                 f,
                 "{remote} speaks QUIC but sent no MoQT SETUP within {after:.1?}; try another draft"
             ),
-            Self::NoCommonDraft { offered } => {
+            Self::NoCommonDraft { offered, transport } => {
                 f.write_str("the server speaks none of the drafts offered (")?;
                 for (at, draft) in offered.iter().enumerate() {
                     let comma = if at == 0 { "" } else { ", " };
                     write!(f, "{comma}{draft}")?;
                 }
-                f.write_str(") over raw QUIC: try another draft, or WebTransport")
+                f.write_str(match transport {
+                    Transport::Quic => {
+                        ") over raw QUIC: try another draft, or https:// for WebTransport"
+                    }
+                    Transport::WebTransport => {
+                        ") over WebTransport: try another draft, or moqt:// for raw QUIC"
+                    }
+                })
             }
+            Self::NoHttp3 => f.write_str(
+                "the server does not speak HTTP/3 there, on which WebTransport stands: try moqt:// \
+                 for raw QUIC",
+            ),
+            Self::Status(status) => write!(
+                f,
+                "the server answers the request for a session with HTTP status {status}: check \
+                 path and token"
+            ),
+            Self::WebTransport(reason) => write!(f, "WebTransport failed: {reason}"),
             Self::Certificate(reason) => write!(
                 f,
                 "the server's certificate was not accepted ({reason}): name its CA, pin its hash, \
@@ -170,7 +196,21 @@ impl ConnectError {
     /// that this side offered.
     pub fn from_failure(failure: &Failure, offered: &[Draft]) -> Self {
         match failure {
-            Failure::NoDraft => Self::NoCommonDraft { offered: offered.to_vec() },
+            Failure::NoDraft { transport } => {
+                Self::NoCommonDraft { offered: offered.to_vec(), transport: *transport }
+            }
+            Failure::Status(status) => Self::Status(*status),
+            failure => Self::WebTransport(failure.to_string()),
+        }
+    }
+
+    /// What it means that the server accepts none of the ALPN identifiers offered.
+    pub fn no_alpn(offered: &[Draft], scheme: Scheme) -> Self {
+        match scheme {
+            Scheme::Quic => {
+                Self::NoCommonDraft { offered: offered.to_vec(), transport: Transport::Quic }
+            }
+            Scheme::WebTransport => Self::NoHttp3,
         }
     }
 

@@ -7,9 +7,15 @@
 #![forbid(unsafe_code)]
 
 mod bridge;
+mod config;
+#[cfg(feature = "tokio")]
+mod connecting;
 mod connection;
 mod error;
+mod failure;
+mod http;
 mod log;
+mod opening;
 mod options;
 mod quic;
 mod target;
@@ -17,10 +23,16 @@ mod tls;
 mod trace;
 mod verify;
 
-pub use connection::{Connection, Event, Failure};
+pub use config::SessionConfig;
+#[cfg(feature = "tokio")]
+pub use connecting::connect;
+pub use connection::{Connection, Event};
 pub use error::{ConfigError, ConnectError};
-pub use options::{ClientOptions, Congestion, ServerOptions, TransportOptions, alpn};
+pub use failure::Failure;
+pub use options::{ClientOptions, Congestion, ServerOptions, TransportOptions};
 pub use quic::{DatagramOutcome, Quic, ReadOutcome, Room, WriteOutcome};
 pub use target::{Scheme, Target, TargetError};
 pub use tls::{ClientTls, Identity, ServerTls, Verify};
 pub use trace::{Trace, TraceSink, Traced};
+
+pub use moqt_webtransport as webtransport;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use moqt_engine::Draft;
 use moqt_session::RouterLimits;
 
-use crate::error::ConfigError;
+use crate::target::Scheme;
 use crate::tls::{ClientTls, Identity, ServerTls};
 use crate::trace::Trace;
 
@@ -50,6 +50,8 @@ impl Default for ClientOptions {
 pub struct ServerOptions {
     /// Drafts to speak: all. The newest that the client offers is chosen.
     pub drafts: Vec<Draft>,
+    /// What carries sessions: raw QUIC and WebTransport, on the same port.
+    pub schemes: Vec<Scheme>,
     /// Certificate and key.
     pub tls: ServerTls,
     /// QUIC's parameters.
@@ -69,6 +71,7 @@ impl ServerOptions {
     pub fn new(identity: Identity) -> Self {
         Self {
             drafts: Draft::ALL.to_vec(),
+            schemes: vec![Scheme::Quic, Scheme::WebTransport],
             tls: ServerTls::new(identity),
             transport: TransportOptions::default(),
             engine: moqt_engine::Config::default(),
@@ -154,15 +157,4 @@ impl Default for TransportOptions {
             segmentation_offload: true,
         }
     }
-}
-
-/// Identifiers of these drafts for TLS, newest first, each once.
-pub fn alpn(drafts: &[Draft]) -> Result<Vec<Vec<u8>>, ConfigError> {
-    let mut drafts = drafts.to_vec();
-    drafts.sort_unstable_by(|a, b| b.cmp(a));
-    drafts.dedup();
-    if drafts.is_empty() {
-        return Err(ConfigError::NoDrafts);
-    }
-    Ok(drafts.into_iter().map(|draft| draft.alpn().to_vec()).collect())
 }

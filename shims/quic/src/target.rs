@@ -1,6 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use moqt_webtransport::Request;
+
 /// Where to connect to: what a URL says.
 ///
 /// ```
@@ -23,7 +25,6 @@ pub struct Target {
 
 /// What carries the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Scheme {
     /// `moqt://`, raw QUIC.
     Quic,
@@ -85,6 +86,14 @@ impl Target {
     /// Path and query as the URL has them, for PATH. May be empty.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The request for a WebTransport session there: `:authority` without what stands before an
+    /// `@`, and `:path`, which is at least a slash.
+    pub fn request(&self) -> Request {
+        let authority = self.authority.rsplit('@').next().unwrap_or_default();
+        let slash = if self.path.starts_with('/') { "" } else { "/" };
+        Request::new(authority, format!("{slash}{}", self.path))
     }
 }
 

@@ -17,7 +17,7 @@ use moqt_quinn_proto::engine::{
 };
 use moqt_quinn_proto::{
     COALESCE_BELOW, ClientConfig, ClientTls, ConnectionHandle, Endpoint, Event, Identity,
-    ServerConfig, ServerTls, TransportOptions, Verify,
+    ServerConfig, ServerTls, SessionConfig, TransportOptions, Verify,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -34,13 +34,12 @@ fn main() -> Result<(), Error> {
     let transport = TransportOptions::default();
     let mut moqt = Config::default();
     moqt.coalesce_below = COALESCE_BELOW;
-    let moqt = Arc::new(moqt);
-    let server_config =
-        ServerConfig::new(&ServerTls::new(identity), &Draft::ALL, &transport, moqt.clone())?;
+    let session = SessionConfig::new(Arc::new(moqt), &Draft::ALL);
+    let server_config = ServerConfig::new(&ServerTls::new(identity), &transport, session.clone())?;
     let mut server = Peer::new(Some(server_config))?;
 
     let tls = ClientTls::new(Verify::Pinned(vec![hash]));
-    let client_config = ClientConfig::new(&tls, &Draft::ALL, &transport, moqt)?;
+    let client_config = ClientConfig::new(&tls, &transport, session)?;
     let mut client = Peer::new(None)?;
     let address = server.socket.local_addr()?;
     client.endpoint.connect(Instant::now(), client_config, address, "localhost")?;

@@ -1,9 +1,8 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moqt_engine::{MoqtConnection, Role, Timestamp, TransportClosed};
-use moqt_quic::Trace;
+use moqt_quic::SessionConfig;
 use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{ConnectionError, ConnectionHandle, StreamEvent};
 use tracing::debug;
@@ -47,14 +46,13 @@ impl Connection {
         quic: quinn_proto::Connection,
         handle: ConnectionHandle,
         role: Role,
-        config: Arc<moqt_engine::Config>,
+        config: SessionConfig,
         max_backlog: u64,
-        trace: Option<Trace>,
     ) -> Self {
         Self {
             quic: Box::new(quic),
             handle,
-            session: moqt_quic::Connection::new(role, config, trace, handle.0 as u64),
+            session: moqt_quic::Connection::new(role, config, handle.0 as u64),
             backlog: Backlog::new(max_backlog),
             is_queued: false,
             deadline: None,
@@ -111,7 +109,11 @@ impl Connection {
         while let Some(event) = self.session.poll_event() {
             let event = match event {
                 moqt_quic::Event::Moqt(event) => Event::Moqt(event),
-                moqt_quic::Event::Connected { draft } => Event::Connected { draft },
+                moqt_quic::Event::Opening => Event::Opening,
+                moqt_quic::Event::Connected { draft, transport, request } => {
+                    Event::Connected { draft, transport, request }
+                }
+                moqt_quic::Event::Draining => Event::Draining,
                 moqt_quic::Event::Failed { failure } => {
                     Event::Failed { error: ConnectionFailure::Session(failure) }
                 }

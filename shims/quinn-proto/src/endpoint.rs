@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use moqt_engine::{Draft, MoqtConnection, Role, Timestamp};
-use moqt_quic::{ClientTls, ConfigError, ServerTls, Trace, TransportOptions, alpn};
+use moqt_engine::{Draft, MoqtConnection, Role, Timestamp, Transport};
+use moqt_quic::webtransport::Request;
+use moqt_quic::{ClientTls, ConfigError, ServerTls, SessionConfig, TransportOptions};
 use quinn_proto::{
     ConnectError, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointConfig, Incoming, Transmit,
 };
@@ -20,13 +21,21 @@ use crate::options;
 #[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "most are the large one, and are moved once")]
 pub enum Event {
-    /// The QUIC handshake is complete; the session is being set up.
+    /// The QUIC handshake is complete, and a WebTransport session is being established.
+    Opening,
+    /// The transport is there; the session is being set up.
     Connected {
         /// The draft negotiated.
         draft: Draft,
+        /// What carries the session.
+        transport: Transport,
+        /// What the client has asked for over HTTP/3; at the server only.
+        request: Option<Request>,
     },
     /// The session has something to say. Closing is said here, too.
     Moqt(moqt_engine::Event),
+    /// The peer wishes, in HTTP, that the session be ended.
+    Draining,
     /// There will be no session.
     Failed {
         /// Why.
@@ -40,29 +49,22 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     quic: quinn_proto::ClientConfig,
-    moqt: Arc<moqt_engine::Config>,
+    session: SessionConfig,
     send_backlog: u64,
-    trace: Option<Trace>,
 }
 
 impl ClientConfig {
-    /// A configuration that offers these drafts, newest first.
+    /// A configuration that offers the session's drafts, newest first: over WebTransport if the
+    /// session is asked for by a request, else over raw QUIC.
     pub fn new(
         tls: &ClientTls,
-        drafts: &[Draft],
         transport: &TransportOptions,
-        moqt: Arc<moqt_engine::Config>,
+        session: SessionConfig,
     ) -> Result<Self, ConfigError> {
-        let mut quic = quinn_proto::ClientConfig::new(options::client_tls(tls, alpn(drafts)?)?);
+        let tls = options::client_tls(tls, session.client_alpn()?)?;
+        let mut quic = quinn_proto::ClientConfig::new(tls);
         quic.transport_config(options::transport(transport));
-        Ok(Self { quic, moqt, send_backlog: transport.send_backlog, trace: None })
-    }
-
-    /// Traces connections.
-    #[must_use]
-    pub fn trace(mut self, trace: Trace) -> Self {
-        self.trace = Some(trace);
-        self
+        Ok(Self { quic, session, send_backlog: transport.send_backlog })
     }
 
     /// The part that is quinn-proto's, to make connections without MoQT from.
@@ -75,34 +77,24 @@ impl ClientConfig {
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     quic: Arc<quinn_proto::ServerConfig>,
-    moqt: Arc<moqt_engine::Config>,
+    session: SessionConfig,
     send_backlog: u64,
     /// Connections beyond this many are refused.
     max_connections: usize,
-    trace: Option<Trace>,
 }
 
 impl ServerConfig {
-    /// A configuration that takes the newest of these drafts that a client offers.
+    /// A configuration that takes the newest of the session's drafts that a client offers.
     pub fn new(
         tls: &ServerTls,
-        drafts: &[Draft],
         transport: &TransportOptions,
-        moqt: Arc<moqt_engine::Config>,
+        session: SessionConfig,
     ) -> Result<Self, ConfigError> {
-        let mut quic =
-            quinn_proto::ServerConfig::with_crypto(options::server_tls(tls, alpn(drafts)?)?);
+        let tls = options::server_tls(tls, session.server_alpn()?)?;
+        let mut quic = quinn_proto::ServerConfig::with_crypto(tls);
         quic.transport_config(options::transport(transport));
         let send_backlog = transport.send_backlog;
-        let quic = Arc::new(quic);
-        Ok(Self { quic, moqt, send_backlog, max_connections: 10_000, trace: None })
-    }
-
-    /// Traces connections.
-    #[must_use]
-    pub fn trace(mut self, trace: Trace) -> Self {
-        self.trace = Some(trace);
-        self
+        Ok(Self { quic: Arc::new(quic), session, send_backlog, max_connections: 10_000 })
     }
 
     /// The part that is quinn-proto's, to take connections without MoQT with.
@@ -171,9 +163,9 @@ impl Endpoint {
         remote: SocketAddr,
         server_name: &str,
     ) -> Result<ConnectionHandle, ConnectError> {
-        let ClientConfig { quic, moqt, send_backlog, trace } = config;
+        let ClientConfig { quic, session, send_backlog } = config;
         let (handle, quic) = self.quic.connect(now, quic, remote, server_name)?;
-        self.add(Connection::new(quic, handle, Role::Client, moqt, send_backlog, trace));
+        self.add(Connection::new(quic, handle, Role::Client, session, send_backlog));
         Ok(handle)
     }
 
@@ -393,12 +385,10 @@ impl Endpoint {
             }
             return;
         }
-        let (moqt, send_backlog) = (server.moqt.clone(), server.send_backlog);
-        let trace = server.trace.clone();
+        let (session, send_backlog) = (server.session.clone(), server.send_backlog);
         match self.quic.accept(incoming, now, &mut buf, None) {
             Ok((handle, quic)) => {
-                let role = Role::Server;
-                self.add(Connection::new(quic, handle, role, moqt, send_backlog, trace));
+                self.add(Connection::new(quic, handle, Role::Server, session, send_backlog));
             }
             Err(error) => {
                 if let Some(transmit) = error.response {

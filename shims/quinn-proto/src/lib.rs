@@ -62,10 +62,11 @@ pub use options::COALESCE_BELOW;
 pub use udp::{Client, Server};
 
 pub use moqt_engine as engine;
+pub use moqt_quic::webtransport::Request;
 pub use moqt_quic::{
     ClientOptions, ClientTls, ConfigError, Congestion, ConnectError, Failure, Identity, Scheme,
-    ServerOptions, ServerTls, Target, TargetError, Trace, TraceSink, Traced, TransportOptions,
-    Verify,
+    ServerOptions, ServerTls, SessionConfig, Target, TargetError, Trace, TraceSink, Traced,
+    TransportOptions, Verify,
 };
 #[cfg(feature = "tokio")]
 pub use moqt_session as session;

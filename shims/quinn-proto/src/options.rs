@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use moqt_engine::Draft;
-use moqt_quic::{ClientTls, ConfigError, Congestion, ConnectError, ServerTls, TransportOptions};
+use moqt_quic::{
+    ClientTls, ConfigError, Congestion, ConnectError, Scheme, ServerTls, TransportOptions,
+};
 use quinn_proto::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use quinn_proto::{
     AckFrequencyConfig, ConnectionError, IdleTimeout, TransportConfig, TransportErrorCode, VarInt,
@@ -88,6 +90,7 @@ pub(crate) fn connect_error(
     error: ConnectionFailure,
     remote: SocketAddr,
     offered: &[Draft],
+    scheme: Scheme,
 ) -> ConnectError {
     let error = match error {
         ConnectionFailure::Quic(error) => error,
@@ -103,7 +106,7 @@ pub(crate) fn connect_error(
     };
     match &error {
         _ if alert == Some(NO_APPLICATION_PROTOCOL) => {
-            return ConnectError::NoCommonDraft { offered: offered.to_vec() };
+            return ConnectError::no_alpn(offered, scheme);
         }
         ConnectionError::TransportError(failed) if alert.is_some() => {
             if let Some(error) = ConnectError::certificate(&failed.reason) {

@@ -13,6 +13,7 @@ use moqt_engine::model::{Location, Parameters, SubscriptionFilter};
 use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{Draft, Event as Moqt, Read, RequestKey, StreamKey, SubgroupOptions};
 
+use moqt_quinn_proto::Scheme;
 use network::{CLIENT, LATENCY, Net, SERVER};
 
 /// Bytes a second.
@@ -75,7 +76,7 @@ impl Received {
 }
 
 fn network() -> Net {
-    let (mut net, _) = Net::subscribed(Draft::D18, 0);
+    let (mut net, _) = Net::subscribed(Scheme::Quic, Draft::D18, 0);
     net.rate = Some(RATE);
     net
 }

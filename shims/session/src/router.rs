@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
 use moqt_engine::model::{RequestErrorCode, Setup, StreamResetCode, TrackNamespace};
 use moqt_engine::wire::ObjectDatagram;
 use moqt_engine::{
@@ -147,6 +148,14 @@ impl Router {
     /// A router for a session that is about to be set up.
     pub fn new(limits: RouterLimits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// The transport's peer wishes that this side leave, in words of the transport's own
+    /// (WebTransport's DRAIN, HTTP/3's GOAWAY): as a GOAWAY that names no other place and no time.
+    pub fn handle_draining(&mut self) {
+        let goaway = Goaway { new_session_uri: Bytes::new(), timeout: Duration::ZERO };
+        self.goaway.get_or_insert(goaway);
+        self.state_wakers.take_into(&mut self.wakers);
     }
 
     /// Sorts in one event of the connection's.

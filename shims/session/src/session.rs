@@ -44,8 +44,18 @@ pub struct SessionInfo {
     pub transport: Transport,
     /// The peer's address, where there is such a thing.
     pub remote_address: Option<SocketAddr>,
-    /// What the peer said of itself. A server finds PATH and AUTHORITY here.
+    /// What the peer said of itself.
     pub setup: Setup,
+    /// The path and query that a client asked for, as they came: with its leading slash, if it
+    /// has one. On raw QUIC that is the setup's PATH option, on WebTransport `:path`. `None` if it
+    /// named none, and on the client's side.
+    pub path: Option<Bytes>,
+    /// The authority that a client asked for, as it came: the setup's AUTHORITY option, or
+    /// `:authority`. `None` if it named none, and on the client's side.
+    pub authority: Option<Bytes>,
+    /// Further fields of the request that opened a WebTransport session, in order; names are in
+    /// lower case, and may be repeated. Empty on raw QUIC, and on the client's side.
+    pub headers: Vec<(String, Bytes)>,
 }
 
 impl SessionInfo {
@@ -57,7 +67,22 @@ impl SessionInfo {
         remote_address: Option<SocketAddr>,
         setup: Setup,
     ) -> Self {
-        Self { role, draft, transport, remote_address, setup }
+        let path = setup.options.path.clone();
+        let authority = setup.options.authority.clone();
+        let headers = Vec::new();
+        Self { role, draft, transport, remote_address, setup, path, authority, headers }
+    }
+
+    /// What a driver knows of the HTTP request that opened a WebTransport session.
+    #[must_use]
+    pub fn requested(
+        mut self,
+        path: Bytes,
+        authority: Bytes,
+        headers: Vec<(String, Bytes)>,
+    ) -> Self {
+        (self.path, self.authority, self.headers) = (Some(path), Some(authority), headers);
+        self
     }
 }
 

@@ -1,5 +1,5 @@
 //! Goodput over quinn-proto in memory, as a share of what quinn-proto alone does with the same
-//! bytes in the same run: `cargo run --release -p moqt-bench --bin goodput [draft]`.
+//! bytes in the same run, and over WebTransport as a share of that: `cargo run --release -p moqt-bench --bin goodput [draft]`.
 //!
 //! With `instructions` as the first argument, both are counted under callgrind instead, which
 //! is the same on every run (needs valgrind).
@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use moqt_bench::goodput::{Configs, Load, over_moqt, over_quic};
 use moqt_engine::Draft;
+use moqt_quinn_proto::Scheme;
 
 const MIB: u64 = 1 << 20;
 
@@ -35,25 +36,31 @@ fn main() -> ExitCode {
         let case: usize = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(0);
         let megabytes: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(1);
         let load = load(case, megabytes);
-        let configs = Configs::new(Draft::D18);
+        let scheme = if way == "wt" { Scheme::WebTransport } else { Scheme::Quic };
+        let configs = Configs::new(Draft::D18, scheme);
         let moved = measured_region(&way, &configs, load);
         return if moved == load.bytes() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let draft = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(Draft::D18);
-    let configs = Configs::new(draft);
+    let configs = Configs::new(draft, Scheme::Quic);
+    let over_webtransport = Configs::new(draft, Scheme::WebTransport);
     println!(
-        "{draft:<32} {:>12} {:>12} {:>8} {:>8}",
-        "raw Gbit/s", "MoQT Gbit/s", "share", "target"
+        "{draft:<32} {:>12} {:>12} {:>8} {:>8} {:>12} {:>8}",
+        "raw Gbit/s", "MoQT Gbit/s", "share", "target", "WT Gbit/s", "of MoQT"
     );
     for (case, (name, .., megabytes, target)) in CASES.iter().enumerate() {
         let load = load(case, *megabytes);
-        // Alternating, best of three: what the machine does besides hits both.
-        let (mut raw, mut moqt) = (0.0_f64, 0.0_f64);
+        // Alternating, best of three: what the machine does besides hits all.
+        let (mut raw, mut moqt, mut wt) = (0.0_f64, 0.0_f64, 0.0_f64);
         for _ in 0..3 {
             raw = raw.max(gbits(load, || over_quic(&configs, load)));
             moqt = moqt.max(gbits(load, || over_moqt(&configs, load)));
+            wt = wt.max(gbits(load, || over_moqt(&over_webtransport, load)));
         }
-        println!("{name:<32} {raw:>12.2} {moqt:>12.2} {:>7.1}% {target:>7}%", 100.0 * moqt / raw);
+        let (share, of_moqt) = (100.0 * moqt / raw, 100.0 * wt / moqt);
+        println!(
+            "{name:<32} {raw:>12.2} {moqt:>12.2} {share:>7.1}% {target:>7}% {wt:>12.2} {of_moqt:>7.1}%"
+        );
     }
     ExitCode::SUCCESS
 }
@@ -73,12 +80,15 @@ fn gbits(load: Load, work: impl FnOnce() -> u64) -> f64 {
 
 /// Instructions a payload byte, from the difference between two lengths.
 fn instructions(filter: Option<String>) -> ExitCode {
-    println!("{:<32} {:>12} {:>12} {:>8}", "instructions a KiB", "raw", "MoQT", "share");
+    println!(
+        "{:<32} {:>12} {:>12} {:>8} {:>12} {:>8}",
+        "instructions a KiB", "raw", "MoQT", "share", "WT", "of MoQT"
+    );
     let filter = filter.unwrap_or_default();
     for (case, (name, ..)) in CASES.iter().enumerate().filter(|(_, case)| case.0.contains(&filter))
     {
         let mut cost = Vec::new();
-        for way in ["raw", "moqt"] {
+        for way in ["raw", "moqt", "wt"] {
             let (Some(few), Some(many)) = (count(way, case, 5), count(way, case, 15)) else {
                 eprintln!("valgrind is needed to count instructions (Debian package: valgrind)");
                 return ExitCode::FAILURE;
@@ -86,8 +96,9 @@ fn instructions(filter: Option<String>) -> ExitCode {
             let bytes = load(case, 15).bytes() - load(case, 5).bytes();
             cost.push(many.saturating_sub(few) * 1024 / bytes.max(1));
         }
-        if let [raw, moqt] = cost[..] {
-            println!("{name:<32} {raw:>12} {moqt:>12} {:>7}%", raw * 100 / moqt.max(1));
+        if let [raw, moqt, wt] = cost[..] {
+            let (share, of_moqt) = (raw * 100 / moqt.max(1), moqt * 100 / wt.max(1));
+            println!("{name:<32} {raw:>12} {moqt:>12} {share:>7}% {wt:>12} {of_moqt:>7}%");
         }
     }
     ExitCode::SUCCESS

@@ -2,14 +2,14 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use moqt_quic::{ConnectError, ServerOptions};
+use moqt_quic::{ConnectError, ServerOptions, SessionConfig};
 use moqt_session::Session;
 
 use super::driver::Drive;
-use super::engine_config;
 use super::shared::Shared;
 use super::socket::Socket;
 use crate::endpoint::{Endpoint, ServerConfig};
+use crate::options::COALESCE_BELOW;
 
 /// A UDP socket on which sessions are accepted. Dropping it accepts no more; sessions that were
 /// accepted live on.
@@ -24,13 +24,9 @@ impl Server {
     ///
     /// Must be called on a tokio runtime, which drives the socket from then on.
     pub fn bind(address: SocketAddr, options: &ServerOptions) -> Result<Self, ConnectError> {
-        let engine = Arc::new(engine_config(options.engine.clone()));
-        let mut config =
-            ServerConfig::new(&options.tls, &options.drafts, &options.transport, engine)?
-                .max_connections(options.max_connections);
-        if let Some(trace) = &options.trace {
-            config = config.trace(trace.clone());
-        }
+        let session = SessionConfig::server(options, COALESCE_BELOW);
+        let config = ServerConfig::new(&options.tls, &options.transport, session)?
+            .max_connections(options.max_connections);
         let socket = Socket::bind(address).map_err(ConnectError::Socket)?;
         let local = socket.local_addr().map_err(ConnectError::Socket)?;
         let now = std::time::Instant::now();

@@ -10,6 +10,7 @@ use moqt_engine::model::SessionError;
 use moqt_engine::{
     CloseReason, Config, Draft, MoqtConnection, Role, Timestamp, Transport, TransportClosed,
 };
+use moqt_quic::webtransport::Request;
 use moqt_session::{Access, Driver, Router, RouterLimits, Session, SessionInfo};
 use quinn_proto::ConnectionHandle;
 
@@ -55,7 +56,11 @@ struct Entry {
     /// `None` when the connection is over and forgotten.
     handle: Option<ConnectionHandle>,
     role: Role,
-    draft: Option<Draft>,
+    /// QUIC's handshake is complete.
+    has_connected: bool,
+    transport: Option<(Draft, Transport)>,
+    /// What the client has asked for over HTTP/3.
+    request: Option<Request>,
     remote: SocketAddr,
     failed: Option<ConnectionFailure>,
     waker: Option<Waker>,
@@ -160,7 +165,7 @@ impl Shared {
 
     /// Whether the QUIC handshake of a connection is complete.
     pub(crate) fn has_connected(&self, id: u64) -> bool {
-        self.lock().sessions.get(&id).is_some_and(|entry| entry.draft.is_some())
+        self.lock().sessions.get(&id).is_some_and(|entry| entry.has_connected)
     }
 
     /// Gives up a connection that is being set up, or was.
@@ -240,7 +245,9 @@ impl State {
             router: Router::new(self.limits.clone()),
             handle: Some(handle),
             role,
-            draft: None,
+            has_connected: false,
+            transport: None,
+            request: None,
             remote,
             failed: None,
             waker: None,
@@ -271,7 +278,7 @@ impl State {
                 Some(id) => *id,
                 // A client that nobody here knows yet. What belongs to a session that was
                 // given up begins in its middle.
-                None if matches!(event, Event::Connected { .. }) => {
+                None if matches!(event, Event::Opening | Event::Connected { .. }) => {
                     let Some(remote) = self.endpoint.remote_address(handle) else { continue };
                     self.add(handle, Role::Server, remote)
                 }
@@ -279,7 +286,16 @@ impl State {
             };
             let Some(entry) = self.sessions.get_mut(&id) else { continue };
             match event {
-                Event::Connected { draft } => entry.draft = Some(draft),
+                Event::Opening => entry.has_connected = true,
+                Event::Connected { draft, transport, request } => {
+                    entry.has_connected = true;
+                    entry.transport = Some((draft, transport));
+                    entry.request = request;
+                }
+                Event::Draining => {
+                    entry.router.handle_draining();
+                    self.wakers.extend(entry.router.take_wakers());
+                }
                 Event::Moqt(event) => {
                     let router = &mut entry.router;
                     let timestamp = self.endpoint.timestamp(now);
@@ -372,8 +388,14 @@ impl Entry {
     /// What is known of the session once it is set up.
     fn info(&self) -> Option<SessionInfo> {
         let setup = self.router.setup()?.clone();
-        let draft = self.draft?;
-        Some(SessionInfo::new(self.role, draft, Transport::Quic, Some(self.remote), setup))
+        let (draft, transport) = self.transport?;
+        let info = SessionInfo::new(self.role, draft, transport, Some(self.remote), setup);
+        Some(match self.request.clone() {
+            Some(request) => {
+                info.requested(request.path.into(), request.authority.into(), request.headers)
+            }
+            None => info,
+        })
     }
 }
 

@@ -16,8 +16,8 @@ use moqt_engine::{
     SubgroupOptions,
 };
 use moqt_quinn_proto::{
-    COALESCE_BELOW, ClientConfig, ClientTls, ConnectionHandle, Endpoint, Event, Identity,
-    ServerConfig, ServerTls, TransportOptions, Verify,
+    COALESCE_BELOW, ClientConfig, ClientTls, ConnectionHandle, Endpoint, Event, Identity, Request,
+    Scheme, ServerConfig, ServerTls, SessionConfig, TransportOptions, Verify,
 };
 
 pub(crate) const CLIENT: usize = 0;
@@ -45,7 +45,7 @@ pub(crate) struct Net {
 }
 
 impl Net {
-    pub(crate) fn new(draft: Draft, loss: usize) -> Self {
+    pub(crate) fn new(scheme: Scheme, draft: Draft, loss: usize) -> Self {
         let now = Instant::now();
         let identity = Identity::self_signed([]).unwrap();
         let tls = ClientTls::new(Verify::Pinned(vec![identity.sha256()]));
@@ -54,8 +54,12 @@ impl Net {
         let moqt = Arc::new(moqt);
         let transport = TransportOptions::default();
         let server = ServerTls::new(identity);
-        let server = ServerConfig::new(&server, &Draft::ALL, &transport, moqt.clone()).unwrap();
-        let client = ClientConfig::new(&tls, &[draft], &transport, moqt).unwrap();
+        let session = SessionConfig::new(moqt.clone(), &Draft::ALL);
+        let server = ServerConfig::new(&server, &transport, session).unwrap();
+        let mut session = SessionConfig::new(moqt, &[draft]);
+        session.request =
+            (scheme == Scheme::WebTransport).then(|| Request::new("localhost", "/path?query"));
+        let client = ClientConfig::new(&tls, &transport, session).unwrap();
         let mut ends =
             [Endpoint::new(None, false, 10, now), Endpoint::new(Some(server), false, 10, now)];
         let handle = ends[CLIENT].connect(now, client, address(SERVER), "localhost").unwrap();
@@ -173,8 +177,8 @@ impl Net {
         panic!("it takes too long");
     }
 
-    pub(crate) fn subscribed(draft: Draft, loss: usize) -> (Self, RequestKey) {
-        let mut net = Self::new(draft, loss);
+    pub(crate) fn subscribed(scheme: Scheme, draft: Draft, loss: usize) -> (Self, RequestKey) {
+        let mut net = Self::new(scheme, draft, loss);
         net.wait(CLIENT, |event| matches!(event, Moqt::Established { .. }).then_some(()));
         let (_, request) = net.subscribe("demo--track", &Parameters::default());
         (net, request)
