@@ -79,7 +79,7 @@ impl SessionConfig {
 
     /// For raw QUIC an identifier of each draft, newest first; for WebTransport HTTP/3's, within
     /// which the drafts are negotiated.
-    fn alpn(&self, schemes: &[Scheme]) -> Result<Vec<Vec<u8>>, ConfigError> {
+    pub fn alpn(&self, schemes: &[Scheme]) -> Result<Vec<Vec<u8>>, ConfigError> {
         if self.drafts.is_empty() || schemes.is_empty() {
             return Err(ConfigError::NoDrafts);
         }

@@ -31,6 +31,8 @@ pub enum ConfigError {
     Tls(rustls::Error),
     /// No draft is offered.
     NoDrafts,
+    /// The QUIC stack cannot do what the transport's options ask for.
+    Transport(String),
     /// A certificate could not be made.
     SelfSigned(String),
 }
@@ -50,6 +52,7 @@ impl fmt::Display for ConfigError {
             Self::NoDrafts => {
                 write!(f, "no draft to offer: choose {}, or several", moqt_engine::Draft::choice())
             }
+            Self::Transport(reason) => f.write_str(reason),
             Self::SelfSigned(reason) => write!(f, "cannot make a certificate: {reason}"),
         }
     }
@@ -127,7 +130,8 @@ impl fmt::Display for ConnectError {
             Self::Timeout { remote, after, handshake_complete: false } => write!(
                 f,
                 "no answer from {remote} within {after:.1?}: is something listening on that UDP \
-                 port, and does a firewall let it through?"
+                 port, and does a firewall let it through? Some servers are silent, too, when they \
+                 speak none of the drafts offered"
             ),
             Self::Timeout { remote, after, handshake_complete: true } => write!(
                 f,

@@ -6,7 +6,9 @@
 //! its connection, and feed a [`Connection`] beside each.
 #![forbid(unsafe_code)]
 
+mod backlog;
 mod bridge;
+mod clock;
 mod config;
 #[cfg(feature = "tokio")]
 mod connecting;
@@ -23,6 +25,8 @@ mod tls;
 mod trace;
 mod verify;
 
+pub use backlog::BacklogBound;
+pub use clock::Clock;
 pub use config::SessionConfig;
 #[cfg(feature = "tokio")]
 pub use connecting::connect;

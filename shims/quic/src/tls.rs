@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -52,30 +54,37 @@ impl ClientTls {
         alpn: Vec<Vec<u8>>,
         provider: Arc<CryptoProvider>,
     ) -> Result<rustls::ClientConfig, ConfigError> {
-        let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
+        let verifier = self.verifier(provider.clone())?;
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(ConfigError::Tls)?;
-        let mut config = match &self.verify {
-            Verify::System => builder.with_root_certificates(system_roots()?).with_no_client_auth(),
-            Verify::CaFile(path) => {
-                builder.with_root_certificates(roots_from(path)?).with_no_client_auth()
-            }
-            Verify::Pinned(hashes) => direct(builder, provider, Some(hashes.clone())),
-            Verify::Insecure => direct(builder, provider, None),
-        };
+            .map_err(ConfigError::Tls)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
         config.alpn_protocols = alpn;
         config.key_log = key_log(self.keylog.as_deref())?;
         Ok(config)
     }
-}
 
-fn direct(
-    builder: rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>,
-    provider: Arc<CryptoProvider>,
-    pinned: Option<Vec<[u8; 32]>>,
-) -> rustls::ClientConfig {
-    let verifier = Arc::new(DirectVerifier::new(provider, pinned));
-    builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+    /// What knows the server, for stacks that have to wrap it: [`config`](Self::config) has it.
+    pub fn verifier(
+        &self,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
+        let roots = match &self.verify {
+            Verify::System => system_roots()?,
+            Verify::CaFile(path) => roots_from(path)?,
+            Verify::Pinned(hashes) => {
+                return Ok(Arc::new(DirectVerifier::new(provider, Some(hashes.clone()))));
+            }
+            Verify::Insecure => return Ok(Arc::new(DirectVerifier::new(provider, None))),
+        };
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let built = verifier.build();
+        built
+            .map_err(|error| ConfigError::Tls(rustls::Error::General(error.to_string())))
+            .map(|verifier| verifier as Arc<dyn ServerCertVerifier>)
+    }
 }
 
 /// A certificate and its key.

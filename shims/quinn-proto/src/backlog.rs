@@ -6,16 +6,8 @@
 
 use std::time::Duration;
 
+use moqt_quic::BacklogBound;
 use quinn_proto::{Connection, StreamId, WriteError};
-
-/// The least and the most to have written beyond the congestion window.
-const SLACK: std::ops::RangeInclusive<u64> = 16 * 1024..=128 * 1024;
-
-/// The bound on paths whose round trip is next to nothing.
-const NEAR: u64 = 128 * 1024;
-
-/// How that bound grows with the round trip: bytes a microsecond, as much as 10 Gbit/s.
-const RATE: u64 = 1250;
 
 /// Room that control and request streams have beyond the bound.
 const CONTROL_ROOM: u64 = 64 * 1024;
@@ -24,8 +16,7 @@ const CONTROL_ROOM: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Backlog {
     max: u64,
-    target: u64,
-    slack: u64,
+    bound: BacklogBound,
     /// The stream whose write the bound stopped. Nothing is written until quinn-proto says
     /// that it may go on, which is when a worthwhile part of the backlog is acknowledged.
     stopped_at: Option<StreamId>,
@@ -33,13 +24,13 @@ pub(crate) struct Backlog {
 
 impl Backlog {
     pub(crate) fn new(max: u64) -> Self {
-        Self { max, target: 0, slack: 0, stopped_at: None }
+        Self { max, bound: BacklogBound::new(0, Duration::ZERO, max), stopped_at: None }
     }
 
     /// Follows the congestion window.
     pub(crate) fn update(&mut self, quic: &mut Connection) {
         let congestion_window = quic.congestion_state().window();
-        (self.target, self.slack) = bound(congestion_window, quic.min_rtt(), self.max);
+        self.bound = BacklogBound::new(congestion_window, quic.min_rtt(), self.max);
         self.apply(quic);
     }
 
@@ -47,8 +38,8 @@ impl Backlog {
     /// many small segments behind.
     fn apply(&self, quic: &mut Connection) {
         quic.set_send_window(match self.stopped_at {
-            Some(_) => self.target - self.slack / 2,
-            None => self.target,
+            Some(_) => self.bound.target - self.bound.slack / 2,
+            None => self.bound.target,
         });
     }
 
@@ -58,12 +49,12 @@ impl Backlog {
 
     /// Writes go in pieces of this size, because QUIC gives a piece back as a whole.
     pub(crate) fn piece_len(&self) -> usize {
-        usize::try_from(self.slack / 2).unwrap_or(usize::MAX).clamp(8 * 1024, 32 * 1024)
+        usize::try_from(self.bound.slack / 2).unwrap_or(usize::MAX).clamp(8 * 1024, 32 * 1024)
     }
 
     /// Lets control and request streams pass though the bound is reached.
     pub(crate) fn open_for_control(&self, quic: &mut Connection) {
-        quic.set_send_window(self.target.saturating_add(CONTROL_ROOM));
+        quic.set_send_window(self.bound.target.saturating_add(CONTROL_ROOM));
     }
 
     pub(crate) fn close_for_control(&self, quic: &mut Connection) {
@@ -94,34 +85,5 @@ impl Backlog {
         if self.stopped_at == Some(id) {
             self.writable(quic);
         }
-    }
-}
-
-/// The bound, and how much of it is beyond the congestion window.
-fn bound(congestion_window: u64, min_rtt: Duration, max: u64) -> (u64, u64) {
-    let slack = (congestion_window / 2).clamp(*SLACK.start(), *SLACK.end());
-    let micros = u64::try_from(min_rtt.as_micros()).unwrap_or(u64::MAX);
-    let far = micros.saturating_mul(RATE).max(NEAR);
-    let target = congestion_window.saturating_add(slack).min(far).min(max).max(*SLACK.start());
-    (target, slack.min(target))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KIB: u64 = 1024;
-    const MIB: u64 = 1024 * KIB;
-
-    #[test]
-    fn the_bound_follows_the_congestion_window_and_the_path() {
-        let near = Duration::from_micros(50);
-        let far = Duration::from_millis(100);
-        assert_eq!(bound(12 * KIB, far, 32 * MIB), (28 * KIB, 16 * KIB));
-        assert_eq!(bound(64 * KIB, far, 32 * MIB), (96 * KIB, 32 * KIB));
-        assert_eq!(bound(16 * MIB, far, 32 * MIB), (16 * MIB + 128 * KIB, 128 * KIB));
-        assert_eq!(bound(64 * MIB, far, 32 * MIB).0, 32 * MIB);
-        assert_eq!(bound(16 * MIB, near, 32 * MIB).0, 128 * KIB);
-        assert_eq!(bound(u64::MAX, Duration::MAX, u64::MAX).0, u64::MAX);
     }
 }

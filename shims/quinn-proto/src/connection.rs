@@ -1,8 +1,8 @@
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use moqt_engine::{MoqtConnection, Role, Timestamp, TransportClosed};
-use moqt_quic::SessionConfig;
+use moqt_quic::{Clock, SessionConfig};
 use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{ConnectionError, ConnectionHandle, StreamEvent};
 use tracing::debug;
@@ -23,22 +23,6 @@ pub(crate) struct Connection {
     pub(crate) is_queued: bool,
     /// The deadline under which it is in the endpoint's table.
     pub(crate) deadline: Option<Instant>,
-}
-
-/// The engine's clock: microseconds since the endpoint began.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock(pub(crate) Instant);
-
-impl Clock {
-    pub(crate) fn timestamp(self, at: Instant) -> Timestamp {
-        let micros = at.saturating_duration_since(self.0).as_micros();
-        Timestamp::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
-    }
-
-    /// `None` if that is too far away to be represented.
-    pub(crate) fn instant(self, at: Timestamp) -> Option<Instant> {
-        self.0.checked_add(Duration::from_micros(at.as_micros()))
-    }
 }
 
 impl Connection {

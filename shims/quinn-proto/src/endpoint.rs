@@ -6,13 +6,13 @@ use std::time::Instant;
 use bytes::BytesMut;
 use moqt_engine::{Draft, MoqtConnection, Role, Timestamp, Transport};
 use moqt_quic::webtransport::Request;
-use moqt_quic::{ClientTls, ConfigError, ServerTls, SessionConfig, TransportOptions};
+use moqt_quic::{ClientTls, Clock, ConfigError, ServerTls, SessionConfig, TransportOptions};
 use quinn_proto::{
     ConnectError, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointConfig, Incoming, Transmit,
 };
 use tracing::debug;
 
-use crate::connection::{Clock, Connection};
+use crate::connection::Connection;
 use crate::error::ConnectionFailure;
 use crate::options;
 
@@ -151,7 +151,7 @@ impl Endpoint {
             events: VecDeque::new(),
             responses: VecDeque::new(),
             max_segments: max_segments.max(1),
-            clock: Clock(now),
+            clock: Clock::new(now),
         }
     }
 
