@@ -13,7 +13,6 @@ pub enum Dir {
 
 /// Whose a stream of the peer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
 pub enum Route {
     /// HTTP/3's own, or nobody knows yet: what came was consumed. Go on reading, unless this was
     /// the end of the stream.

@@ -37,16 +37,22 @@
 //! - RESET_STREAM_AT is up to the QUIC stack. Without it a stream that is reset may lose its header
 //!   and cannot be attributed to the session; it is forgotten, and counted in [`Stats`].
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "the codec is being added")]
 
+mod capsule;
 pub mod code;
 mod config;
 mod connection;
 mod error;
 mod event;
-
+mod fields;
+mod frame;
+mod held;
 mod message;
-
+mod protocols;
+mod qpack;
+mod request_stream;
+mod settings;
+mod varint;
 mod version;
 
 pub use code::{error_from_http3, error_to_http3};

@@ -31,6 +31,12 @@ impl Version {
         }
     }
 
+    /// Whether that setting is 0 or 1, which a client checks: draft-16's text. Older versions have a
+    /// number of sessions, or do not say.
+    pub(crate) fn is_boolean(self) -> bool {
+        self >= Self::Draft15
+    }
+
     /// What a CONNECT request of this version has as `:protocol`.
     pub(crate) fn upgrade_token(self) -> &'static str {
         match self {
