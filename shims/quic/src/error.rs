@@ -102,8 +102,13 @@ pub enum ConnectError {
     },
     /// The server does not speak HTTP/3.
     NoHttp3,
-    /// The server has answered the request for a WebTransport session with this HTTP status.
-    Status(u16),
+    /// The server has refused the request for a WebTransport session.
+    Status {
+        /// The HTTP status of its answer.
+        status: u16,
+        /// The drafts that were offered.
+        offered: Vec<Draft>,
+    },
     /// HTTP/3 or WebTransport failed.
     WebTransport(String),
     /// The server's certificate was not accepted.
@@ -138,29 +143,34 @@ impl fmt::Display for ConnectError {
                 "{remote} speaks QUIC but sent no MoQT SETUP within {after:.1?}; try another draft"
             ),
             Self::NoCommonDraft { offered, transport } => {
-                f.write_str("the server speaks none of the drafts offered (")?;
-                for (at, draft) in offered.iter().enumerate() {
-                    let comma = if at == 0 { "" } else { ", " };
-                    write!(f, "{comma}{draft}")?;
-                }
-                f.write_str(match transport {
-                    Transport::Quic => {
-                        ") over raw QUIC: try another draft, or https:// for WebTransport"
-                    }
-                    Transport::WebTransport => {
-                        ") over WebTransport: try another draft, or moqt:// for raw QUIC"
-                    }
-                })
+                let (over, other) = match transport {
+                    Transport::Quic => ("raw QUIC", "https:// for WebTransport"),
+                    Transport::WebTransport => ("WebTransport", "moqt:// for raw QUIC"),
+                };
+                let offered = List(offered);
+                write!(
+                    f,
+                    "the server speaks none of the drafts offered ({offered}) over {over}: try \
+                     another draft, or {other}"
+                )
             }
             Self::NoHttp3 => f.write_str(
                 "the server does not speak HTTP/3 there, on which WebTransport stands: try moqt:// \
                  for raw QUIC",
             ),
-            Self::Status(status) => write!(
-                f,
-                "the server answers the request for a session with HTTP status {status}: check \
-                 path and token"
-            ),
+            Self::Status { status, offered } => {
+                write!(f, "the server answers the request for a session with status {status}: ")?;
+                match status {
+                    300..400 => f.write_str("it is to be had elsewhere"),
+                    400 => write!(
+                        f,
+                        "perhaps it speaks none of the drafts offered ({})",
+                        List(offered)
+                    ),
+                    429 | 503 => f.write_str("try again later"),
+                    _ => f.write_str("check path and token"),
+                }
+            }
             Self::WebTransport(reason) => write!(f, "WebTransport failed: {reason}"),
             Self::Certificate(reason) => write!(
                 f,
@@ -172,6 +182,19 @@ impl fmt::Display for ConnectError {
             Self::Setup(reason) => write!(f, "MoQT setup failed: {reason}"),
             Self::Stopped => f.write_str("the runtime is shutting down"),
         }
+    }
+}
+
+/// Drafts, for people.
+struct List<'a>(&'a [Draft]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, draft) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{draft}")?;
+        }
+        Ok(())
     }
 }
 
@@ -203,7 +226,7 @@ impl ConnectError {
             Failure::NoDraft { transport } => {
                 Self::NoCommonDraft { offered: offered.to_vec(), transport: *transport }
             }
-            Failure::Status(status) => Self::Status(*status),
+            Failure::Status(status) => Self::Status { status: *status, offered: offered.to_vec() },
             failure => Self::WebTransport(failure.to_string()),
         }
     }

@@ -12,7 +12,7 @@ use moqt_engine::{CloseReason, Draft, Event as Moqt};
 use moqt_quinn_proto::Scheme;
 use network::{CLIENT, Net, SERVER};
 
-const SCHEMES: [Scheme; 1] = [Scheme::Quic];
+const SCHEMES: [Scheme; 2] = [Scheme::Quic, Scheme::WebTransport];
 
 #[test]
 fn objects_cross_a_network_that_loses_some() {
@@ -131,6 +131,6 @@ fn a_silent_peer_is_given_up() {
         });
         assert!(matches!(reason, CloseReason::Transport { .. }), "{reason}");
         let took = net.now - begin;
-        assert!(took > Duration::from_secs(25) && took < Duration::from_secs(35), "{took:?}");
+        assert!(took > Duration::from_secs(25) && took < Duration::from_secs(36), "{took:?}");
     }
 }
