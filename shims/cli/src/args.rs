@@ -11,6 +11,8 @@ use moqt_engine::model::{
     TrackNamespace,
 };
 
+use crate::stack::Stack;
+
 /// Publish, subscribe, serve and measure Media over QUIC Transport (MoQT).
 #[derive(Debug, Parser)]
 #[command(name = "moqt", version, max_term_width = 100, after_help = "Start with `moqt demo`.")]
@@ -71,9 +73,12 @@ pub(crate) struct OutputArgs {
     pub(crate) quiet: bool,
 }
 
-/// Drafts to offer.
+/// Drafts to offer, and the QUIC stack to do it with.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DraftArgs {
+    /// The QUIC stack to use.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) transport: Stack,
     /// Drafts to speak, a list; all of them if not given, the newest that both know is used.
     #[arg(long = "draft", value_delimiter = ',', value_name = "14|16|18", value_parser = parse_draft)]
     drafts: Vec<Draft>,

@@ -4,9 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use hdrhistogram::Histogram;
-use moqt_engine::model::{
-    FullTrackName, Location, Parameters, Property, PublishDoneCode, SessionError,
-};
+use moqt_engine::model::{FullTrackName, Location, Parameters, Property, PublishDoneCode};
 use moqt_engine::track::{PublishedTrack, TrackLayout, TrackRead};
 use moqt_engine::wire::Properties;
 use moqt_engine::{Accept, Draft};
@@ -86,7 +84,7 @@ pub(crate) async fn run(args: &DemoArgs, output: &OutputArgs) -> Result<(), Fail
         _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
     };
     let elapsed = began.elapsed();
-    client.close(SessionError::NoError, "");
+    crate::net::close(&client).await;
     progress.finish();
     let (received, latency) = match received {
         Ok(received) => received,

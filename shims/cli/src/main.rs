@@ -15,6 +15,7 @@ mod publish;
 mod serve;
 mod sink;
 mod source;
+mod stack;
 mod subscribe;
 
 use std::io::IsTerminal;

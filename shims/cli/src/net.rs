@@ -4,14 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use moqt_engine::model::SessionError;
-use moqt_quinn_proto::{
-    Client, ClientOptions, ClientTls, ConnectError, Identity, Server, ServerOptions, Target,
-    TargetError, Verify,
+use moqt_quic::{
+    ClientOptions, ClientTls, ConnectError, Identity, ServerOptions, Target, TargetError, Verify,
 };
 use moqt_session::Session;
 
 use crate::args::{ConnectArgs, DemoArgs, ServeArgs};
 use crate::failure::Failure;
+use crate::stack::{Server, Stack};
 
 /// How long to wait for the last bytes to arrive when leaving.
 pub(crate) const PARTING: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ pub(crate) async fn connect(args: &ConnectArgs) -> Result<Session, Failure> {
     options.tls.keylog.clone_from(&args.keylogfile);
     options.engine.authorization_tokens = args.tokens();
     options.connect_timeout = args.connect_timeout;
-    Client::connect(&target, &options).await.map_err(|error| {
+    args.drafts.transport.connect(&target, &options).await.map_err(|error| {
         let hint = match error {
             ConnectError::Certificate(_) => " (--ca, --cert-hash, -k)",
             _ => "",
@@ -56,7 +56,9 @@ pub(crate) async fn connect_for_demo(
     let mut options = ClientOptions::default();
     options.drafts = args.drafts.list();
     options.tls = ClientTls::new(Verify::Pinned(vec![hash]));
-    Client::connect(&target, &options)
+    let stack = args.drafts.transport;
+    stack
+        .connect(&target, &options)
         .await
         .map_err(|error| Failure::new(format!("cannot connect to {target}: {error}")))
 }
@@ -79,7 +81,13 @@ pub(crate) struct Listener {
 /// Leaves in order: what ends requests is sent before the session is closed.
 pub(crate) async fn leave(session: &Session) {
     let _ = tokio::time::timeout(PARTING, session.flushed()).await;
+    close(session).await;
+}
+
+/// Closes a session. Some stacks say so in a task of their own: this waits until it is said.
+pub(crate) async fn close(session: &Session) {
     session.close(SessionError::NoError, "");
+    let _ = tokio::time::timeout(PARTING, session.closed()).await;
 }
 
 /// Listens where the command line says.
@@ -94,7 +102,7 @@ pub(crate) fn listen(args: &ServeArgs) -> Result<Listener, Failure> {
     let mut options = ServerOptions::new(identity);
     options.drafts = args.drafts.list();
     options.tls.keylog.clone_from(&args.keylogfile);
-    let server = bind(args.bind, &options)?;
+    let server = bind(args.drafts.transport, args.bind, &options)?;
     Ok(Listener { server, hash, is_self_signed })
 }
 
@@ -104,7 +112,7 @@ pub(crate) fn listen_for_demo(args: &DemoArgs) -> Result<Listener, Failure> {
     let hash = identity.sha256();
     let mut options = ServerOptions::new(identity);
     options.drafts = args.drafts.list();
-    let server = bind((Ipv4Addr::LOCALHOST, 0).into(), &options)?;
+    let server = bind(args.drafts.transport, (Ipv4Addr::LOCALHOST, 0).into(), &options)?;
     Ok(Listener { server, hash, is_self_signed: true })
 }
 
@@ -112,8 +120,9 @@ fn made_up() -> Result<Identity, Failure> {
     Identity::self_signed([]).map_err(|error| Failure::new(error.to_string()))
 }
 
-fn bind(address: SocketAddr, options: &ServerOptions) -> Result<Server, Failure> {
-    Server::bind(address, options)
+fn bind(stack: Stack, address: SocketAddr, options: &ServerOptions) -> Result<Server, Failure> {
+    stack
+        .bind(address, options)
         .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}")))
 }
 
