@@ -152,6 +152,11 @@ impl End {
         }
     }
 
+    /// The ID of one of the peer's streams.
+    pub(crate) fn peers(&self, dir: Dir, index: u64) -> u64 {
+        stream_id(!self.connection.is_client(), dir, index)
+    }
+
     /// The code with which the connection was closed.
     pub(crate) fn closed(&self) -> Option<u64> {
         self.actions.iter().find_map(|action| match action {
@@ -219,6 +224,12 @@ impl End {
 
 pub(crate) fn request() -> Request {
     Request::new("example.com:4443", "/moq?room=1")
+}
+
+/// RFC 9000, section 2.1.
+pub(crate) fn stream_id(is_clients: bool, dir: Dir, index: u64) -> u64 {
+    let direction = if dir == Dir::Bi { 0 } else { 2 };
+    4 * index + direction + u64::from(!is_clients)
 }
 
 /// An integer of QUIC's.
