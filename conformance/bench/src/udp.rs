@@ -33,11 +33,24 @@ pub enum Way {
     QuinnMoqt,
     /// MoQT on quinn-proto, over WebTransport.
     QuinnWebTransport,
+    /// s2n-quic alone.
+    S2n,
+    /// MoQT on s2n-quic, over raw QUIC.
+    S2nMoqt,
+    /// MoQT on s2n-quic, over WebTransport.
+    S2nWebTransport,
 }
 
 impl Way {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Quinn, Self::QuinnMoqt, Self::QuinnWebTransport];
+    pub const ALL: [Self; 6] = [
+        Self::Quinn,
+        Self::QuinnMoqt,
+        Self::QuinnWebTransport,
+        Self::S2n,
+        Self::S2nMoqt,
+        Self::S2nWebTransport,
+    ];
 
     /// What it is called.
     pub const fn name(self) -> &'static str {
@@ -45,6 +58,9 @@ impl Way {
             Self::Quinn => "quinn",
             Self::QuinnMoqt => "quinn-moqt",
             Self::QuinnWebTransport => "quinn-wt",
+            Self::S2n => "s2n",
+            Self::S2nMoqt => "s2n-moqt",
+            Self::S2nWebTransport => "s2n-wt",
         }
     }
 
@@ -69,6 +85,9 @@ pub async fn transfer(way: Way, load: Load) -> Result<Cost, Error> {
         Way::Quinn => over_quinn(load).await,
         Way::QuinnMoqt => over_quinn_moqt(load, "moqt").await,
         Way::QuinnWebTransport => over_quinn_moqt(load, "https").await,
+        Way::S2n => over_s2n(load).await,
+        Way::S2nMoqt => over_s2n_moqt(load, "moqt").await,
+        Way::S2nWebTransport => over_s2n_moqt(load, "https").await,
     }
 }
 
@@ -79,6 +98,17 @@ async fn over_quinn_moqt(load: Load, scheme: &str) -> Result<Cost, Error> {
     let server = Server::bind(anywhere(), &ServerOptions::new(identity))?;
     let target: Target = format!("{scheme}://{}/bench", server.local_addr()).parse()?;
     let (client, accepted) = tokio::join!(Client::connect(&target, &options), server.accept());
+    over_moqt(accepted.ok_or("no session")?, client?, load).await
+}
+
+async fn over_s2n_moqt(load: Load, scheme: &str) -> Result<Cost, Error> {
+    let identity = Identity::self_signed([])?;
+    let mut options = ClientOptions::default();
+    options.tls = ClientTls::new(Verify::Pinned(vec![identity.sha256()]));
+    let server = moqt_s2n_quic::Server::bind(anywhere(), &ServerOptions::new(identity))?;
+    let target: Target = format!("{scheme}://{}/bench", server.local_addr()).parse()?;
+    let connect = moqt_s2n_quic::Client::connect(&target, &options);
+    let (client, accepted) = tokio::join!(connect, server.accept());
     over_moqt(accepted.ok_or("no session")?, client?, load).await
 }
 
@@ -168,6 +198,65 @@ async fn over_quinn(load: Load) -> Result<Cost, Error> {
         let mut stream = receiver.accept_uni().await?;
         while let Some(chunk) = stream.read_chunk(usize::MAX, true).await? {
             received += chunk.bytes.len() as u64;
+        }
+    }
+    let cost = begin.cost();
+    let _sender = sending.await??;
+    Ok(cost)
+}
+
+/// The same on s2n-quic, with windows as large as MoQT's.
+async fn over_s2n(load: Load) -> Result<Cost, Error> {
+    let identity = Identity::self_signed([])?;
+    let crypto = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let alpn = vec![b"bench".to_vec()];
+    let tls = ClientTls::new(Verify::Pinned(vec![identity.sha256()]));
+    let client_tls = tls.config(alpn.clone(), crypto.clone())?;
+    let server_tls = ServerTls::new(identity).config(alpn, crypto)?;
+    let transport = TransportOptions::default();
+    let window = transport.stream_receive_window.into();
+    let limits = s2n_quic::provider::limits::Limits::new()
+        .with_data_window(u32::MAX.into())?
+        .with_unidirectional_data_window(window)?
+        .with_max_open_remote_unidirectional_streams(transport.max_uni_streams.into())?
+        .with_max_open_local_unidirectional_streams(transport.max_uni_streams.into())?;
+    let mut server = s2n_quic::Server::builder()
+        .with_tls(s2n_quic::provider::tls::rustls::Server::from(server_tls))?
+        .with_io(anywhere())?
+        .with_limits(limits)?
+        .start()?;
+    let client = s2n_quic::Client::builder()
+        .with_tls(s2n_quic::provider::tls::rustls::Client::from(client_tls))?
+        .with_io(anywhere())?
+        .with_limits(limits)?
+        .start()?;
+    let connect =
+        s2n_quic::client::Connect::new(server.local_addr()?).with_server_name("localhost");
+    let (receiver, sender) = tokio::join!(client.connect(connect), server.accept());
+    let (mut receiver, mut sender) = (receiver?, sender.ok_or("closed")?);
+    let begin = Begin::now();
+    let per_stream = load.per_stream * load.size as u64;
+    let sending = tokio::spawn(async move {
+        let piece = Bytes::from(vec![0x5a; PIECE]);
+        let mut left = load.bytes();
+        while left > 0 {
+            let mut stream = sender.open_send_stream().await?;
+            let mut room = per_stream.min(left);
+            left -= room;
+            while room > 0 {
+                let len = room.min(PIECE as u64);
+                stream.send(piece.slice(..usize::try_from(len)?)).await?;
+                room -= len;
+            }
+            stream.finish()?;
+        }
+        Ok::<_, Error>(sender)
+    });
+    let mut received = 0;
+    while received < load.bytes() {
+        let mut stream = receiver.accept_receive_stream().await?.ok_or("closed")?;
+        while let Some(chunk) = stream.receive().await? {
+            received += chunk.len() as u64;
         }
     }
     let cost = begin.cost();

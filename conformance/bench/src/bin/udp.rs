@@ -16,8 +16,12 @@ const CASES: &[(&str, usize, u64)] =
     &[("1 KiB objects", 1 << 10, 10_000), ("16 KiB objects", 16 << 10, 640)];
 
 /// What is compared: a way, what it stands on, and the most it may cost more, in percent.
-const COMPARED: &[(Way, Way, f64)] =
-    &[(Way::QuinnMoqt, Way::Quinn, 10.0), (Way::QuinnWebTransport, Way::QuinnMoqt, 5.0)];
+const COMPARED: &[(Way, Way, f64)] = &[
+    (Way::QuinnMoqt, Way::Quinn, 10.0),
+    (Way::QuinnWebTransport, Way::QuinnMoqt, 5.0),
+    (Way::S2nMoqt, Way::S2n, 10.0),
+    (Way::S2nWebTransport, Way::S2nMoqt, 5.0),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
