@@ -330,7 +330,7 @@ impl State {
     fn is_parting(&self, event: &moqt_engine::Event) -> bool {
         let is_local =
             matches!(event, moqt_engine::Event::Closed { reason: CloseReason::Local { .. } });
-        is_local && !self.is_over && matches!(self.transport, Some((_, Transport::Quic)))
+        is_local && !self.is_over
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {

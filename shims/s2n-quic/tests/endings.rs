@@ -6,7 +6,7 @@ mod common;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use common::{ENDS, Server, Stack, anywhere, bounded, connect, options, pair};
+use common::{ENDS, Server, Stack, anywhere, bounded, cases, connect, options, pair};
 use moqt_engine::model::{Parameters, SessionError};
 use moqt_engine::{CloseReason, Draft};
 use moqt_s2n_quic::session::Error;
@@ -32,7 +32,7 @@ async fn a_certificate_that_is_not_trusted() {
     for stack in [Stack::S2n, Stack::Quinn] {
         let (mut client, server) = options();
         let server = Server::bind(stack, &server);
-        let target = server.target();
+        let target = server.target(Scheme::Quic);
         client.tls = ClientTls::new(Verify::Pinned(vec![[7; 32]]));
         let error = bounded(Client::connect(&target, &client)).await.unwrap_err();
         assert!(matches!(error, ConnectError::Certificate(_)), "{error}");
@@ -60,13 +60,13 @@ async fn a_name_that_the_certificate_has_and_others() {
     client.tls = ClientTls::new(Verify::CaFile(file.clone()));
     for name in [None, Some("relay.example".to_owned()), Some("localhost".to_owned())] {
         client.server_name = name;
-        bounded(Client::connect(&server.target(), &client)).await.unwrap();
+        bounded(Client::connect(&server.target(Scheme::Quic), &client)).await.unwrap();
     }
     client.server_name = Some("other.example".to_owned());
-    let error = bounded(Client::connect(&server.target(), &client)).await.unwrap_err();
+    let error = bounded(Client::connect(&server.target(Scheme::Quic), &client)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Certificate(_)), "{error}");
     client.server_name = Some("no name".to_owned());
-    let error = bounded(Client::connect(&server.target(), &client)).await.unwrap_err();
+    let error = bounded(Client::connect(&server.target(Scheme::Quic), &client)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Target(_)), "{error}");
     std::fs::remove_file(&file).unwrap();
 }
@@ -79,7 +79,9 @@ async fn no_draft_in_common() {
         let server = Server::bind(server_stack, &server);
         client.drafts = vec![Draft::D16, Draft::D18];
         client.connect_timeout = Duration::from_millis(500);
-        let error = bounded(connect(client_stack, &server.target(), &client)).await.unwrap_err();
+        let error = bounded(connect(client_stack, &server.target(Scheme::Quic), &client))
+            .await
+            .unwrap_err();
         match server_stack {
             Stack::Quinn => assert!(matches!(error, ConnectError::NoCommonDraft { .. }), "{error}"),
             // s2n-quic says nothing.
@@ -91,7 +93,8 @@ async fn no_draft_in_common() {
         client.connect_timeout = Duration::from_secs(20);
         // The newest in common is chosen otherwise.
         client.drafts = Draft::ALL.to_vec();
-        let session = bounded(connect(client_stack, &server.target(), &client)).await.unwrap();
+        let session =
+            bounded(connect(client_stack, &server.target(Scheme::Quic), &client)).await.unwrap();
         assert_eq!(session.draft(), Draft::D14);
     }
 }
@@ -102,7 +105,7 @@ async fn one_connection_more_than_there_may_be() {
         let (client, mut server) = options();
         server.max_connections = 2;
         let server = Server::bind(server_stack, &server);
-        let target = server.target();
+        let target = server.target(Scheme::Quic);
         let mut sessions = Vec::new();
         for _ in 0..2 {
             sessions.push(bounded(connect(client_stack, &target, &client)).await.unwrap());
@@ -130,14 +133,14 @@ async fn options_that_s2n_quic_does_not_have_are_errors() {
 
 #[tokio::test]
 async fn the_close_code_reaches_the_peer() {
-    for (ends, draft) in ENDS.into_iter().flat_map(|ends| Draft::ALL.map(|draft| (ends, draft))) {
+    for case in cases() {
         for from_client in [true, false] {
-            let (client, server, _server) = pair(ends, draft).await;
+            let (client, server, _server) = pair(case).await;
             let (ours, theirs) = if from_client { (client, server) } else { (server, client) };
             ours.close(SessionError::Unauthorized, "no ticket");
             let reason = bounded(theirs.closed()).await;
-            let CloseReason::Peer { error, .. } = reason else { panic!("{ends:?}: {reason}") };
-            assert_eq!(error, SessionError::Unauthorized, "{ends:?}, {draft}");
+            let CloseReason::Peer { error, .. } = reason else { panic!("{case:?}: {reason}") };
+            assert_eq!(error, SessionError::Unauthorized, "{case:?}");
             // Whatever is asked of a closed session says so.
             let asked = bounded(theirs.subscribe("a--b".parse().unwrap(), Parameters::default()));
             assert!(matches!(asked.await, Err(Error::Closed(_))));
@@ -150,11 +153,11 @@ async fn the_close_code_reaches_the_peer() {
 
 #[tokio::test]
 async fn the_last_handle_closes_the_session() {
-    for (ends, draft) in ENDS.into_iter().flat_map(|ends| Draft::ALL.map(|draft| (ends, draft))) {
-        let (client, server, _server) = pair(ends, draft).await;
+    for case in cases() {
+        let (client, server, _server) = pair(case).await;
         drop(client);
         let reason = bounded(server.closed()).await;
-        assert!(reason.is_clean(), "{ends:?}, {draft}: {reason}");
+        assert!(reason.is_clean(), "{case:?}: {reason}");
     }
 }
 
@@ -162,7 +165,7 @@ async fn the_last_handle_closes_the_session() {
 async fn many_sessions_share_a_socket() {
     let (client, server) = options();
     let server = Server::bind(Stack::S2n, &server);
-    let target = server.target();
+    let target = server.target(Scheme::Quic);
     let client = Client::bind(anywhere(), Scheme::Quic, &client).unwrap();
     let mut sessions = Vec::new();
     for _ in 0..5 {
@@ -187,24 +190,25 @@ async fn many_sessions_share_a_socket() {
 async fn a_server_that_is_dropped_closes_what_nobody_has_accepted() {
     let (client, server) = options();
     let server = Server::bind(Stack::S2n, &server);
-    let session = bounded(connect(Stack::S2n, &server.target(), &client)).await.unwrap();
+    let session =
+        bounded(connect(Stack::S2n, &server.target(Scheme::Quic), &client)).await.unwrap();
     drop(server);
     assert!(bounded(session.closed()).await.is_clean());
 }
 
 #[tokio::test]
 async fn a_peer_that_vanishes_is_given_up_after_the_idle_timeout() {
-    for (ends, draft) in ENDS.into_iter().flat_map(|ends| Draft::ALL.map(|draft| (ends, draft))) {
+    for case in cases() {
         let (mut client, server) = options();
-        client.drafts = vec![draft];
+        client.drafts = vec![case.draft];
         client.transport.idle_timeout = Duration::from_millis(300);
         // A runtime that ends takes its side with it.
         let theirs = tokio::runtime::Runtime::new().unwrap();
-        let (client_stack, server_stack) = ends;
+        let (client_stack, server_stack) = case.ends;
         let (address, listening) = std::sync::mpsc::channel();
         let accepted = theirs.spawn(async move {
             let server = Server::bind(server_stack, &server);
-            address.send(server.target()).unwrap();
+            address.send(server.target(case.scheme)).unwrap();
             server.accept().await
         });
         let target = tokio::task::spawn_blocking(move || listening.recv().unwrap()).await.unwrap();
@@ -212,9 +216,9 @@ async fn a_peer_that_vanishes_is_given_up_after_the_idle_timeout() {
         let accepted = bounded(accepted).await.unwrap();
         theirs.shutdown_background();
         let reason = bounded(session.closed()).await;
-        assert!(matches!(reason, CloseReason::Transport { .. }), "{ends:?}, {draft}: {reason}");
+        assert!(matches!(reason, CloseReason::Transport { .. }), "{case:?}: {reason}");
         // What is left of the session says that nothing moves any more.
-        assert!(bounded(accepted.closed()).await.to_string().contains("runtime"), "{ends:?}");
+        assert!(bounded(accepted.closed()).await.to_string().contains("runtime"), "{case:?}");
     }
 }
 
@@ -224,7 +228,7 @@ async fn signs_of_life_keep_a_session() {
     client.transport.idle_timeout = Duration::from_secs(2);
     server.transport.keep_alive = None;
     let server = Server::bind(Stack::S2n, &server);
-    let target = server.target();
+    let target = server.target(Scheme::Quic);
     client.transport.keep_alive = Some(Duration::from_millis(100));
     let lives = bounded(Client::connect(&target, &client)).await.unwrap();
     client.transport.keep_alive = None;
@@ -238,22 +242,28 @@ async fn signs_of_life_keep_a_session() {
 #[test]
 fn a_program_may_end_when_its_session_is_closed() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for stack in [Stack::S2n, Stack::Quinn] {
+    for case in cases().filter(|case| matches!(case.ends.0, Stack::S2n)) {
         let (stays, leaves) = (runtime(), runtime());
-        let (client, server) = options();
-        let server = stays.block_on(async { Server::bind(stack, &server) });
-        let target = server.target();
+        let (mut client, server) = options();
+        client.drafts = vec![case.draft];
+        let server = stays.block_on(async { Server::bind(case.ends.1, &server) });
+        let target = server.target(case.scheme);
+        let (established, is_established) = std::sync::mpsc::channel();
         let accepted = std::thread::spawn(move || {
             stays.block_on(async {
                 let session = bounded(server.accept()).await;
+                established.send(()).unwrap();
                 bounded(session.closed()).await
             })
         });
         let session = leaves.block_on(bounded(Client::connect(&target, &client))).unwrap();
+        let accepting = leaves.spawn_blocking(move || is_established.recv().unwrap());
+        leaves.block_on(accepting).unwrap();
         session.close(SessionError::Unauthorized, "leaving");
         leaves.block_on(bounded(session.closed()));
         drop(leaves);
         let reason = accepted.join().unwrap();
-        assert!(matches!(reason, CloseReason::Peer { .. }), "{reason}");
+        let CloseReason::Peer { error, .. } = reason else { panic!("{case:?}: {reason}") };
+        assert_eq!(error, SessionError::Unauthorized, "{case:?}");
     }
 }

@@ -4,17 +4,15 @@
 mod common;
 
 use bytes::Bytes;
-use common::{ENDS, Stack, bounded, options, pair, pair_with, payload, subscribed};
+use common::{bounded, cases, cases_alone, options, pair, pair_with, payload, subscribed};
 use moqt_engine::model::{Location, Parameters, PublishDoneCode, StreamResetCode, SubgroupId};
-use moqt_engine::{DatagramOptions, DatagramOutcome, Draft, Limits, SubgroupOptions};
+use moqt_engine::{DatagramOptions, DatagramOutcome, Limits, SubgroupOptions};
 use moqt_s2n_quic::session::{ReadError, SubscriptionEvent, WriteError};
-
-const BOTH_S2N: (Stack, Stack) = (Stack::S2n, Stack::S2n);
 
 #[tokio::test]
 async fn objects_come_as_they_were_sent() {
-    for (ends, draft) in ENDS.into_iter().flat_map(|ends| Draft::ALL.map(|draft| (ends, draft))) {
-        let (client, server, _server) = pair(ends, draft).await;
+    for case in cases() {
+        let (client, server, _server) = pair(case).await;
         let (mut subscription, publication) =
             subscribed(&client, &server, "demo--numbers", Parameters::default()).await;
         let publisher = tokio::spawn(async move {
@@ -38,24 +36,23 @@ async fn objects_come_as_they_were_sent() {
             assert_eq!(object.payload, payload(object.location.group, object.location.object));
             seen += 1;
         }
-        assert_eq!(seen, 1000, "{ends:?}, {draft}");
+        assert_eq!(seen, 1000, "{case:?}");
         let done = subscription.done().unwrap();
         assert_eq!((done.code, done.missing_streams), (PublishDoneCode::TrackEnded, 0));
         let server = bounded(publisher).await.unwrap();
         drop((subscription, client));
-        assert!(bounded(server.closed()).await.is_clean(), "{ends:?}, {draft}");
+        assert!(bounded(server.closed()).await.is_clean(), "{case:?}");
     }
 }
 
 #[tokio::test]
 async fn datagrams_come_up_to_the_largest_that_the_path_takes() {
-    for (ends, draft) in ENDS.into_iter().flat_map(|ends| Draft::ALL.map(|draft| (ends, draft))) {
+    for case in cases() {
         let (mut client, mut server) = options();
-        client.drafts = vec![draft];
         // The path's size stays what it is.
         client.transport.max_mtu = 1200;
         server.transport.max_mtu = 1200;
-        let (client, server, _server) = pair_with(ends, &client, &server).await;
+        let (client, server, _server) = pair_with(case, client, &server).await;
         let (mut subscription, publication) =
             subscribed(&client, &server, "demo--datagrams", Parameters::default()).await;
         let send = |object, len| {
@@ -65,13 +62,13 @@ async fn datagrams_come_up_to_the_largest_that_the_path_takes() {
         // The first that is not too large.
         let largest = (1000..1300).rev().find(|len| send(0, *len) == DatagramOutcome::Queued);
         let largest = largest.expect("none is taken");
-        assert!(matches!(send(1, largest + 1), DatagramOutcome::Dropped(_)), "{ends:?}");
+        assert!(matches!(send(1, largest + 1), DatagramOutcome::Dropped(_)), "{case:?}");
         assert_eq!(send(1, 10), DatagramOutcome::Queued);
         for (object, len) in [(0, largest), (1, 10)] {
             let event = bounded(subscription.next()).await.unwrap();
-            let Some(SubscriptionEvent::Datagram(datagram)) = event else { panic!("{ends:?}") };
-            assert_eq!(datagram.location, Location::new(0, object), "{ends:?}");
-            assert_eq!(datagram.payload.len(), len, "{ends:?}");
+            let Some(SubscriptionEvent::Datagram(datagram)) = event else { panic!("{case:?}") };
+            assert_eq!(datagram.location, Location::new(0, object), "{case:?}");
+            assert_eq!(datagram.payload.len(), len, "{case:?}");
         }
     }
 }
@@ -79,8 +76,8 @@ async fn datagrams_come_up_to_the_largest_that_the_path_takes() {
 #[tokio::test]
 async fn hundreds_of_tracks_at_once() {
     const TRACKS: u64 = 500;
-    for draft in Draft::ALL {
-        let (client, server, _server) = pair(BOTH_S2N, draft).await;
+    for case in cases_alone() {
+        let (client, server, _server) = pair(case).await;
         let mut publications = Vec::new();
         let mut readers = Vec::new();
         for track in 0..TRACKS {
@@ -112,15 +109,15 @@ async fn hundreds_of_tracks_at_once() {
             publication.done(PublishDoneCode::TrackEnded, "");
         }
         for reader in readers {
-            assert_eq!(bounded(reader).await.unwrap(), 10, "{draft}");
+            assert_eq!(bounded(reader).await.unwrap(), 10, "{case:?}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_writer_that_rests_learns_that_it_is_stopped() {
-    for (ends, draft) in ENDS.into_iter().flat_map(|ends| Draft::ALL.map(|draft| (ends, draft))) {
-        let (client, server, _server) = pair(ends, draft).await;
+    for case in cases() {
+        let (client, server, _server) = pair(case).await;
         let (mut subscription, publication) =
             subscribed(&client, &server, "demo--stopped", Parameters::default()).await;
         let options = SubgroupOptions::new(0);
@@ -133,14 +130,14 @@ async fn a_writer_that_rests_learns_that_it_is_stopped() {
         // Nothing is written meanwhile.
         until(|| publication.stats().traffic.subgroups_reset > 0).await;
         let error = bounded(writer.write_object(1, Bytes::new())).await.unwrap_err();
-        assert!(matches!(error, WriteError::Stopped(_)), "{ends:?}, {draft}: {error}");
+        assert!(matches!(error, WriteError::Stopped(_)), "{case:?}: {error}");
     }
 }
 
 #[tokio::test]
 async fn a_stream_that_is_reset_while_it_is_full_ends_for_its_reader() {
-    for (ends, draft) in ENDS.into_iter().flat_map(|ends| Draft::ALL.map(|draft| (ends, draft))) {
-        let (client, server, _server) = pair(ends, draft).await;
+    for case in cases() {
+        let (client, server, _server) = pair(case).await;
         let (mut subscription, publication) =
             subscribed(&client, &server, "demo--reset", Parameters::default()).await;
         let options = SubgroupOptions::new(0);
@@ -158,15 +155,15 @@ async fn a_stream_that_is_reset_while_it_is_full_ends_for_its_reader() {
             }
         })
         .await;
-        assert_eq!(error, ReadError::Reset(StreamResetCode::InternalError), "{ends:?}, {draft}");
+        assert_eq!(error, ReadError::Reset(StreamResetCode::InternalError), "{case:?}");
     }
 }
 
 #[tokio::test]
 async fn what_is_urgent_goes_before_what_waits() {
     const WAITING: usize = 24 << 20;
-    for draft in Draft::ALL {
-        let (client, server, _server) = pair(BOTH_S2N, draft).await;
+    for case in cases_alone() {
+        let (client, server, _server) = pair(case).await;
         let (mut large, publication) =
             subscribed(&client, &server, "demo--large", Parameters::default()).await;
         let (mut urgent, urgently) =
@@ -199,7 +196,7 @@ async fn what_is_urgent_goes_before_what_waits() {
         assert_eq!(&object.payload[..], b"now");
         // What had come or was on its way: the reader's windows (1 MiB and 256 KiB), the backlog,
         // and what was sent while a packet that was lost was sent again.
-        assert!(meanwhile < 6 << 20, "{draft}: {meanwhile} bytes came before");
+        assert!(meanwhile < 6 << 20, "{case:?}: {meanwhile} bytes came before");
     }
 }
 

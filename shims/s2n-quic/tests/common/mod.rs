@@ -9,7 +9,7 @@ use moqt_engine::model::Parameters;
 use moqt_engine::{Accept, Draft};
 use moqt_s2n_quic::session::{Incoming, Publication, Session, Subscription};
 use moqt_s2n_quic::{
-    ClientOptions, ClientTls, ConnectError, Identity, ServerOptions, Target, Verify,
+    ClientOptions, ClientTls, ConnectError, Identity, Scheme, ServerOptions, Target, Verify,
 };
 
 /// Any port of this host.
@@ -32,6 +32,26 @@ pub(crate) enum Stack {
 /// Client and server on s2n-quic, and each of them with the other stack at the other end.
 pub(crate) const ENDS: [(Stack, Stack); 3] =
     [(Stack::S2n, Stack::S2n), (Stack::S2n, Stack::Quinn), (Stack::Quinn, Stack::S2n)];
+
+/// What a session stands on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    pub(crate) ends: (Stack, Stack),
+    pub(crate) scheme: Scheme,
+    pub(crate) draft: Draft,
+}
+
+/// All that there is.
+pub(crate) fn cases() -> impl Iterator<Item = Case> {
+    let on_drafts = |(ends, scheme)| Draft::ALL.map(|draft| Case { ends, scheme, draft });
+    let over = |ends| [Scheme::Quic, Scheme::WebTransport].map(|scheme| (ends, scheme));
+    ENDS.into_iter().flat_map(over).flat_map(on_drafts)
+}
+
+/// Those with s2n-quic at both ends.
+pub(crate) fn cases_alone() -> impl Iterator<Item = Case> {
+    cases().filter(|case| matches!(case.ends, (Stack::S2n, Stack::S2n)))
+}
 
 pub(crate) enum Server {
     S2n(moqt_s2n_quic::Server),
@@ -61,8 +81,9 @@ impl Server {
         }
     }
 
-    pub(crate) fn target(&self) -> Target {
-        format!("moqt://{}/path?query", self.local_addr()).parse().unwrap()
+    pub(crate) fn target(&self, scheme: Scheme) -> Target {
+        let scheme = if scheme == Scheme::Quic { "moqt" } else { "https" };
+        format!("{scheme}://{}/path?query", self.local_addr()).parse().unwrap()
     }
 }
 
@@ -85,26 +106,26 @@ pub(crate) fn options() -> (ClientOptions, ServerOptions) {
     (options, ServerOptions::new(identity))
 }
 
-/// Both ends of a session.
+/// Both ends of a session, with these options but for the draft.
 pub(crate) async fn pair_with(
-    (client, server): (Stack, Stack),
-    client_options: &ClientOptions,
-    server_options: &ServerOptions,
+    case: Case,
+    mut client: ClientOptions,
+    server: &ServerOptions,
 ) -> (Session, Session, Server) {
-    let server = Server::bind(server, server_options);
-    let target = server.target();
-    let connect = connect(client, &target, client_options);
+    client.drafts = vec![case.draft];
+    let server = Server::bind(case.ends.1, server);
+    let target = server.target(case.scheme);
+    let connect = connect(case.ends.0, &target, &client);
     let (client, accepted) = bounded(async { tokio::join!(connect, server.accept()) }).await;
-    (client.unwrap(), accepted, server)
+    let client = client.unwrap();
+    assert_eq!((client.draft(), accepted.draft()), (case.draft, case.draft), "{case:?}");
+    (client, accepted, server)
 }
 
-/// Both ends of a session on one draft.
-pub(crate) async fn pair(ends: (Stack, Stack), draft: Draft) -> (Session, Session, Server) {
-    let (mut client, server) = options();
-    client.drafts = vec![draft];
-    let (client, accepted, server) = pair_with(ends, &client, &server).await;
-    assert_eq!((client.draft(), accepted.draft()), (draft, draft), "{ends:?}");
-    (client, accepted, server)
+/// Both ends of a session.
+pub(crate) async fn pair(case: Case) -> (Session, Session, Server) {
+    let (client, server) = options();
+    pair_with(case, client, &server).await
 }
 
 /// A track that the server publishes to the client.
