@@ -75,7 +75,7 @@ pub(crate) fn start_server(
             .with_tls(tls)?
             .with_io(io)?
             .with_limits(limits)?
-            .with_endpoint_limits(Limiter { max_connections })?
+            .with_endpoint_limits(Limiter::new(max_connections))?
             .with_event(Events::new(options.send_backlog))?
             .with_datagram(datagrams(options))?
             // A client is to learn that this server speaks none of its drafts.

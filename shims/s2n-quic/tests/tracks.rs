@@ -9,7 +9,7 @@ use moqt_engine::model::{Location, Parameters, PublishDoneCode, StreamResetCode,
 use moqt_engine::{DatagramOptions, DatagramOutcome, Limits, SubgroupOptions};
 use moqt_s2n_quic::session::{ReadError, SubscriptionEvent, WriteError};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_come_as_they_were_sent() {
     for case in cases() {
         let (client, server, _server) = pair(case).await;
@@ -45,7 +45,7 @@ async fn objects_come_as_they_were_sent() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn datagrams_come_up_to_the_largest_that_the_path_takes() {
     for case in cases() {
         let (mut client, mut server) = options();
@@ -73,7 +73,7 @@ async fn datagrams_come_up_to_the_largest_that_the_path_takes() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundreds_of_tracks_at_once() {
     const TRACKS: u64 = 500;
     for case in cases_alone() {
@@ -114,7 +114,7 @@ async fn hundreds_of_tracks_at_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_that_rests_learns_that_it_is_stopped() {
     for case in cases() {
         let (client, server, _server) = pair(case).await;
@@ -134,7 +134,7 @@ async fn a_writer_that_rests_learns_that_it_is_stopped() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_reset_while_it_is_full_ends_for_its_reader() {
     for case in cases() {
         let (client, server, _server) = pair(case).await;
@@ -159,7 +159,7 @@ async fn a_stream_that_is_reset_while_it_is_full_ends_for_its_reader() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_urgent_goes_before_what_waits() {
     const WAITING: usize = 24 << 20;
     for case in cases_alone() {

@@ -1,0 +1,140 @@
+//! Sockets, and what lies between them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by it")]
+
+mod common;
+
+use std::net::{SocketAddr, UdpSocket as StdSocket};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::{
+    ENDS, Server, Stack, anywhere, bounded, cases_alone, connect, options, pair, payload,
+    subscribed,
+};
+use moqt_engine::model::{Location, Parameters, PublishDoneCode};
+use moqt_engine::{DatagramOptions, DatagramOutcome, SubgroupOptions};
+use moqt_s2n_quic::{Client, Scheme};
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+
+#[tokio::test]
+async fn datagrams_grow_with_what_the_path_is_found_to_take() {
+    for case in cases_alone() {
+        let (client, server, _server) = pair(case).await;
+        let (_subscription, publication) =
+            subscribed(&client, &server, "demo--datagrams", Parameters::default()).await;
+        // More than fits into the packets to begin with, and into a frame of Ethernet.
+        bounded(async {
+            loop {
+                let options = DatagramOptions::new(Location::new(0, 0));
+                let large = Bytes::from(vec![7; 1350]);
+                match publication.datagram(options, large).unwrap() {
+                    DatagramOutcome::Queued => return,
+                    _ => tokio::task::yield_now().await,
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// A NAT: it hands on what client and server send, and forgets the client's port when it is told
+/// to.
+async fn nat(inside: UdpSocket, server: SocketAddr, forget: Arc<Notify>) {
+    let mut outside = UdpSocket::bind(anywhere()).await.unwrap();
+    let mut client = None;
+    let (mut out, mut back) = (vec![0; 2000], vec![0; 2000]);
+    loop {
+        tokio::select! {
+            () = forget.notified() => outside = UdpSocket::bind(anywhere()).await.unwrap(),
+            came = inside.recv_from(&mut out) => {
+                let (len, from) = came.unwrap();
+                client = Some(from);
+                outside.send_to(&out[..len], server).await.unwrap();
+            }
+            came = outside.recv_from(&mut back) => {
+                let (len, _) = came.unwrap();
+                inside.send_to(&back[..len], client.unwrap()).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_survives_a_nat_that_forgets_it() {
+    for (client_stack, server_stack) in ENDS {
+        let (client, server) = options();
+        let server = Server::bind(server_stack, &server);
+        let inside = UdpSocket::bind(anywhere()).await.unwrap();
+        let target = format!("moqt://{}", inside.local_addr().unwrap()).parse().unwrap();
+        let forget = Arc::new(Notify::new());
+        let nat = tokio::spawn(nat(inside, server.local_addr(), forget.clone()));
+        let session = connect(client_stack, &target, &client);
+        let (session, accepted) = bounded(async { tokio::join!(session, server.accept()) }).await;
+        let session = session.unwrap();
+        for round in 0..3 {
+            let track = format!("demo--{round}");
+            let (mut subscription, publication) =
+                subscribed(&session, &accepted, &track, Parameters::default()).await;
+            let mut writer = publication.open_subgroup(SubgroupOptions::new(0)).await;
+            let writer = writer.as_mut().unwrap().as_mut().unwrap();
+            for object in 0..50 {
+                bounded(writer.write_object(object, payload(round, object))).await.unwrap();
+                let received = bounded(subscription.next_object()).await.unwrap().unwrap();
+                assert_eq!(received.payload, payload(round, object));
+                if object == 20 {
+                    forget.notify_one();
+                }
+            }
+            publication.done(PublishDoneCode::TrackEnded, "");
+        }
+        nat.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_socket_is_closed_when_all_that_was_made_from_it_is_gone() {
+    let (client, server) = options();
+    let server = Server::bind(Stack::S2n, &server);
+    let target = server.target(Scheme::Quic);
+    let client = Client::bind(anywhere(), Scheme::Quic, &client).unwrap();
+    let (made, accepted) =
+        bounded(async { tokio::join!(client.session(&target), server.accept()) }).await;
+    let sockets = [client.local_addr(), server.local_addr()];
+    drop((client, server));
+    // Not before.
+    for socket in sockets {
+        assert!(StdSocket::bind(socket).is_err());
+    }
+    drop((made, accepted));
+    for socket in sockets {
+        bounded(async {
+            while StdSocket::bind(socket).is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_logged_where_the_options_say() {
+    let file = |side: &str| {
+        std::env::temp_dir().join(format!("moqt-s2n-keys-{side}-{}", std::process::id()))
+    };
+    let (mut client, mut server) = options();
+    client.tls.keylog = Some(file("client"));
+    server.tls.keylog = Some(file("server"));
+    let server = Server::bind(Stack::S2n, &server);
+    let target = server.target(Scheme::Quic);
+    let (session, _accepted) =
+        bounded(async { tokio::join!(Client::connect(&target, &client), server.accept()) }).await;
+    session.unwrap();
+    for side in ["client", "server"] {
+        let log = std::fs::read_to_string(file(side)).unwrap();
+        std::fs::remove_file(file(side)).unwrap();
+        for label in ["CLIENT_TRAFFIC_SECRET_0 ", "SERVER_TRAFFIC_SECRET_0 "] {
+            assert!(log.lines().any(|line| line.starts_with(label)), "{side}: {log}");
+        }
+    }
+}
