@@ -8,7 +8,7 @@ use moqt_engine::{
     Action, Dir, MoqtConnection, StreamKey, StreamSend, Timestamp, Transmit, TransportClosed,
 };
 use moqt_webtransport::Event as HttpEvent;
-use moqt_webtransport::code::H3_NO_ERROR;
+use moqt_webtransport::code::{H3_NO_ERROR, WT_SESSION_GONE};
 
 use crate::http::{Arrival, Http, code_from_quic, code_to_quic};
 use crate::quic::{DatagramOutcome, Quic, ReadOutcome, Room, WriteOutcome};
@@ -124,8 +124,9 @@ impl Bridge {
         self.stream_event(quic, now);
         match self.keys.get(&id) {
             Some(&key) if self.is_sending(key) => {
-                let code = self.code_from_quic(code);
-                self.moqt.handle_stop_sending(now, key, code);
+                if let Some(code) = self.code_from_quic(code) {
+                    self.moqt.handle_stop_sending(now, key, code);
+                }
             }
             // All had been written; what was not delivered is not wanted.
             Some(_) => {
@@ -384,13 +385,11 @@ impl Bridge {
         if !arrival.data.is_empty() || arrival.fin {
             self.moqt.handle_stream_data(now, key, arrival.data, arrival.fin);
         }
-        if let Some(code) = arrival.stopped {
-            let code = self.code_from_quic(code);
+        if let Some(code) = arrival.stopped.and_then(|code| self.code_from_quic(code)) {
             self.moqt.handle_stop_sending(now, key, code);
         }
         if let Some(code) = arrival.reset {
-            let code = self.code_from_quic(code);
-            self.moqt.handle_stream_reset(now, key, code);
+            self.reset_received(now, key, code);
         }
         if arrival.fin || arrival.reset.is_some() {
             self.tell_trace(now);
@@ -417,12 +416,14 @@ impl Bridge {
                     http.part(now);
                     let code = u64::from(code);
                     self.moqt.handle_closed(now, TransportClosed::ByPeer { code, reason });
+                    self.abandon_streams(quic);
                 }
                 HttpEvent::Draining => self.is_draining = true,
                 HttpEvent::Failed(error) => {
                     http.part(now);
                     let reason = error.to_string();
                     self.moqt.handle_closed(now, TransportClosed::Lost { reason });
+                    self.abandon_streams(quic);
                 }
                 _ => {}
             }
@@ -435,9 +436,32 @@ impl Bridge {
         if self.http.is_some() { code_to_quic(code) } else { code }
     }
 
-    /// The code that a stream was reset or stopped with.
-    fn code_from_quic(&self, code: u64) -> u64 {
-        if self.http.is_some() { code_from_quic(code) } else { code }
+    /// The code that a stream was reset or stopped with, unless the session is over.
+    fn code_from_quic(&self, code: u64) -> Option<u64> {
+        if self.http.is_some() { code_from_quic(code) } else { Some(code) }
+    }
+
+    fn reset_received(&mut self, now: Timestamp, key: StreamKey, code: u64) {
+        if let Some(code) = self.code_from_quic(code) {
+            self.moqt.handle_stream_reset(now, key, code);
+        }
+    }
+
+    /// The peer has ended the session: nothing of its streams matters any more. (Those of a
+    /// session that this side has ended go with the connection: resets could overtake the capsule
+    /// that says why.)
+    fn abandon_streams(&mut self, quic: &mut impl Quic) {
+        for stream in self.streams.values() {
+            if stream.sending != Sending::Over {
+                quic.reset(stream.id, WT_SESSION_GONE);
+            }
+            if stream.receives {
+                quic.stop(stream.id, WT_SESSION_GONE);
+            }
+        }
+        self.unacknowledged = 0;
+        self.streams.clear();
+        self.keys.clear();
     }
 
     /// Reads as much of a stream as the session takes; the rest stays in QUIC and holds the
@@ -453,8 +477,7 @@ impl Bridge {
         if window == 0 {
             // That the peer gave up is told all the same.
             if let Some(code) = quic.received_reset(id) {
-                let code = self.code_from_quic(code);
-                self.moqt.handle_stream_reset(now, key, code);
+                self.reset_received(now, key, code);
                 self.end_receiving(key);
             }
             return;
@@ -466,10 +489,7 @@ impl Bridge {
         match outcome {
             ReadOutcome::Full | ReadOutcome::Blocked | ReadOutcome::Gone => return,
             ReadOutcome::Finished => moqt.handle_stream_data(now, key, Bytes::new(), true),
-            ReadOutcome::Reset(code) => {
-                let code = self.code_from_quic(code);
-                self.moqt.handle_stream_reset(now, key, code);
-            }
+            ReadOutcome::Reset(code) => self.reset_received(now, key, code),
         }
         // What the stream is for is told while its ID is known.
         self.tell_trace(now);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use moqt_engine::{Dir, Timestamp};
-use moqt_webtransport::code::H3_NO_ERROR;
+use moqt_webtransport::code::{H3_NO_ERROR, WT_SESSION_GONE};
 use moqt_webtransport::{Action, Connection, Event, Own, Route, error_from_http3, error_to_http3};
 
 use crate::quic::{Quic, ReadOutcome, Room, WriteOutcome};
@@ -316,8 +316,12 @@ pub(crate) fn code_to_quic(code: u64) -> u64 {
     error_to_http3(u32::try_from(code).unwrap_or(u32::MAX))
 }
 
-/// The code with which the peer has reset or stopped one. What is not an application's says that
+/// The code with which the peer has reset or stopped one; `None` if it did so because the session
+/// is over, which is about to be told, or was. A code that is not an application's says that
 /// something below it failed, which is what 0 stands for in MoQT: INTERNAL_ERROR.
-pub(crate) fn code_from_quic(code: u64) -> u64 {
-    error_from_http3(code).map_or(0, u64::from)
+pub(crate) fn code_from_quic(code: u64) -> Option<u64> {
+    if code == WT_SESSION_GONE {
+        return None;
+    }
+    Some(error_from_http3(code).map_or(0, u64::from))
 }
