@@ -7,7 +7,9 @@ use bytes::Bytes;
 use moqt_conformance::end::{End, Got, Name, Output};
 use moqt_conformance::{DRAFTS, cases, drafts_from, say};
 use moqt_engine::model::{Location, Message, RequestErrorCode, SetupOptions, StreamResetCode};
-use moqt_engine::{Accept, Config, Dir, Draft, DropReason, Event, Limits, Role, Timer, Usage};
+use moqt_engine::{
+    Accept, Config, Dir, Draft, DropReason, Event, Limits, Role, Timer, TransportClosed, Usage,
+};
 use moqt_loopback::Rng;
 
 use crate::{Bystander, PROTOCOL_VIOLATION, assert_closed, subscribed, subscribing, wait_long};
@@ -383,6 +385,33 @@ fn datagrams_may_be_late_for_so_long() {
             "{draft:?} {role:?}: {:?}",
             end.events
         );
+    }
+}
+
+// Who leaves after its last word has been heard to the end; who leaves while a stream is to come has
+// not.
+#[test]
+fn a_publisher_that_is_done_and_leaves_has_ended_the_subscription() {
+    for (draft, role) in cases() {
+        for streams in [0, 1] {
+            let mut end = limited(draft, role, |_| {});
+            let (request, id, on) = subscribing(&mut end, "t");
+            end.say(on, &say::subscribe_ok(id, 1));
+            end.datagram(say::datagram(draft, 1, Location::ZERO, b"x"));
+            end.say(on, &say::done(id, streams));
+            end.take_events();
+            let closed = TransportClosed::ByPeer { code: 0, reason: String::new() };
+            end.with(|engine, now| engine.handle_closed(now, closed));
+            let told = match &end.events[..] {
+                [
+                    Event::SubscriptionDone { request: key, missing_streams: 0, .. },
+                    Event::Closed { .. },
+                ] => *key == request,
+                [Event::Closed { .. }] => false,
+                events => panic!("{draft:?} {role:?}: {events:?}"),
+            };
+            assert_eq!(told, streams == 0, "{draft:?} {role:?}: {:?}", end.events);
+        }
     }
 }
 

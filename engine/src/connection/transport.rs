@@ -264,6 +264,10 @@ impl MoqtConnection {
         if self.is_closed() {
             return;
         }
+        // Datagrams that may be late come no more.
+        for request in self.requests.done_and_whole() {
+            self.late_streams_expired(request);
+        }
         self.end(match closed {
             TransportClosed::ByPeer { code, reason } => {
                 CloseReason::Peer { error: self.dialect.session_error(code), code, reason }

@@ -211,6 +211,24 @@ impl Requests {
         found.into_iter().map(|(_, key)| key).collect()
     }
 
+    /// Subscriptions whose publisher has said that it is done and whose streams have all come, in
+    /// the order they were begun. Looks at all, which is for what happens once in a session.
+    pub(crate) fn done_and_whole(&self) -> Vec<RequestKey> {
+        let is_whole =
+            |subscriber: &Subscriber| subscriber.ending.is_some() && subscriber.missing() == 0;
+        let mut found: Vec<_> = self
+            .table
+            .iter()
+            .filter(|(_, request)| match &request.body {
+                Body::Subscriber(subscriber) => is_whole(subscriber),
+                _ => false,
+            })
+            .map(|(key, request)| (request.id, key))
+            .collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, key)| key).collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
