@@ -46,6 +46,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  moqt sub moqt://127.0.0.1:4443 -k -n demo --trackname media > copy.ts\n  moqt sub https://127.0.0.1:4443/ -k -n demo --trackname media > copy.ts"
     )]
     Subscribe(SubscribeArgs),
+    /// Receive a track from whoever connects and publishes it, without a relay.
+    #[command(
+        after_help = "Example:\n  moqt receive --bind 127.0.0.1:4443 -n demo --trackname media > copy.ts\n  moqt pub moqt://127.0.0.1:4443 -k -n demo --trackname media movie.ts"
+    )]
+    Receive(ReceiveArgs),
     /// Fetch a past range of a track.
     #[command(
         after_help = "Example:\n  moqt fetch moqt://127.0.0.1:4443 -k -n demo --trackname media --range 0..2 > head.ts"
@@ -271,15 +276,12 @@ pub(crate) enum Start {
     Now,
 }
 
+/// Where to listen, and to whom.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ServeArgs {
-    #[command(flatten)]
-    pub(crate) source: SourceArgs,
+pub(crate) struct ListenArgs {
     /// The address to listen on.
     #[arg(short, long, value_name = "ADDRESS", default_value = "127.0.0.1:4443")]
     pub(crate) bind: SocketAddr,
-    #[command(flatten)]
-    pub(crate) track: TrackArgs,
     #[command(flatten)]
     pub(crate) drafts: DraftArgs,
     /// The certificate chain, a PEM file. Without it one is made up.
@@ -288,19 +290,29 @@ pub(crate) struct ServeArgs {
     /// The certificate's private key, a PEM file.
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
-    /// When to begin.
-    #[arg(long, value_enum, default_value_t = Start::First)]
-    pub(crate) start: Start,
-    /// Leave when the track has ended and every subscriber has it.
-    #[arg(long)]
-    pub(crate) once: bool,
-    /// Serve only those who bring this token; may be given more than once, then one of them is
+    /// Answer only those who bring this token; may be given more than once, then one of them is
     /// enough.
     #[arg(long = "auth-token", value_name = "TOKEN")]
     pub(crate) auth_tokens: Vec<String>,
     /// Append TLS secrets to this file, to decrypt captures with. SSLKEYLOGFILE does the same.
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     pub(crate) keylogfile: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) track: TrackArgs,
+    /// When to begin.
+    #[arg(long, value_enum, default_value_t = Start::First)]
+    pub(crate) start: Start,
+    /// Leave when the track has ended and every subscriber has it.
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -317,6 +329,10 @@ pub(crate) struct PublishArgs {
     /// Announce the namespace and send PUBLISH, for relays that want both.
     #[arg(long)]
     pub(crate) pub_both: bool,
+    /// Stay so long when all is sent, unless the peer leaves: what it has not read by then is
+    /// lost to it.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
+    pub(crate) linger: Duration,
 }
 
 /// What to do with what comes.
@@ -332,7 +348,7 @@ pub(crate) struct SinkArgs {
 
 /// What every receiver is told.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ReceiveArgs {
+pub(crate) struct ReceiverArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
     #[command(flatten)]
@@ -348,7 +364,7 @@ pub(crate) struct ReceiveArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SubscribeArgs {
     #[command(flatten)]
-    pub(crate) receive: ReceiveArgs,
+    pub(crate) receive: ReceiverArgs,
     /// Which objects: all (from now on), latest, next-group, GROUP[.OBJECT] to begin there, or
     /// GROUP[.OBJECT]..GROUP to end with a group, too.
     #[arg(long, default_value = "all", value_parser = parse_filter)]
@@ -359,9 +375,25 @@ pub(crate) struct SubscribeArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+pub(crate) struct ReceiveArgs {
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) track: TrackArgs,
+    /// The priority to ask for; lower is more urgent.
+    #[arg(long, value_name = "0-255")]
+    pub(crate) priority: Option<u8>,
+    #[command(flatten)]
+    pub(crate) sink: SinkArgs,
+    /// Wait this many seconds for what is missing before going on without it.
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
+    pub(crate) gap_timeout: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct FetchArgs {
     #[command(flatten)]
-    pub(crate) receive: ReceiveArgs,
+    pub(crate) receive: ReceiverArgs,
     /// Which objects: GROUP[.OBJECT] to begin there and go on to what was published last, or
     /// GROUP[.OBJECT]..GROUP[.OBJECT], both included.
     #[arg(long, default_value = "0", value_parser = parse_range)]
@@ -374,7 +406,7 @@ pub(crate) struct FetchArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct JoinArgs {
     #[command(flatten)]
-    pub(crate) receive: ReceiveArgs,
+    pub(crate) receive: ReceiverArgs,
     /// Begin so many groups before the current one.
     #[arg(long, value_name = "GROUPS", default_value_t = 0)]
     back: u64,

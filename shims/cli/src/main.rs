@@ -12,6 +12,7 @@ mod net;
 mod origin;
 mod progress;
 mod publish;
+mod receive;
 mod serve;
 mod sink;
 mod source;
@@ -56,6 +57,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(args, &cli.output).await,
         Command::Publish(args) => publish::run(args, &cli.output).await,
         Command::Subscribe(args) => subscribe::run(args, &cli.output).await,
+        Command::Receive(args) => receive::run(args, &cli.output).await,
         Command::Fetch(args) => fetch::run(args, &cli.output).await,
         Command::Join(args) => join::run(args, &cli.output).await,
         Command::Version => {

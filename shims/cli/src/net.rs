@@ -9,7 +9,7 @@ use moqt_quic::{
 };
 use moqt_session::Session;
 
-use crate::args::{ConnectArgs, DemoArgs, ServeArgs};
+use crate::args::{ConnectArgs, DemoArgs, ListenArgs};
 use crate::failure::Failure;
 use crate::stack::{Server, Stack};
 
@@ -91,7 +91,7 @@ pub(crate) async fn close(session: &Session) {
 }
 
 /// Listens where the command line says.
-pub(crate) fn listen(args: &ServeArgs) -> Result<Listener, Failure> {
+pub(crate) fn listen(args: &ListenArgs) -> Result<Listener, Failure> {
     let (identity, is_self_signed) = if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
         let identity = Identity::from_pem_files(cert, key);
         (identity.map_err(|error| Failure::new(error.to_string()))?, false)

@@ -1,9 +1,11 @@
 //! `moqt pub`: a track to a relay.
 
+use moqt_engine::CommandError;
 use moqt_engine::model::{Parameters, TrackProperties};
-use moqt_session::Session;
+use moqt_session::{Error, Session};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::args::{OutputArgs, PublishArgs};
 use crate::desk::Desk;
@@ -35,12 +37,19 @@ pub(crate) async fn run(args: &PublishArgs, output: &OutputArgs) -> Result<(), F
     }
     if !args.pub_ns {
         let properties = TrackProperties::new();
-        let publication = session.publish(track.clone(), parameters, properties).await?;
-        publication.accepted().await.map_err(|error| {
-            Failure::new(format!("{track} was not taken: {error} (some relays want --pub-ns)"))
-        })?;
-        progress.say(&format!("publishing {track}"));
-        let _ = joiners.send(Joiner::Publication(publication)).await;
+        match session.publish(track.clone(), parameters, properties).await {
+            Ok(publication) => {
+                publication.accepted().await.map_err(|error| {
+                    let hint = "some relays want --pub-ns";
+                    Failure::new(format!("{track} was not taken: {error} ({hint})"))
+                })?;
+                progress.say(&format!("publishing {track}"));
+                let _ = joiners.send(Joiner::Publication(publication)).await;
+            }
+            // Who was told of the namespace has subscribed to the track already.
+            Err(Error::Command(CommandError::WrongState(_))) if args.pub_both => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let desk = Desk::new(track, history.clone(), joiners, &args.source);
     let mut origin = Origin::new(&args.source, history, joined, &progress);
@@ -56,7 +65,11 @@ pub(crate) async fn run(args: &PublishArgs, output: &OutputArgs) -> Result<(), F
     };
     let sent = origin.sent();
     origin.leave();
-    crate::net::leave(&session).await;
+    let flushed = timeout(crate::net::PARTING, session.flushed()).await;
+    if outcome.is_ok() && matches!(flushed, Ok(Ok(()))) {
+        let _ = timeout(args.linger, session.closed()).await;
+    }
+    crate::net::close(&session).await;
     progress.finish();
     crate::serve::report(&progress, output, sent)?;
     outcome

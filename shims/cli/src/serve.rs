@@ -12,6 +12,7 @@ use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::history::History;
+use crate::net::Listener;
 use crate::origin::{Origin, Sent};
 use crate::progress::Progress;
 use crate::source::Source;
@@ -43,24 +44,14 @@ impl From<Sent> for Report {
 pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Failure> {
     let track = args.track.full_name()?;
     let source = Source::open(&args.source.input, args.source.cut(), args.source.repeat).await?;
-    let listener = crate::net::listen(args)?;
+    let listener = crate::net::listen(&args.listen)?;
     let progress = Progress::new(output, "serving");
-    let address = listener.local_addr();
-    progress.say(&format!("serving {track} on moqt://{address} and https://{address}"));
-    let hash = crate::progress::hex(&listener.hash());
-    progress.say(&if listener.is_self_signed() {
-        format!(
-            "with a certificate made up for it: use -k, or --cert-hash {hash}, \
-             and in a browser serverCertificateHashes with that SHA-256"
-        )
-    } else {
-        format!("with the certificate whose SHA-256 is {hash}")
-    });
+    announce(&listener, &format!("serving {track}"), &progress);
     let (joiners, joined) = mpsc::channel(16);
     let history = History::of(&source, args.source.history);
     let desk = Desk::new(track, history.clone(), joiners, &args.source);
     let mut origin = Origin::new(&args.source, history, joined, &progress);
-    let gate = Gate::new(&args.auth_tokens);
+    let gate = Gate::new(&args.listen.auth_tokens);
     let mut sessions = JoinSet::new();
     let mut interrupted = false;
     let served = async {
@@ -105,6 +96,21 @@ pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Fai
     progress.finish();
     report(&progress, output, sent)?;
     outcome
+}
+
+/// Says what is to be had where, and by which certificate it is known.
+pub(crate) fn announce(listener: &Listener, what: &str, progress: &Progress) {
+    let address = listener.local_addr();
+    progress.say(&format!("{what} on moqt://{address} and https://{address}"));
+    let hash = crate::progress::hex(&listener.hash());
+    progress.say(&if listener.is_self_signed() {
+        format!(
+            "with a certificate made up for it: use -k, or --cert-hash {hash}, \
+             and in a browser serverCertificateHashes with that SHA-256"
+        )
+    } else {
+        format!("with the certificate whose SHA-256 is {hash}")
+    });
 }
 
 pub(crate) fn report(progress: &Progress, output: &OutputArgs, sent: Sent) -> Result<(), Failure> {

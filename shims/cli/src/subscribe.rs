@@ -86,7 +86,7 @@ pub(crate) async fn write_out(
 }
 
 /// Without a filter, the first object is one after the largest published so far.
-fn after(largest: Location) -> Option<Location> {
+pub(crate) fn after(largest: Location) -> Option<Location> {
     Some(Location::new(largest.group, largest.object.checked_add(1)?))
 }
 

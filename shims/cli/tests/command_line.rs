@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
 fn moqt(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_moqt"));
@@ -28,7 +28,7 @@ fn fails(args: &[&str]) -> String {
     stderr
 }
 
-/// `moqt serve` on a port of its own, stopped when dropped.
+/// `moqt serve` or `moqt receive` on a port of its own, stopped when dropped.
 struct Serve {
     child: Child,
     stderr: BufReader<ChildStderr>,
@@ -42,8 +42,21 @@ impl Serve {
 
     fn reading(stdin: impl Into<Stdio>, args: &[&str]) -> Self {
         let mut command = moqt(&["serve", "--bind", "127.0.0.1:0"]);
-        command.args(args).stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.args(args).stdin(stdin).stdout(Stdio::null());
+        Self::start(command)
+    }
+
+    /// `moqt receive`, and what it writes.
+    fn receiving(args: &[&str]) -> (Self, ChildStdout) {
+        let mut command = moqt(&["receive", "--bind", "127.0.0.1:0"]);
+        command.args(args).stdout(Stdio::piped());
+        let mut receive = Self::start(command);
+        let stdout = receive.child.stdout.take().unwrap();
+        (receive, stdout)
+    }
+
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         while !line.contains("moqt://") {
@@ -155,6 +168,59 @@ fn a_track_arrives_byte_for_byte_and_is_counted() {
         assert_eq!((code, stderr.as_str()), (0, ""));
         assert!(copy == bytes, "draft {draft}");
         serve.said();
+    }
+}
+
+#[test]
+fn a_track_is_received_however_it_is_offered() {
+    let (input, bytes) = file("received", 300_000);
+    for draft in ["14", "16", "18"] {
+        for how in [&[][..], &["--pub-ns"], &["--pub-both"], &["--datagram", "-r", "1000"]] {
+            let (receive, mut stdout) = Serve::receiving(&["--trackname", "media"]);
+            let patient = ["pub", "-k", "--trackname", "media", "--linger", "100"];
+            let publish = [&patient[..], &["--draft", draft, &receive.url]].concat();
+            let publish = moqt(&[&publish, how, &[input.to_str().unwrap()]].concat())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut copy = Vec::new();
+            stdout.read_to_end(&mut copy).unwrap();
+            let Output { status, stderr, .. } = publish.wait_with_output().unwrap();
+            let said = String::from_utf8(stderr).unwrap();
+            assert!(status.success(), "draft {draft}, {how:?}: {said}");
+            assert!(copy == bytes, "draft {draft}, {how:?}: {} bytes; {said}", copy.len());
+            let said = receive.said();
+            assert!(said.contains("TRACK_ENDED"), "draft {draft}, {how:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn only_the_track_asked_for_is_received_and_only_of_those_who_may() {
+    let (input, bytes) = file("wanted", 1000);
+    for draft in ["14", "16", "18"] {
+        let (receive, mut stdout) =
+            Serve::receiving(&["--trackname", "media", "--auth-token", "s3cret"]);
+        let publish = |more: &[&str]| {
+            let publish = ["pub", "-k", "-q", "--linger", "100", "--draft", draft];
+            run(&[&publish[..], &[&receive.url, "--trackname"], more, &[input.to_str().unwrap()]]
+                .concat())
+        };
+        for (wrong, why) in [
+            (&["other", "--auth-token", "s3cret"][..], "UNINTERESTED"),
+            (&["media", "-n", "other", "--pub-ns", "--auth-token", "s3cret"], "UNINTERESTED"),
+            (&["media"], "UNAUTHORIZED"),
+        ] {
+            let (code, _, said) = publish(wrong);
+            assert!(code == 1 && said.contains(why), "draft {draft}, {wrong:?}: {said}");
+        }
+        let (code, _, said) = publish(&["media", "--auth-token", "s3cret"]);
+        assert_eq!((code, said.as_str()), (0, ""));
+        let mut copy = Vec::new();
+        stdout.read_to_end(&mut copy).unwrap();
+        assert!(copy == bytes, "draft {draft}");
+        assert!(receive.said().contains("1 objects, 1000 B"), "draft {draft}");
     }
 }
 
