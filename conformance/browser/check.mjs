@@ -1,0 +1,179 @@
+// Drives the page in Chromium against `moqt`, both ways, on every draft, in streams and in
+// datagrams, and compares what arrived with what was published, byte by byte.
+//
+// node check.mjs MODULES MOQT FOLDER: the folder `node_modules`, the command, and where to leave
+// screenshots.
+
+import { createRequire } from 'node:module';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { Moqt, PATIENCE } from './moqt.mjs';
+import { serve } from './site.mjs';
+
+const [modules, moqt, folder] = process.argv.slice(2);
+const { chromium } = createRequire(join(modules, '/'))('playwright-core');
+
+const NAMESPACE = 'browser/test';
+const NAME = 'track';
+const OBJECT_SIZE = 1000;
+const GROUP_SIZE = 20;
+/** Objects a second: so few that no queue of datagrams on the way is full. */
+const RATE = 300;
+
+/** 150 objects and half a one. */
+const published = bytesFromSeed(150 * OBJECT_SIZE + 500, 20261122);
+
+const ways = [
+    { way: 'moqt serve → browser', run: fromMoqt, role: 'subscribe' },
+    { way: 'browser → moqt receive, by SUBSCRIBE', run: toMoqt, role: 'serve' },
+    // The client has no PUBLISH on draft 14.
+    { way: 'browser → moqt receive, by PUBLISH', run: toMoqt, role: 'publish', from: 16 },
+];
+const rows = [];
+for (const stack of ['quinn', 's2n']) {
+    for (const draft of [18, 16, 14]) {
+        for (const carrier of ['streams', 'datagrams']) {
+            const possible = ways.filter(({ from }) => draft >= (from ?? 0));
+            rows.push(...possible.map((way) => ({ stack, draft, carrier, ...way })));
+        }
+    }
+}
+
+const work = await mkdtemp(join(tmpdir(), 'moqt-browser-'));
+const input = join(work, 'published');
+await writeFile(input, published);
+const site = await serve(modules);
+const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+console.log(`Chromium ${browser.version()}`);
+let failed = 0;
+try {
+    for (const row of rows) {
+        const why = await attempt(row);
+        failed += why ? 1 : 0;
+        const { stack, draft, way, carrier } = row;
+        const columns = [stack.padEnd(5), `draft ${draft}`, way.padEnd(36), carrier.padEnd(9)];
+        console.log(columns.join('  '), why ? ` FAILED: ${why}` : ' ok');
+    }
+} finally {
+    await browser.close();
+    site.close();
+    await rm(work, { recursive: true });
+}
+console.log(`${rows.length - failed} passed, ${failed} failed`);
+process.exitCode = failed > 0 ? 1 : 0;
+
+/** Why a row failed; nothing if it passed. */
+async function attempt(row) {
+    const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+    page.setDefaultTimeout(PATIENCE);
+    const errors = [];
+    page.on('pageerror', (error) => errors.push(String(error)));
+    const children = [];
+    try {
+        await row.run(row, page, (...args) => {
+            const child = new Moqt(moqt, args);
+            children.push(child);
+            return child;
+        });
+        if (errors.length > 0) throw new Error(errors.join('; '));
+        return '';
+    } catch (error) {
+        const log = (await page.locator('#log li').allInnerTexts()).join('; ').replaceAll('\n', ' ');
+        return [error.message, ...errors, `the page's log: ${log}`, ...children.map((child) => child.said)].join('\n    ');
+    } finally {
+        const name = [row.stack, `draft-${row.draft}`, row.role, row.carrier].join('-');
+        const picture = page.screenshot({ path: join(folder, `${name}.png`) });
+        await picture.catch((error) => console.log(`no screenshot ${name}: ${error.message}`));
+        for (const child of children) child.kill();
+        await page.close();
+    }
+}
+
+/** The page subscribes to what `moqt serve` has. The page offers all drafts, moqt takes one. */
+async function fromMoqt({ stack, draft, carrier }, page, start) {
+    const server = start(
+        'serve', ...track(), '--transport', stack, '--draft', draft, '--bind', '127.0.0.1:0', '--once',
+        '-s', OBJECT_SIZE, '-g', GROUP_SIZE, '-r', RATE,
+        ...(carrier === 'datagrams' ? ['--datagram'] : []), input,
+    );
+    await open(page, await server.address());
+    await page.click('button[value=subscribe]');
+    await ended(page, draft);
+    const objects = await page.evaluate(() => window.objects.map((object) => ({
+        ...object,
+        payload: btoa(String.fromCharCode(...object.payload)),
+    })));
+    sameObjects(objects, carrier);
+    await page.click('#leave');
+    await server.leaves();
+}
+
+/** The page publishes to `moqt receive`. The page offers one draft, moqt takes all. */
+async function toMoqt({ stack, draft, carrier, role }, page, start) {
+    const subscriber = start('receive', ...track(), '--transport', stack, '--bind', '127.0.0.1:0');
+    await open(page, await subscriber.address());
+    for (const other of [14, 16, 18].filter((other) => other !== draft)) {
+        await page.uncheck(`input[name=draft][value="${other}"]`);
+    }
+    await page.setInputFiles('input[name=file]', input);
+    await page.fill('input[name=objectSize]', String(OBJECT_SIZE));
+    await page.fill('input[name=groupSize]', String(GROUP_SIZE));
+    await page.fill('input[name=rate]', String(RATE));
+    await page.selectOption('select[name=carrier]', carrier);
+    await page.click(`button[value=${role}]`);
+    await ended(page, draft);
+    await subscriber.leaves();
+    sameBytes(subscriber.output(), published, 'what moqt wrote');
+}
+
+function track() {
+    return ['-n', NAMESPACE, '--trackname', NAME];
+}
+
+async function open(page, { address, hash }) {
+    const fields = { url: `https://${address}/`, hash, namespace: NAMESPACE, name: NAME };
+    await page.goto(`${site.url}?${new URLSearchParams(fields)}`);
+}
+
+async function ended(page, draft) {
+    await page.waitForSelector('body[data-state=ended], body[data-state=failed]');
+    const state = await page.locator('#state').innerText();
+    if (await page.locator('body[data-state=failed]').count() > 0) throw new Error(state);
+    const spoken = await page.locator('#draft').innerText();
+    if (spoken !== String(draft)) throw new Error(`draft ${spoken} was spoken`);
+}
+
+/** Each object came once, by its carrier, as it was published. */
+function sameObjects(objects, carrier) {
+    const missing = new Set(Array.from({ length: Math.ceil(published.length / OBJECT_SIZE) }, (_, index) => index));
+    for (const { groupId, objectId, stream, payload } of objects) {
+        const what = `object ${objectId} of group ${groupId}`;
+        const index = Number(groupId) * GROUP_SIZE + Number(objectId);
+        if (!missing.delete(index)) throw new Error(`${what} was not published, or came twice`);
+        if (stream !== (carrier === 'streams')) throw new Error(`${what} did not come in ${carrier}`);
+        const at = index * OBJECT_SIZE;
+        sameBytes(Buffer.from(payload, 'base64'), published.subarray(at, at + OBJECT_SIZE), what);
+    }
+    if (missing.size > 0) throw new Error(`${missing.size} objects did not come`);
+}
+
+function sameBytes(got, want, what) {
+    if (got.equals(want)) return;
+    const at = want.findIndex((byte, index) => byte !== got[index]);
+    const where = at < 0 || at >= got.length ? '' : `, differs from byte ${at} on`;
+    throw new Error(`${what} is not what was published: ${got.length} bytes for ${want.length}${where}`);
+}
+
+/** Bytes that look like chance (a linear congruential generator). */
+function bytesFromSeed(length, seed) {
+    let state = BigInt(seed);
+    return Buffer.from(Array.from({ length }, () => {
+        state = BigInt.asUintN(64, state * 6364136223846793005n + 1442695040888963407n);
+        return Number(state >> 56n);
+    }));
+}
