@@ -22,6 +22,7 @@ mod reference;
 mod track_name_text;
 mod values;
 mod varints;
+mod webtransport;
 
 pub use connection_ops::connection_ops;
 pub use control_message::control_message;
@@ -33,6 +34,7 @@ pub use pair_against_model::pair_against_model;
 pub use parameters_and_properties::parameters_and_properties;
 pub use track_name_text::track_name_text;
 pub use varints::varints;
+pub use webtransport::webtransport;
 
 /// What a target does with its bytes.
 pub type Body = fn(&[u8]);
@@ -49,4 +51,5 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("parameters_and_properties", parameters_and_properties),
     ("track_name_text", track_name_text),
     ("varints", varints),
+    ("webtransport", webtransport),
 ];

@@ -46,6 +46,7 @@ over_their_corpora! {
     parameters_and_properties
     track_name_text
     varints
+    webtransport
 }
 
 fn over_its_corpus(name: &str) {

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod sending;
+mod webtransport;
 
 use std::sync::Arc;
 

@@ -380,6 +380,14 @@ fn a_peer_that_resets_or_stops_the_connect_stream_ends_the_session() {
         assert_eq!(end.reset(CONNECT), Some(0x10c));
         assert!(end.stopped(CONNECT).is_some());
     }
+    // A client that reads no response has no session.
+    for code in [code::H3_NO_ERROR, code::H3_REQUEST_CANCELLED] {
+        let mut end = End::asked_server();
+        end.with(|connection| connection.handle_stop_sending(CONNECT, code));
+        assert_eq!(end.events, [Event::Failed(Error::Reset { code })]);
+        end.with(|connection| connection.accept(None, &[]));
+        assert!(!end.connection.is_established());
+    }
     // One that closes the session may stop the stream, too: its reason is on the way.
     for mut end in End::established() {
         end.with(|connection| connection.handle_stop_sending(CONNECT, code::WT_SESSION_GONE));

@@ -222,7 +222,10 @@ impl Connection {
     /// Takes what comes next on the CONNECT stream; whether that may not have been all.
     fn message(&mut self, data: &mut Bytes) -> bool {
         let Some(connect) = &mut self.connect else { return false };
-        if self.is_closed || self.stage == Stage::Over {
+        if self.is_closed {
+            return false;
+        }
+        if self.stage == Stage::Over {
             if connect.peer == Peer::Closed && !data.is_empty() {
                 // The end was sent already.
                 connect.peer = Peer::Open;
@@ -371,8 +374,11 @@ impl Connection {
             self.actions.push_back(Action::Reset { stream: connect.id, code });
         }
         // A response, or the reason for the end, may be on its way.
-        let more_comes = (self.stage == Stage::Requested && self.request.is_some())
-            || [code::H3_NO_ERROR, code::WT_SESSION_GONE].contains(&code);
+        let more_comes = match self.stage {
+            Stage::Requested => self.request.is_some(),
+            Stage::Established => [code::H3_NO_ERROR, code::WT_SESSION_GONE].contains(&code),
+            Stage::Waiting | Stage::Asked | Stage::Over => false,
+        };
         if self.stage != Stage::Over && !more_comes {
             self.abort_session(code::H3_REQUEST_CANCELLED, Some(Error::Reset { code }));
         }
