@@ -1,7 +1,7 @@
 //! Between a QUIC connection and a [`MoqtConnection`]: which stream is which, and what goes up
 //! and down.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 use moqt_engine::{
@@ -12,6 +12,7 @@ use moqt_webtransport::code::{H3_NO_ERROR, WT_SESSION_GONE};
 
 use crate::http::{Arrival, Http, code_from_quic, code_to_quic};
 use crate::quic::{DatagramOutcome, Quic, ReadOutcome, Room, WriteOutcome};
+use crate::streams::{Sending, Stream, Streams};
 use crate::trace::{Sink, Traced};
 
 /// Streams opened ahead. Not every stack says how many streams the peer allows, but whether it
@@ -24,39 +25,15 @@ pub(crate) struct Bridge {
     pub(crate) moqt: MoqtConnection,
     /// What a WebTransport session stands on; on raw QUIC every stream is the session's.
     http: Option<Box<Http>>,
-    streams: HashMap<StreamKey, Stream>,
-    keys: HashMap<u64, StreamKey>,
+    streams: Streams,
     bi: Reserve,
     uni: Reserve,
     max_datagram_size: Option<usize>,
-    /// Sending sides that have ended and are not acknowledged.
-    unacknowledged: usize,
     pieces: Vec<Bytes>,
     trace: Option<Sink>,
     /// The stream that was read last, with nothing else happening since.
     readable: Option<u64>,
     is_draining: bool,
-}
-
-#[derive(Debug)]
-struct Stream {
-    id: u64,
-    /// What goes before the first of the session's bytes.
-    header: Bytes,
-    is_control: bool,
-    sending: Sending,
-    receives: bool,
-}
-
-/// How far the sending side of a stream has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sending {
-    /// There is more to come.
-    Open,
-    /// All has been written, and is not acknowledged.
-    Unacknowledged,
-    /// There is none, or no longer.
-    Over,
 }
 
 #[derive(Debug, Default)]
@@ -70,12 +47,10 @@ impl Bridge {
         Self {
             moqt,
             http,
-            streams: HashMap::new(),
-            keys: HashMap::new(),
+            streams: Streams::default(),
             bi: Reserve::default(),
             uni: Reserve::default(),
             max_datagram_size: None,
-            unacknowledged: 0,
             pieces: Vec::new(),
             trace,
             readable: None,
@@ -100,7 +75,7 @@ impl Bridge {
     pub(crate) fn readable(&mut self, quic: &mut impl Quic, now: Timestamp, id: u64) {
         // There may be one of these for every frame that came in.
         if self.stream_event(quic, now) != Some(id) {
-            if let Some(&key) = self.keys.get(&id) {
+            if let Some(key) = self.streams.key(id) {
                 self.receive(quic, now, key);
             } else if let Some(http) = &mut self.http
                 && let Some(arrival) = http.readable(quic, id)
@@ -113,7 +88,7 @@ impl Bridge {
 
     pub(crate) fn writable(&mut self, quic: &mut impl Quic, now: Timestamp, id: u64) {
         self.stream_event(quic, now);
-        if let Some(&key) = self.keys.get(&id) {
+        if let Some(key) = self.streams.key(id) {
             self.moqt.handle_writable(now, key);
         } else if let Some(http) = &mut self.http {
             http.writable(quic, id);
@@ -122,8 +97,8 @@ impl Bridge {
 
     pub(crate) fn stopped(&mut self, quic: &mut impl Quic, now: Timestamp, id: u64, code: u64) {
         self.stream_event(quic, now);
-        match self.keys.get(&id) {
-            Some(&key) if self.is_sending(key) => {
+        match self.streams.key(id) {
+            Some(key) if self.streams.is_sending(key) => {
                 if let Some(code) = self.code_from_quic(code) {
                     self.moqt.handle_stop_sending(now, key, code);
                 }
@@ -229,13 +204,13 @@ impl Bridge {
                 Action::OpenStream { stream, dir } => self.open(quic, now, stream, dir),
                 Action::ResetStream { stream, code } => {
                     let code = self.code_to_quic(code);
-                    if let Some(id) = self.end_sending(stream) {
+                    if let Some(id) = self.streams.end_sending(stream) {
                         quic.reset(id, code);
                     }
                 }
                 Action::StopSending { stream, code } => {
                     let code = self.code_to_quic(code);
-                    if let Some(id) = self.end_receiving(stream) {
+                    if let Some(id) = self.streams.end_receiving(stream) {
                         quic.stop(id, code);
                     }
                 }
@@ -264,12 +239,12 @@ impl Bridge {
             return false;
         }
         let mut wrote = false;
-        let Self { moqt, http, streams, pieces, unacknowledged, .. } = self;
+        let Self { moqt, http, streams, pieces, .. } = self;
         while let Some(send) = moqt.poll_send(now) {
             match send {
                 Transmit::Stream(send) => {
                     let key = send.stream();
-                    let Some(stream) = streams.get_mut(&key) else {
+                    let Some(stream) = streams.get_mut(key) else {
                         swallow(send);
                         continue;
                     };
@@ -279,10 +254,7 @@ impl Bridge {
                     wrote = true;
                     match write(quic, stream, send, pieces) {
                         Written::All | Written::Blocked => {}
-                        Written::Finished => {
-                            *unacknowledged += 1;
-                            stream.sending = Sending::Unacknowledged;
-                        }
+                        Written::Finished => streams.finished(key),
                         Written::Full => break,
                     }
                 }
@@ -314,7 +286,7 @@ impl Bridge {
         let usage = self.moqt.usage();
         let is_written = usage.send_bytes == 0 && usage.control_bytes == 0;
         is_written
-            && self.unacknowledged == 0
+            && self.streams.are_acknowledged()
             && self.http.as_ref().is_none_or(|http| http.is_flushed())
     }
 
@@ -334,7 +306,6 @@ impl Bridge {
         let header = self.http.as_ref().map(|http| http.stream_header(dir)).unwrap_or_default();
         let stream = Stream { id, header, is_control, sending: Sending::Open, receives };
         self.streams.insert(key, stream);
-        self.keys.insert(id, key);
         self.refill(quic, now, dir);
     }
 
@@ -375,7 +346,6 @@ impl Bridge {
         let header = Bytes::new();
         let stream = Stream { id, header, is_control: sends, sending, receives: true };
         self.streams.insert(key, stream);
-        self.keys.insert(id, key);
         key
     }
 
@@ -393,7 +363,7 @@ impl Bridge {
         }
         if arrival.fin || arrival.reset.is_some() {
             self.tell_trace(now);
-            self.end_receiving(key);
+            self.streams.end_receiving(key);
         } else {
             self.receive(quic, now, key);
         }
@@ -451,7 +421,7 @@ impl Bridge {
     /// session that this side has ended go with the connection: resets could overtake the capsule
     /// that says why.)
     fn abandon_streams(&mut self, quic: &mut impl Quic) {
-        for stream in self.streams.values() {
+        for stream in self.streams.take() {
             if stream.sending != Sending::Over {
                 quic.reset(stream.id, WT_SESSION_GONE);
             }
@@ -459,15 +429,12 @@ impl Bridge {
                 quic.stop(stream.id, WT_SESSION_GONE);
             }
         }
-        self.unacknowledged = 0;
-        self.streams.clear();
-        self.keys.clear();
     }
 
     /// Reads as much of a stream as the session takes; the rest stays in QUIC and holds the
     /// peer back.
     fn receive(&mut self, quic: &mut impl Quic, now: Timestamp, key: StreamKey) {
-        let Some(stream) = self.streams.get(&key) else { return };
+        let Some(stream) = self.streams.get(key) else { return };
         if !stream.receives {
             return;
         }
@@ -478,7 +445,7 @@ impl Bridge {
             // That the peer gave up is told all the same.
             if let Some(code) = quic.received_reset(id) {
                 self.reset_received(now, key, code);
-                self.end_receiving(key);
+                self.streams.end_receiving(key);
             }
             return;
         }
@@ -493,64 +460,23 @@ impl Bridge {
         }
         // What the stream is for is told while its ID is known.
         self.tell_trace(now);
-        self.end_receiving(key);
+        self.streams.end_receiving(key);
     }
 
     /// Hands on what was written and read.
     fn tell_trace(&mut self, now: Timestamp) {
         let Some(sink) = &mut self.trace else { return };
         while let Some(event) = self.moqt.poll_trace() {
-            let stream = event.stream().and_then(|stream| self.streams.get(&stream));
+            let stream = event.stream().and_then(|stream| self.streams.get(stream));
             let stream_id = stream.map(|stream| stream.id);
             sink.add(Traced { at: now, stream_id, event });
         }
     }
 
-    fn end_sending(&mut self, key: StreamKey) -> Option<u64> {
-        let stream = self.streams.get_mut(&key)?;
-        match std::mem::replace(&mut stream.sending, Sending::Over) {
-            Sending::Open => {}
-            Sending::Unacknowledged => {
-                self.unacknowledged = self.unacknowledged.saturating_sub(1);
-            }
-            Sending::Over => return None,
-        }
-        let id = stream.id;
-        self.forget_if_over(key);
-        Some(id)
-    }
-
-    fn is_sending(&self, key: StreamKey) -> bool {
-        self.streams.get(&key).is_some_and(|stream| stream.sending == Sending::Open)
-    }
-
     /// All that was written on a stream has arrived, or is not wanted.
     fn acknowledged(&mut self, now: Timestamp, id: u64) {
-        let Some(&key) = self.keys.get(&id) else { return };
-        let Some(stream) = self.streams.get_mut(&key) else { return };
-        if stream.sending == Sending::Unacknowledged {
-            stream.sending = Sending::Over;
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        if let Some(key) = self.streams.acknowledged(id) {
             self.moqt.handle_stream_acknowledged(now, key);
-            self.forget_if_over(key);
-        }
-    }
-
-    fn end_receiving(&mut self, key: StreamKey) -> Option<u64> {
-        let stream = self.streams.get_mut(&key).filter(|stream| stream.receives)?;
-        stream.receives = false;
-        let id = stream.id;
-        self.forget_if_over(key);
-        Some(id)
-    }
-
-    fn forget_if_over(&mut self, key: StreamKey) {
-        if let Some(stream) = self.streams.get(&key)
-            && stream.sending == Sending::Over
-            && !stream.receives
-        {
-            self.keys.remove(&stream.id);
-            self.streams.remove(&key);
         }
     }
 }

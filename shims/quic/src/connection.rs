@@ -2,7 +2,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use moqt_engine::model::Setup;
 use moqt_engine::{Dir, Draft, MoqtConnection, Role, Timestamp, Transport, TransportClosed};
+use moqt_session::SessionInfo;
 use moqt_webtransport::Request;
 use moqt_webtransport::code::H3_NO_ERROR;
 use tracing::{debug, info};
@@ -69,6 +71,24 @@ pub enum Event {
     },
     /// The peer wishes, in HTTP, that the session be ended.
     Draining,
+}
+
+/// What is known of a session that has been set up. `request` is what the client has asked for over
+/// HTTP/3.
+pub fn session_info(
+    role: Role,
+    (draft, transport): (Draft, Transport),
+    remote: SocketAddr,
+    setup: Setup,
+    request: Option<Request>,
+) -> SessionInfo {
+    let info = SessionInfo::new(role, draft, transport, Some(remote), setup);
+    match request {
+        None => info,
+        Some(Request { path, authority, headers, .. }) => {
+            info.requested(path.into(), authority.into(), headers)
+        }
+    }
 }
 
 impl Connection {

@@ -20,6 +20,7 @@ mod log;
 mod opening;
 mod options;
 mod quic;
+mod streams;
 mod target;
 mod tls;
 mod trace;
@@ -30,7 +31,7 @@ pub use clock::Clock;
 pub use config::SessionConfig;
 #[cfg(feature = "tokio")]
 pub use connecting::connect;
-pub use connection::{Connection, Event};
+pub use connection::{Connection, Event, session_info};
 pub use error::{ConfigError, ConnectError};
 pub use failure::Failure;
 pub use options::{ClientOptions, Congestion, ServerOptions, TransportOptions};

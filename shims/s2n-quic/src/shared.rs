@@ -7,7 +7,7 @@ use std::time::Instant;
 use moqt_engine::model::SessionError;
 use moqt_engine::{CloseReason, Dir, Draft, Role, Timestamp, Transport, TransportClosed};
 use moqt_quic::webtransport::Request;
-use moqt_quic::{Clock, Connection, Event, Failure, SessionConfig};
+use moqt_quic::{Clock, Connection, Event, Failure, SessionConfig, session_info};
 use moqt_session::{Access, Driver, Router, RouterLimits, Session, SessionInfo};
 use s2n_quic::connection::Error;
 use s2n_quic::provider::event::Location;
@@ -343,15 +343,9 @@ impl State {
     /// What is known of the session once it is set up.
     fn info(&self) -> Option<SessionInfo> {
         let setup = self.router.setup()?.clone();
-        let (draft, transport) = self.transport?;
+        let transport = self.transport?;
         let role = self.session.role();
-        let info = SessionInfo::new(role, draft, transport, Some(self.remote), setup);
-        Some(match self.request.clone() {
-            Some(request) => {
-                info.requested(request.path.into(), request.authority.into(), request.headers)
-            }
-            None => info,
-        })
+        Some(session_info(role, transport, self.remote, setup, self.request.clone()))
     }
 }
 

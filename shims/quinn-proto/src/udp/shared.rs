@@ -10,6 +10,7 @@ use moqt_engine::model::SessionError;
 use moqt_engine::{
     CloseReason, Config, Draft, MoqtConnection, Role, Timestamp, Transport, TransportClosed,
 };
+use moqt_quic::session_info;
 use moqt_quic::webtransport::Request;
 use moqt_session::{Access, Driver, Router, RouterLimits, Session, SessionInfo};
 use quinn_proto::ConnectionHandle;
@@ -388,14 +389,8 @@ impl Entry {
     /// What is known of the session once it is set up.
     fn info(&self) -> Option<SessionInfo> {
         let setup = self.router.setup()?.clone();
-        let (draft, transport) = self.transport?;
-        let info = SessionInfo::new(self.role, draft, transport, Some(self.remote), setup);
-        Some(match self.request.clone() {
-            Some(request) => {
-                info.requested(request.path.into(), request.authority.into(), request.headers)
-            }
-            None => info,
-        })
+        let transport = self.transport?;
+        Some(session_info(self.role, transport, self.remote, setup, self.request.clone()))
     }
 }
 
