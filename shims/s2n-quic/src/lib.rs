@@ -37,7 +37,8 @@
 //!   [`receive_window`](TransportOptions::receive_window) or
 //!   [`stream_receive_window`](TransportOptions::stream_receive_window) over 4 GiB: errors. Without
 //!   a value for the first of them it is 4 GiB at most.
-//! - Clients that change their address keep their connection; s2n-quic validates the new path.
+//! - A client that changes its address keeps its connection, four times: s2n-quic forgets no path,
+//!   and takes no sixth one.
 //!
 //! # Logs and traces
 //!

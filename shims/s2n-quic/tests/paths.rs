@@ -13,7 +13,7 @@ use common::{
 };
 use moqt_engine::model::{Location, Parameters, PublishDoneCode};
 use moqt_engine::{DatagramOptions, DatagramOutcome, SubgroupOptions};
-use moqt_s2n_quic::{Client, Scheme};
+use moqt_s2n_quic::{Client, Scheme, Target};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
@@ -62,6 +62,7 @@ async fn nat(inside: UdpSocket, server: SocketAddr, forget: Arc<Notify>) {
 
 #[tokio::test]
 async fn a_session_survives_a_nat_that_forgets_it() {
+    const LARGE: usize = 8 << 20;
     for (client_stack, server_stack) in ENDS {
         let (client, server) = options();
         let server = Server::bind(server_stack, &server);
@@ -72,10 +73,12 @@ async fn a_session_survives_a_nat_that_forgets_it() {
         let session = connect(client_stack, &target, &client);
         let (session, accepted) = bounded(async { tokio::join!(session, server.accept()) }).await;
         let session = session.unwrap();
-        for round in 0..3 {
+        // s2n-quic survives four changes of a peer's address.
+        for round in 0..2 {
             let track = format!("demo--{round}");
             let (mut subscription, publication) =
                 subscribed(&session, &accepted, &track, Parameters::default()).await;
+            subscription.set_object_limit(LARGE);
             let mut writer = publication.open_subgroup(SubgroupOptions::new(0)).await;
             let writer = writer.as_mut().unwrap().as_mut().unwrap();
             for object in 0..50 {
@@ -86,6 +89,11 @@ async fn a_session_survives_a_nat_that_forgets_it() {
                     forget.notify_one();
                 }
             }
+            // And while much is on its way.
+            bounded(writer.write_object(50, vec![7; LARGE].into())).await.unwrap();
+            forget.notify_one();
+            let received = bounded(subscription.next_object()).await.unwrap().unwrap();
+            assert_eq!(received.payload.len(), LARGE);
             publication.done(PublishDoneCode::TrackEnded, "");
         }
         nat.abort();
@@ -114,6 +122,21 @@ async fn a_socket_is_closed_when_all_that_was_made_from_it_is_gone() {
             }
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn both_families_of_addresses() {
+    // A socket for both, and for one.
+    for (address, host) in [("[::]:0", "127.0.0.1"), ("[::1]:0", "[::1]")] {
+        let (client, server) = options();
+        let server = moqt_s2n_quic::Server::bind(address.parse().unwrap(), &server).unwrap();
+        let target: Target =
+            format!("moqt://{host}:{}", server.local_addr().port()).parse().unwrap();
+        let connect = Client::connect(&target, &client);
+        let (client, accepted) = bounded(async { tokio::join!(connect, server.accept()) }).await;
+        let (client, _accepted) = (client.unwrap(), accepted.unwrap());
+        assert_eq!(client.remote_address().map(|address| address.port()), Some(target.port()));
     }
 }
 

@@ -119,6 +119,36 @@ async fn hundreds_of_tracks_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_beyond_what_the_peer_allows_wait() {
+    const GROUPS: u64 = 60;
+    for case in cases() {
+        let (mut client, server) = options();
+        // HTTP/3 takes three.
+        client.transport.max_uni_streams = 8;
+        let (client, server, _server) = pair_with(case, client, &server).await;
+        let (mut subscription, publication) =
+            subscribed(&client, &server, "demo--many", Parameters::default()).await;
+        let publisher = tokio::spawn(async move {
+            for group in 0..GROUPS {
+                let options = SubgroupOptions::new(group);
+                let mut writer = publication.open_subgroup(options).await.unwrap().unwrap();
+                writer.write_object(0, payload(group, 1)).await.unwrap();
+                writer.finish().unwrap();
+            }
+            publication.done(PublishDoneCode::TrackEnded, "");
+            server
+        });
+        let mut seen = 0;
+        while let Some(object) = bounded(subscription.next_object()).await.unwrap() {
+            assert_eq!(object.payload, payload(object.location.group, 1), "{case:?}");
+            seen += 1;
+        }
+        assert_eq!(seen, GROUPS, "{case:?}");
+        bounded(publisher).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_that_rests_learns_that_it_is_stopped() {
     for case in cases() {
         let (client, server, _server) = pair(case).await;
