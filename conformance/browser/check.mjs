@@ -101,7 +101,8 @@ async function attempt(row) {
         return { why: [error.message, ...errors, log, ...said].join('\n    '), crashed };
     } finally {
         const name = [row.stack, `draft-${row.draft}`, row.role, row.carrier].join('-');
-        if (!crashed) await page.screenshot({ path: join(folder, `${name}.png`) });
+        // Of a page that crashed there is none.
+        await page.screenshot({ path: join(folder, `${name}.png`) }).catch(() => {});
         for (const child of children) child.kill();
         await page.close();
     }
