@@ -197,13 +197,15 @@ impl Shared {
         let now = state.now();
         let reason = "the runtime that drove the connection is gone".into();
         state.session.handle_closed(now, TransportClosed::Lost { reason });
-        state.failed.get_or_insert(Failed::Stopped);
         state.streams.end();
         let State { session, router, parting, .. } = &mut *state;
         if let (Some(event), Some(moqt)) = (parting.take(), session.moqt_mut()) {
             router.handle_event(moqt, now, event);
         }
         state.sort_events();
+        if state.router.closed().is_none() {
+            state.failed.get_or_insert(Failed::Stopped);
+        }
         let waker = state.waker.take();
         state.wakers.extend(waker);
         Self::release(state);
@@ -291,7 +293,9 @@ impl State {
                 break;
             }
         }
-        if self.router.wants_flushed() && self.session.is_flushed() {
+        // s2n-quic sends in a task of its own: what was written may not have left yet.
+        let wants_flushed = self.router.wants_flushed() && self.session.is_flushed();
+        if wants_flushed && self.streams.is_flushed() {
             self.router.set_flushed(true);
             self.wakers.extend(self.router.take_wakers());
         }

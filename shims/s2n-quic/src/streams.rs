@@ -9,7 +9,7 @@ use moqt_engine::{Dir, Role};
 use moqt_quic::{DatagramOutcome, Quic, ReadOutcome, Room, WriteOutcome};
 use s2n_quic::application;
 use s2n_quic::connection::{Handle, StreamAcceptor};
-use s2n_quic::stream::{self, ReceiveStream, SendStream};
+use s2n_quic::stream::{self, BidirectionalStream, ReceiveStream, SendStream};
 
 use crate::datagrams::Datagrams;
 use crate::flow::Bound;
@@ -56,6 +56,8 @@ struct Live {
 #[derive(Debug, Default)]
 struct Stream {
     send: Option<Half<SendStream>>,
+    /// No more is sent; what was is to be acknowledged.
+    is_finished: bool,
     receive: Option<Half<ReceiveStream>>,
 }
 
@@ -100,7 +102,9 @@ impl Streams {
 
     /// Looks whether all of a finished stream was acknowledged.
     pub(crate) fn look_at_sent(&mut self, id: u64) {
-        let Some(stream) = self.table.get_mut(&id) else { return };
+        let Some(stream) = self.table.get_mut(&id).filter(|stream| stream.is_finished) else {
+            return;
+        };
         let Some(half) = &mut stream.send else { return };
         let sent = match half.stream.poll_close(&mut Context::from_waker(&half.waker)) {
             Poll::Ready(Ok(())) => Sent::Acknowledged,
@@ -115,6 +119,15 @@ impl Streams {
     /// How sending on a finished stream ended.
     pub(crate) fn poll_sent(&mut self) -> Option<(u64, Sent)> {
         self.sent.pop_front()
+    }
+
+    /// Whether all that was written on streams that are not finished has been acknowledged. If
+    /// not, the task is woken when one of them has come further.
+    pub(crate) fn is_flushed(&mut self) -> bool {
+        self.table.values_mut().filter(|stream| !stream.is_finished).all(|stream| {
+            let Some(half) = &mut stream.send else { return true };
+            half.stream.poll_flush(&mut Context::from_waker(&half.waker)).is_ready()
+        })
     }
 
     /// Writers that waited for the backlog to shrink.
@@ -148,15 +161,12 @@ impl Streams {
                     return false;
                 };
                 let id = send.id();
-                (id, Stream { send: Some(sending(&self.signals, send)), receive: None })
+                (id, Stream { send: Some(sending(&self.signals, send)), ..Stream::default() })
             } else {
                 let Poll::Ready(Ok(both)) = live.handle.poll_open_bidirectional_stream(cx) else {
                     return false;
                 };
-                let id = both.id();
-                let (receive, send) = both.split();
-                let send = Some(sending(&self.signals, send));
-                (id, Stream { send, receive: Some(receiving(&self.signals, receive)) })
+                (both.id(), bidirectional(&self.signals, both))
             };
             *opened += 1;
             self.signals.opened(id, dir);
@@ -206,6 +216,12 @@ impl Streams {
     }
 }
 
+fn bidirectional(signals: &Arc<Signals>, stream: BidirectionalStream) -> Stream {
+    let (receive, send) = stream.split();
+    let (send, receive) = (sending(signals, send), receiving(signals, receive));
+    Stream { send: Some(send), receive: Some(receive), ..Stream::default() }
+}
+
 fn sending(signals: &Arc<Signals>, stream: SendStream) -> Half<SendStream> {
     let waker = StreamWaker::waker(signals, stream.id(), Side::Sending);
     Half { stream, waker }
@@ -241,18 +257,21 @@ impl Quic for Streams {
                 else {
                     return None;
                 };
-                let id = both.id();
-                self.signals.accepted(id);
-                let (receive, send) = both.split();
-                let send = Some(sending(&self.signals, send));
-                (id, Stream { send, receive: Some(receiving(&self.signals, receive)) })
+                self.signals.accepted(both.id());
+                (both.id(), bidirectional(&self.signals, both))
             }
             Dir::Uni => {
                 let Poll::Ready(Ok(Some(receive))) = acceptor.poll_accept_receive_stream(cx) else {
                     return None;
                 };
                 let id = receive.id();
-                (id, Stream { send: None, receive: Some(receiving(&self.signals, receive)) })
+                (
+                    id,
+                    Stream {
+                        receive: Some(receiving(&self.signals, receive)),
+                        ..Stream::default()
+                    },
+                )
             }
         };
         self.table.insert(id, stream);
@@ -355,9 +374,11 @@ impl Quic for Streams {
 
     fn finish(&mut self, stream: u64) {
         // Opened, if it was not; and finished with the first look.
-        if self.sender(stream).is_some() {
-            self.look_at_sent(stream);
+        self.sender(stream);
+        if let Some(stream) = self.table.get_mut(&stream) {
+            stream.is_finished = true;
         }
+        self.look_at_sent(stream);
     }
 
     fn reset(&mut self, stream: u64, code: u64) {
