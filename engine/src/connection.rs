@@ -183,6 +183,11 @@ impl MoqtConnection {
         self.dialect.draft
     }
 
+    /// What carries the session.
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
     /// Whether setup is complete and the session not over.
     pub fn is_established(&self) -> bool {
         self.state == SessionState::Established

@@ -74,6 +74,11 @@
 //! assert_eq!(established, 6);
 //! ```
 //!
+//! # Async sessions
+//!
+//! With the feature `session` there is a `Simulation`, which gives out `moqt_session::Session`s on
+//! the network's links and runs the tasks that use them, in the network's time.
+//!
 //! # What it leaves out
 //!
 //! Packets, loss and retransmission of stream data, acknowledgements and congestion control:
@@ -95,6 +100,8 @@ mod record;
 mod rng;
 mod script;
 mod side;
+#[cfg(feature = "session")]
+mod simulation;
 mod trace;
 
 pub use config::{Chunking, DatagramConfig, LinkConfig, PathConfig, ResetDelivery};
@@ -106,3 +113,5 @@ pub use raw::{RawPeer, RawReceived, StreamId};
 pub use record::{End, ObjectRecord, Record, SubgroupRecord};
 pub use rng::{Chance, Rng};
 pub use script::Script;
+#[cfg(feature = "session")]
+pub use simulation::{Connecting, Simulation, Sleep, Task};

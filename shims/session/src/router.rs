@@ -1,6 +1,6 @@
 //! Events to those who wait for them.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -66,11 +66,12 @@ pub struct Router {
     pub(crate) setup: Option<Setup>,
     pub(crate) closed: Option<CloseReason>,
     pub(crate) goaway: Option<Goaway>,
-    pub(crate) subscribers: HashMap<RequestKey, SubscriberSlot>,
-    pub(crate) publishers: HashMap<RequestKey, PublisherSlot>,
-    pub(crate) namespaces: HashMap<RequestKey, NamespaceSlot>,
-    pub(crate) fetches: HashMap<RequestKey, FetchSlot>,
-    pub(crate) namespace_subscriptions: HashMap<RequestKey, NamespaceSubscriptionSlot>,
+    // In order, so that those who wait are woken in the same order in every run.
+    pub(crate) subscribers: BTreeMap<RequestKey, SubscriberSlot>,
+    pub(crate) publishers: BTreeMap<RequestKey, PublisherSlot>,
+    pub(crate) namespaces: BTreeMap<RequestKey, NamespaceSlot>,
+    pub(crate) fetches: BTreeMap<RequestKey, FetchSlot>,
+    pub(crate) namespace_subscriptions: BTreeMap<RequestKey, NamespaceSubscriptionSlot>,
     /// PUBLISH_NAMESPACE requests of the peer's that are told of in a namespace subscription.
     pub(crate) publications: HashMap<RequestKey, (RequestKey, TrackNamespace)>,
     pub(crate) streams: HashMap<StreamKey, StreamSlot>,
