@@ -140,6 +140,8 @@ struct End {
     outcome: Outcome,
     /// Streams of which nothing more comes.
     ended: BTreeSet<u64>,
+    /// Streams on which it has sent the end.
+    finished: BTreeSet<u64>,
     is_closed: bool,
 }
 
@@ -158,6 +160,7 @@ impl End {
             takers: BTreeMap::new(),
             outcome: Outcome::default(),
             ended: BTreeSet::new(),
+            finished: BTreeSet::new(),
             is_closed: false,
         };
         end.settle();
@@ -268,7 +271,13 @@ impl End {
                     }
                 }
                 Action::Close { .. } => self.is_closed = true,
-                Action::Send { .. } | Action::Reset { .. } => {}
+                Action::Send { stream, fin, .. } => {
+                    assert!(!self.finished.contains(stream), "{action:?} after the end");
+                    if *fin {
+                        self.finished.insert(*stream);
+                    }
+                }
+                Action::Reset { .. } => {}
             }
             self.outcome.actions.push(action);
         }
