@@ -6,9 +6,9 @@ mod common;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use common::{ENDS, Server, Stack, anywhere, bounded, cases, connect, options, pair, subscribed};
-use moqt_engine::model::{Parameters, PublishDoneCode, SessionError};
-use moqt_engine::{CloseReason, Draft, SubgroupOptions};
+use common::{ENDS, Server, Stack, anywhere, bounded, cases, connect, options, pair};
+use moqt_engine::model::{Parameters, SessionError};
+use moqt_engine::{CloseReason, Draft};
 use moqt_s2n_quic::session::Error;
 use moqt_s2n_quic::{
     Client, ClientTls, ConfigError, Congestion, ConnectError, Identity, Scheme, ServerOptions,
@@ -148,29 +148,6 @@ async fn the_close_code_reaches_the_peer() {
             assert!(asked.await.is_err());
             assert!(matches!(bounded(ours.closed()).await, CloseReason::Local { .. }));
         }
-    }
-}
-
-#[tokio::test]
-async fn what_was_flushed_is_there_though_the_session_is_closed_at_once() {
-    for case in cases() {
-        let (client, server, _server) = pair(case).await;
-        let (mut subscription, publication) =
-            subscribed(&client, &server, "demo--last", Parameters::default()).await;
-        let mut writer =
-            bounded(publication.open_subgroup(SubgroupOptions::new(0))).await.unwrap().unwrap();
-        bounded(writer.write_object(0, vec![7; 500_000].into())).await.unwrap();
-        writer.finish().unwrap();
-        let reading = tokio::spawn(async move {
-            let object = subscription.next_object().await.unwrap().unwrap();
-            assert_eq!(object.payload.len(), 500_000);
-            assert!(subscription.next_object().await.unwrap().is_none());
-            subscription.done().unwrap().code
-        });
-        publication.done(PublishDoneCode::TrackEnded, "");
-        bounded(server.flushed()).await.unwrap();
-        server.close(SessionError::NoError, "");
-        assert_eq!(bounded(reading).await.unwrap(), PublishDoneCode::TrackEnded, "{case:?}");
     }
 }
 

@@ -5,6 +5,8 @@ mod common;
 
 use std::net::{SocketAddr, UdpSocket as StdSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{
@@ -38,9 +40,9 @@ async fn datagrams_grow_with_what_the_path_is_found_to_take() {
     }
 }
 
-/// A NAT: it hands on what client and server send, and forgets the client's port when it is told
-/// to.
-async fn nat(inside: UdpSocket, server: SocketAddr, forget: Arc<Notify>) {
+/// A NAT: it hands on what client and server send, forgets the client's port when it is told to,
+/// and loses all that the client sends while it is `deaf`.
+async fn nat(inside: UdpSocket, server: SocketAddr, forget: Arc<Notify>, deaf: Arc<AtomicBool>) {
     let mut outside = UdpSocket::bind(anywhere()).await.unwrap();
     let mut client = None;
     let (mut out, mut back) = (vec![0; 2000], vec![0; 2000]);
@@ -50,6 +52,9 @@ async fn nat(inside: UdpSocket, server: SocketAddr, forget: Arc<Notify>) {
             came = inside.recv_from(&mut out) => {
                 let (len, from) = came.unwrap();
                 client = Some(from);
+                if deaf.load(Ordering::SeqCst) {
+                    continue;
+                }
                 outside.send_to(&out[..len], server).await.unwrap();
             }
             came = outside.recv_from(&mut back) => {
@@ -64,12 +69,15 @@ async fn nat(inside: UdpSocket, server: SocketAddr, forget: Arc<Notify>) {
 async fn a_session_survives_a_nat_that_forgets_it() {
     const LARGE: usize = 8 << 20;
     for (client_stack, server_stack) in ENDS {
-        let (client, server) = options();
+        let (mut client, server) = options();
+        // Whoever only receives is silent when nothing comes any more.
+        client.transport.keep_alive = Some(Duration::from_millis(200));
         let server = Server::bind(server_stack, &server);
         let inside = UdpSocket::bind(anywhere()).await.unwrap();
         let target = format!("moqt://{}", inside.local_addr().unwrap()).parse().unwrap();
         let forget = Arc::new(Notify::new());
-        let nat = tokio::spawn(nat(inside, server.local_addr(), forget.clone()));
+        let nat = nat(inside, server.local_addr(), forget.clone(), Arc::default());
+        let nat = tokio::spawn(nat);
         let session = connect(client_stack, &target, &client);
         let (session, accepted) = bounded(async { tokio::join!(session, server.accept()) }).await;
         let session = session.unwrap();
@@ -96,6 +104,42 @@ async fn a_session_survives_a_nat_that_forgets_it() {
             assert_eq!(received.payload.len(), LARGE);
             publication.done(PublishDoneCode::TrackEnded, "");
         }
+        nat.abort();
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_acknowledged_is_not_flushed() {
+    for case in cases_alone() {
+        let (mut client, server) = options();
+        client.drafts = vec![case.draft];
+        let server = Server::bind(Stack::S2n, &server);
+        let inside = UdpSocket::bind(anywhere()).await.unwrap();
+        let target = server.target(case.scheme).to_string();
+        let nat_port = format!(":{}/", inside.local_addr().unwrap().port());
+        let target = target.replace(&format!(":{}/", server.local_addr().port()), &nat_port);
+        let deaf = Arc::new(AtomicBool::new(false));
+        let nat = nat(inside, server.local_addr(), Arc::default(), deaf.clone());
+        let nat = tokio::spawn(nat);
+        let target = target.parse().unwrap();
+        let connect = Client::connect(&target, &client);
+        let (client, server) = bounded(async { tokio::join!(connect, server.accept()) }).await;
+        let client = client.unwrap();
+        let (mut subscription, publication) =
+            subscribed(&client, &server, "demo--last", Parameters::default()).await;
+        bounded(server.flushed()).await.unwrap();
+        deaf.store(true, Ordering::SeqCst);
+        // Older drafts say this on a stream that stays open.
+        publication.done(PublishDoneCode::TrackEnded, "");
+        assert!(bounded(subscription.next_object()).await.unwrap().is_none());
+        // It is there, but who sent it does not know.
+        tokio::select! {
+            biased;
+            _ = server.flushed() => panic!("{case:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+        deaf.store(false, Ordering::SeqCst);
+        bounded(server.flushed()).await.unwrap();
         nat.abort();
     }
 }

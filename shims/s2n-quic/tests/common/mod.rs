@@ -19,7 +19,7 @@ pub(crate) fn anywhere() -> SocketAddr {
 
 /// Fails a test that hangs.
 pub(crate) async fn bounded<F: IntoFuture>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), future).await.expect("nothing happens")
+    tokio::time::timeout(Duration::from_secs(50), future).await.expect("nothing happens")
 }
 
 /// What carries an end of a session.
