@@ -6,7 +6,7 @@ use bytes::Bytes;
 use moqt_engine::model::{Parameters, PublishDoneCode, SessionError};
 use moqt_engine::{Accept, CloseReason, CommandError, Role};
 use moqt_scenarios::{Case, Ends, Stack, Stage, subscribed, track};
-use moqt_session::Error;
+use moqt_session::{Error, PublicationEnd};
 
 moqt_scenarios::scenarios![
     a_close_arrives_with_its_code_and_reason,
@@ -15,6 +15,7 @@ moqt_scenarios::scenarios![
     a_client_goes_away,
     one_subscription_is_moved,
     a_goaway_has_a_timeout,
+    a_connection_that_is_lost_is_told,
 ];
 
 /// Whether the reason of a close arrives: s2n-quic neither sends nor tells those of QUIC, and
@@ -116,4 +117,19 @@ async fn a_goaway_has_a_timeout(stage: Stage) {
     let reason = client.closed().await;
     let CloseReason::Peer { error, .. } = reason else { panic!("{reason}") };
     assert_eq!(error, SessionError::GoawayTimeout);
+}
+
+// Over UDP it takes a peer that vanishes: see the tests of connecting.
+async fn a_connection_that_is_lost_is_told(stage: Stage) {
+    let (mut subscription, publication) =
+        subscribed(&stage, "lost", Parameters::default(), Accept::default()).await;
+    if !stage.world.cut() {
+        return;
+    }
+    for session in [&stage.publisher, &stage.subscriber] {
+        let reason = session.closed().await;
+        assert!(matches!(reason, CloseReason::Transport { .. }), "{reason}");
+    }
+    assert!(matches!(subscription.next_object().await, Err(Error::Closed(_))));
+    assert!(matches!(publication.ended().await, PublicationEnd::Closed(_)));
 }

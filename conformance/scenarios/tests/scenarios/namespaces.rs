@@ -20,6 +20,7 @@ moqt_scenarios::scenarios![
     tracks_are_offered_with_the_forward_state_asked_for,
     a_track_that_was_blocked_is_told_of_and_not_offered,
     refused_and_unanswered_subscriptions,
+    what_nobody_handles_is_not_supported,
 ];
 
 fn namespace(text: &str) -> TrackNamespace {
@@ -222,4 +223,12 @@ async fn refused_and_unanswered_subscriptions(stage: Stage) {
         }
         stage.world.until(|| stage.subscriber.usage().requests == 0).await;
     }
+}
+
+async fn what_nobody_handles_is_not_supported(stage: Stage) {
+    let interest = NamespaceInterest::Namespaces;
+    let prefix = namespace("a");
+    let pending = stage.subscriber.subscribe_namespace(prefix, interest, Parameters::default());
+    let Err(Error::Rejected(error)) = pending.await else { panic!("accepted") };
+    assert_eq!(error.code, RequestErrorCode::NotSupported);
 }

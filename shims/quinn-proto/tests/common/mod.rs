@@ -1,7 +1,6 @@
 #![allow(dead_code, reason = "not every test uses everything")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by it")]
 
-use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -50,11 +49,4 @@ pub(crate) async fn pair(draft: Draft) -> (Session, Session, Server) {
 pub(crate) fn payload(group: u64, object: u64) -> Bytes {
     let len = usize::try_from((group * 7 + object * 13) % 5000).unwrap();
     (0..len).map(|at| u8::try_from((at as u64 * 31 + group + object) % 251).unwrap()).collect()
-}
-
-pub(crate) fn in_tasks<F>(future: F) -> tokio::task::JoinHandle<F::Output>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    tokio::spawn(future)
 }
