@@ -9,3 +9,4 @@ mod past;
 mod publish;
 mod resets;
 mod subscribe;
+mod updates;
