@@ -346,11 +346,9 @@ pub(crate) struct SinkArgs {
     pub(crate) meta: bool,
 }
 
-/// What every receiver is told.
+/// Which track to receive, and what to do with it.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ReceiverArgs {
-    #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
+pub(crate) struct WantedArgs {
     #[command(flatten)]
     pub(crate) track: TrackArgs,
     /// The priority to ask for; lower is more urgent. `join` asks for the past a
@@ -364,7 +362,9 @@ pub(crate) struct ReceiverArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SubscribeArgs {
     #[command(flatten)]
-    pub(crate) receive: ReceiverArgs,
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) wanted: WantedArgs,
     /// Which objects: all (from now on), latest, next-group, GROUP[.OBJECT] to begin there, or
     /// GROUP[.OBJECT]..GROUP to end with a group, too.
     #[arg(long, default_value = "all", value_parser = parse_filter)]
@@ -379,12 +379,7 @@ pub(crate) struct ReceiveArgs {
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
     #[command(flatten)]
-    pub(crate) track: TrackArgs,
-    /// The priority to ask for; lower is more urgent.
-    #[arg(long, value_name = "0-255")]
-    pub(crate) priority: Option<u8>,
-    #[command(flatten)]
-    pub(crate) sink: SinkArgs,
+    pub(crate) wanted: WantedArgs,
     /// Wait this many seconds for what is missing before going on without it.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
     pub(crate) gap_timeout: Duration,
@@ -393,7 +388,9 @@ pub(crate) struct ReceiveArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FetchArgs {
     #[command(flatten)]
-    pub(crate) receive: ReceiverArgs,
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) wanted: WantedArgs,
     /// Which objects: GROUP[.OBJECT] to begin there and go on to what was published last, or
     /// GROUP[.OBJECT]..GROUP[.OBJECT], both included.
     #[arg(long, default_value = "0", value_parser = parse_range)]
@@ -406,7 +403,9 @@ pub(crate) struct FetchArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct JoinArgs {
     #[command(flatten)]
-    pub(crate) receive: ReceiverArgs,
+    pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) wanted: WantedArgs,
     /// Begin so many groups before the current one.
     #[arg(long, value_name = "GROUPS", default_value_t = 0)]
     back: u64,

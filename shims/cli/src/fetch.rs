@@ -23,20 +23,20 @@ struct Report {
 }
 
 pub(crate) async fn run(args: &FetchArgs, output: &OutputArgs) -> Result<(), Failure> {
-    let track = args.receive.track.full_name()?;
-    let session = crate::net::connect(&args.receive.connect).await?;
+    let track = args.wanted.track.full_name()?;
+    let session = crate::net::connect(&args.connect).await?;
     let progress = Progress::new(output, "fetching");
     let mut parameters = Parameters::default();
-    parameters.subscriber_priority = args.receive.priority;
+    parameters.subscriber_priority = args.wanted.priority;
     parameters.group_order = args.descending.then_some(GroupOrder::Descending);
-    parameters.authorization_tokens = args.receive.connect.tokens();
+    parameters.authorization_tokens = args.connect.tokens();
     let began = Instant::now();
     let mut reader = session
         .fetch(track.clone(), args.range, parameters)
         .await
         .map_err(|error| Failure::new(format!("cannot fetch {track}: {error}")))?;
     let mut report = Report { end_of_track: reader.answer().end_of_track, ..Report::default() };
-    let mut sink = Sink::open(&args.receive.sink, &track).await?;
+    let mut sink = Sink::open(&args.wanted.sink, &track).await?;
     let received = tokio::select! {
         received = receive(&mut reader, &mut sink, &mut report, &progress) => received,
         _ = tokio::signal::ctrl_c() => {

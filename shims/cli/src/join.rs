@@ -8,13 +8,13 @@ use crate::progress::Progress;
 use crate::sink::Sink;
 
 pub(crate) async fn run(args: &JoinArgs, output: &OutputArgs) -> Result<(), Failure> {
-    let track = args.receive.track.full_name()?;
-    let session = crate::net::connect(&args.receive.connect).await?;
+    let track = args.wanted.track.full_name()?;
+    let session = crate::net::connect(&args.connect).await?;
     let progress = Progress::new(output, "joining");
-    let tokens = args.receive.connect.tokens();
+    let tokens = args.connect.tokens();
     let mut parameters = Parameters::default();
     parameters.subscription_filter = Some(SubscriptionFilter::LargestObject);
-    parameters.subscriber_priority = args.receive.priority;
+    parameters.subscriber_priority = args.wanted.priority;
     parameters.authorization_tokens.clone_from(&tokens);
     let subscription = session
         .subscribe(track.clone(), parameters)
@@ -27,11 +27,11 @@ pub(crate) async fn run(args: &JoinArgs, output: &OutputArgs) -> Result<(), Fail
     let mut parameters = Parameters::default();
     parameters.authorization_tokens = tokens;
     // The past comes first: what is published now waits for it.
-    parameters.subscriber_priority = Some(args.receive.priority.unwrap_or(128).saturating_sub(1));
+    parameters.subscriber_priority = Some(args.wanted.priority.unwrap_or(128).saturating_sub(1));
     let reader = subscription
         .into_joined(args.start(), args.gap_timeout, parameters)
         .await
         .map_err(|error| Failure::new(format!("cannot fetch the past of {track}: {error}")))?;
-    let sink = Sink::open(&args.receive.sink, &track).await?;
+    let sink = Sink::open(&args.wanted.sink, &track).await?;
     crate::subscribe::write_out(&session, reader, sink, output, &progress).await
 }

@@ -18,9 +18,9 @@ use crate::sink::Sink;
 use crate::subscribe::{after, write_out};
 
 pub(crate) async fn run(args: &ReceiveArgs, output: &OutputArgs) -> Result<(), Failure> {
-    let track = args.track.full_name()?;
+    let track = args.wanted.track.full_name()?;
     let mut parameters = Parameters::default();
-    parameters.subscriber_priority = args.priority;
+    parameters.subscriber_priority = args.wanted.priority;
     let taker = Taker { track, parameters, gate: Gate::new(&args.listen.auth_tokens) };
     let listener = crate::net::listen(&args.listen)?;
     let progress = Progress::new(output, "receiving");
@@ -140,7 +140,7 @@ impl Taker {
     ) -> Result<(), Failure> {
         let Taken { session, subscription, start, _namespace } = taken;
         let reader = subscription.into_ordered(args.gap_timeout, start);
-        let sink = Sink::open(&args.sink, &self.track).await?;
+        let sink = Sink::open(&args.wanted.sink, &self.track).await?;
         let refused = async {
             while let Ok(incoming) = session.accept_request().await {
                 self.turn_away(incoming);

@@ -25,13 +25,13 @@ struct Report {
 }
 
 pub(crate) async fn run(args: &SubscribeArgs, output: &OutputArgs) -> Result<(), Failure> {
-    let track = args.receive.track.full_name()?;
-    let session = crate::net::connect(&args.receive.connect).await?;
+    let track = args.wanted.track.full_name()?;
+    let session = crate::net::connect(&args.connect).await?;
     let progress = Progress::new(output, "receiving");
     let mut parameters = Parameters::default();
     parameters.subscription_filter = args.filter.0;
-    parameters.subscriber_priority = args.receive.priority;
-    parameters.authorization_tokens = args.receive.connect.tokens();
+    parameters.subscriber_priority = args.wanted.priority;
+    parameters.authorization_tokens = args.connect.tokens();
     let subscription = session
         .subscribe(track.clone(), parameters)
         .await
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: &SubscribeArgs, output: &OutputArgs) -> Result<(),
         |filter| Some(filter.start(largest)),
     );
     let reader = subscription.into_ordered(args.gap_timeout, start);
-    let sink = Sink::open(&args.receive.sink, &track).await?;
+    let sink = Sink::open(&args.wanted.sink, &track).await?;
     write_out(&session, reader, sink, output, &progress).await
 }
 

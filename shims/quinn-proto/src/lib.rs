@@ -23,6 +23,13 @@
 //! [`Client`] and [`Server`] (feature `tokio`, on by default) own a UDP socket and a background
 //! task, and give out [`moqt_session::Session`]s.
 //!
+//! # Raw QUIC and WebTransport
+//!
+//! A server takes both on one port, as the client's ALPN says; [`ServerOptions::schemes`] and
+//! [`SessionConfig::schemes`] restrict it. A client speaks what its [`Target`] says, or WebTransport
+//! if its [`SessionConfig`] has a [`request`](SessionConfig::request). From there on there is no
+//! difference, but for where a server finds what was asked for: see [`Event::Connected`].
+//!
 //! # How exact priorities and timeouts are
 //!
 //! The engine decides what is sent next; QUIC stream priorities only lift control and request
