@@ -1,0 +1,1 @@
+//! The objects of one track that a relay has.
