@@ -79,6 +79,12 @@
 //! With the feature `session` there is a `Simulation`, which gives out `moqt_session::Session`s on
 //! the network's links and runs the tasks that use them, in the network's time.
 //!
+//! # Relays
+//!
+//! With the feature `relay` there are `Relays`: nodes at which some of the network's links end,
+//! each a `moqt_relay` of one or several shards that talk with delay. A `Simulation` may have
+//! them, too.
+//!
 //! # What it leaves out
 //!
 //! Packets, loss and retransmission of stream data, acknowledgements and congestion control:
@@ -97,6 +103,8 @@ mod pair;
 mod peer;
 mod raw;
 mod record;
+#[cfg(feature = "relay")]
+mod relay;
 mod rng;
 mod script;
 mod side;
@@ -111,7 +119,11 @@ pub use network::{EndpointId, Network, RawId};
 pub use pair::{Pair, RawPair, Subscription};
 pub use raw::{RawPeer, RawReceived, StreamId};
 pub use record::{End, ObjectRecord, Record, SubgroupRecord};
+#[cfg(feature = "relay")]
+pub use relay::{RelayId, RelayOptions, Relays};
 pub use rng::{Chance, Rng};
 pub use script::Script;
+#[cfg(all(feature = "session", feature = "relay"))]
+pub use simulation::RelayNode;
 #[cfg(feature = "session")]
 pub use simulation::{Connecting, Simulation, Sleep, Task};

@@ -24,6 +24,14 @@ pub struct EndpointId {
     side: Side,
 }
 
+impl EndpointId {
+    /// The other end of the same link.
+    #[must_use]
+    pub const fn peer(self) -> Self {
+        Self { link: self.link, side: self.side.other() }
+    }
+}
+
 impl fmt::Display for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = match self.side {

@@ -10,6 +10,8 @@ use moqt_session::{Access, Driver, Router, RouterLimits, SessionInfo};
 
 use crate::config::LinkConfig;
 use crate::network::{EndpointId, Network};
+#[cfg(feature = "relay")]
+use crate::relay::Relays;
 
 /// The network, and who waits for what in it.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(crate) struct Shared(Mutex<State>);
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) network: Network,
+    #[cfg(feature = "relay")]
+    pub(crate) relays: Relays,
     ends: BTreeMap<EndpointId, Session>,
     /// Those who wait for a time.
     pub(crate) sleepers: BTreeMap<(Timestamp, u64), Waker>,
@@ -29,17 +33,17 @@ pub(crate) struct State {
 /// What is kept of a session beside its connection.
 #[derive(Debug)]
 struct Session {
-    /// The other end.
-    peer: EndpointId,
     router: Router,
     /// Who waits for it to be set up.
     setup: Option<Waker>,
 }
 
 impl Shared {
-    pub(crate) fn new(network: Network) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(Mutex::new(State {
-            network,
+            network: Network::new(seed),
+            #[cfg(feature = "relay")]
+            relays: Relays::new(seed),
             ends: BTreeMap::new(),
             sleepers: BTreeMap::new(),
             last_sleeper: 0,
@@ -69,14 +73,41 @@ impl Shared {
     ) -> (Arc<End>, Arc<End>) {
         let mut state = self.lock();
         let (client, server) = state.network.connect(client, server, link);
-        let mut add = |at, peer| {
-            let router = Router::new(RouterLimits::default());
-            state.ends.insert(at, Session { peer, router, setup: None });
-            Arc::new(End { shared: self.clone(), at })
-        };
-        let ends = (add(client, server), add(server, client));
+        let ends = (self.end(&mut state, client), self.end(&mut state, server));
         Self::release(state);
         ends
+    }
+
+    /// An end that is an application's.
+    fn end(self: &Arc<Self>, state: &mut State, at: EndpointId) -> Arc<End> {
+        let router = Router::new(RouterLimits::default());
+        state.ends.insert(at, Session { router, setup: None });
+        Arc::new(End { shared: self.clone(), at })
+    }
+
+    /// Lets `connect` link an application's connection with a relay.
+    #[cfg(feature = "relay")]
+    pub(crate) fn connect_to_relay(
+        self: &Arc<Self>,
+        connect: impl FnOnce(&mut Relays, &mut Network) -> EndpointId,
+    ) -> Arc<End> {
+        let mut state = self.lock();
+        let at = {
+            let State { network, relays, .. } = &mut *state;
+            connect(relays, network)
+        };
+        let end = self.end(&mut state, at);
+        Self::release(state);
+        end
+    }
+
+    #[cfg(feature = "relay")]
+    pub(crate) fn with_relays<R>(&self, f: impl FnOnce(&mut Relays, &mut Network) -> R) -> R {
+        let mut state = self.lock();
+        let State { network, relays, .. } = &mut *state;
+        let result = f(relays, network);
+        Self::release(state);
+        result
     }
 
     pub(crate) fn with_network<R>(&self, f: impl FnOnce(&mut Network) -> R) -> R {
@@ -125,7 +156,7 @@ impl State {
         key
     }
 
-    /// When a sleeper or a router wants to be woken.
+    /// When a sleeper, a router or a relay wants to be woken.
     fn next_time(&self) -> Option<Timestamp> {
         let now = self.network.now();
         let routers = self.ends.iter().filter_map(|(at, session)| {
@@ -134,11 +165,25 @@ impl State {
             Some(now.saturating_add(deadline.saturating_since(self.network.clock(*at))))
         });
         let sleepers = self.sleepers.keys().next().map(|(until, _)| *until);
-        routers.chain(sleepers).min()
+        let relays = self.relays_time();
+        routers.chain(sleepers).chain(relays).min()
+    }
+
+    #[cfg(feature = "relay")]
+    fn relays_time(&self) -> Option<Timestamp> {
+        self.relays.next_time()
+    }
+
+    #[cfg(not(feature = "relay"))]
+    #[expect(clippy::unused_self, reason = "relays would be part of it")]
+    fn relays_time(&self) -> Option<Timestamp> {
+        None
     }
 
     /// Does what is due, and looks whether what waits for it has been sent.
     fn tend(&mut self) {
+        #[cfg(feature = "relay")]
+        self.relays.tend(&mut self.network);
         let now = self.network.now();
         while let Some(first) = self.sleepers.first_entry()
             && first.key().0 <= now
@@ -158,6 +203,10 @@ impl State {
     /// Hands events to whom they concern, until there are none.
     fn hand_out(&mut self) {
         while let Some((at, event)) = self.network.next_event() {
+            #[cfg(feature = "relay")]
+            let Some(event) = self.relays.handle_event(&mut self.network, at, event) else {
+                continue;
+            };
             let Some(session) = self.ends.get_mut(&at) else { continue };
             self.network.with(at, |connection, now| {
                 session.router.handle_event(connection, now, event);
@@ -169,7 +218,7 @@ impl State {
         for (at, session) in &mut self.ends {
             if session.router.wants_flushed() {
                 let usage = self.network.connection(*at).usage();
-                let load = self.network.load(session.peer);
+                let load = self.network.load(at.peer());
                 let held = usage.send_bytes + usage.control_bytes + load.in_flight + load.unread;
                 if held == 0 {
                     session.router.set_flushed(true);

@@ -1,6 +1,8 @@
 //! [`Simulation`]: async sessions on a [`Network`], and the tasks that use them.
 
 mod driver;
+#[cfg(feature = "relay")]
+mod relay;
 mod tasks;
 
 use std::future::Future;
@@ -18,6 +20,8 @@ use crate::network::{EndpointId, Network};
 use driver::{End, Shared};
 use tasks::Tasks;
 
+#[cfg(feature = "relay")]
+pub use relay::RelayNode;
 pub use tasks::Task;
 
 /// A [`Network`] whose connections are used through [`Session`]s, and an executor for what uses
@@ -83,7 +87,7 @@ pub struct Simulation {
 impl Simulation {
     /// An empty network at time zero, and no tasks.
     pub fn new(seed: u64) -> Self {
-        let shared = Arc::new(Shared::new(Network::new(seed)));
+        let shared = Arc::new(Shared::new(seed));
         Self { shared, tasks: Rc::default() }
     }
 

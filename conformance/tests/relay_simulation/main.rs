@@ -1,0 +1,9 @@
+//! Relays in the deterministic network.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what is wrong by panicking"
+)]
+
+mod nodes;
