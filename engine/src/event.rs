@@ -400,6 +400,8 @@ pub struct SubgroupInfo {
     pub end_of_group: bool,
     /// The first object is known to be the subgroup's first.
     pub first_object: bool,
+    /// Objects may have properties.
+    pub has_properties: bool,
 }
 
 /// Why a subgroup was given up.

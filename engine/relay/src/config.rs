@@ -53,9 +53,9 @@ pub struct Config {
     /// Messages that may wait for another shard: 65,536. More than that and the subscription they
     /// belong to ends in that shard.
     pub shard_messages: usize,
-    /// Key of the hash maps whose keys a peer chooses. Give every process a random one, or a
-    /// fixed one to repeat a run exactly.
-    pub hash_seed: u64,
+    /// The relay among those that it is connected with, so that none of them asks itself in a
+    /// circle: a number that no other has. All shards of a relay have the same.
+    pub relay_id: u64,
 }
 
 impl Default for Config {
@@ -78,7 +78,7 @@ impl Default for Config {
             namespaces: 65_536,
             namespaces_told: 1024,
             shard_messages: 65_536,
-            hash_seed: 0,
+            relay_id: 0,
         }
     }
 }

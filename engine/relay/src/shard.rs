@@ -1,26 +1,76 @@
 //! [`Shard`]: connections, and what goes between them.
 
+mod fetch;
+mod fill;
+mod going;
+mod ingest;
+mod namespaces;
+mod peer;
+mod publish;
+mod requests;
+mod sources;
+mod status;
+mod subscribe;
+mod tracks;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use core::time::Duration;
 
 use bytes::Bytes;
-use moqt_engine::model::TrackNamespace;
+use moqt_engine::model::{FullTrackName, TrackNamespace};
 use moqt_engine::{Event, Timestamp};
+use thunderdome::{Arena, Index};
 
 use crate::authorize::Authorize;
 use crate::config::Config;
 use crate::connections::{ConnectionId, Connections, PeerInfo, ShardId};
+use crate::fanout::Outlet;
 use crate::message::Message;
+use crate::routes::Routes;
 use crate::stats::Stats;
+use crate::track::{Track, TrackId};
+use fetch::Fetch;
+use peer::Peer;
+use status::StatusQuery;
 
 /// Part of a relay: connections of its own, and what goes between them and those of other shards.
 /// The [crate documentation](crate) says in which order to call what.
 #[derive(Debug)]
 pub struct Shard<A> {
     id: ShardId,
+    shards: u16,
     config: Arc<Config>,
     authorize: A,
+    uses_directory: bool,
+    is_leaving: bool,
+    peers: BTreeMap<ConnectionId, Peer>,
+    tracks: Arena<Track>,
+    names: BTreeMap<FullTrackName, TrackId>,
+    routes: Routes,
+    fetches: Arena<Fetch>,
+    queries: Arena<StatusQuery>,
+    timers: BTreeSet<(Timestamp, Due)>,
+    messages: VecDeque<(Option<ShardId>, Message)>,
+    actions: VecDeque<Action>,
     stats: Stats,
+    /// Bytes that tracks hold.
+    held: usize,
+}
+
+/// What to look after at some time. That there is nothing to do any more is found out then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Track(TrackId),
+    Fetch(Index),
+    Query(Index),
+    Peer(ConnectionId),
+}
+
+/// The time, and the connections to work on.
+struct Cx<'a, C> {
+    now: Timestamp,
+    connections: &'a mut C,
 }
 
 /// Something that a shard wants to be done outside.
@@ -48,8 +98,25 @@ pub enum Action {
 impl<A: Authorize> Shard<A> {
     /// A shard without connections, the `id`th of `shards`.
     pub fn new(id: ShardId, shards: u16, config: Arc<Config>, authorize: A) -> Self {
-        let _ = shards;
-        Self { id, config, authorize, stats: Stats::default() }
+        Self {
+            id,
+            shards,
+            config,
+            authorize,
+            uses_directory: false,
+            is_leaving: false,
+            peers: BTreeMap::new(),
+            tracks: Arena::new(),
+            names: BTreeMap::new(),
+            routes: Routes::default(),
+            fetches: Arena::new(),
+            queries: Arena::new(),
+            timers: BTreeSet::new(),
+            messages: VecDeque::new(),
+            actions: VecDeque::new(),
+            stats: Stats::default(),
+            held: 0,
+        }
     }
 
     /// Which shard it is.
@@ -58,27 +125,30 @@ impl<A: Authorize> Shard<A> {
     }
 
     /// Whether to ask [`Action::FindOrigin`] for namespaces that are not published here.
-    pub fn use_directory(&mut self, _use: bool) {}
+    pub fn use_directory(&mut self, uses: bool) {
+        self.uses_directory = uses;
+    }
 
     /// A session is set up.
     pub fn handle_connected(
         &mut self,
-        _now: Timestamp,
-        _connections: &mut impl Connections,
-        _id: ConnectionId,
-        _peer: PeerInfo,
+        now: Timestamp,
+        connections: &mut impl Connections,
+        id: ConnectionId,
+        peer: PeerInfo,
     ) {
-        let _ = (&self.config, &self.authorize);
+        self.connected(&mut Cx { now, connections }, id, peer);
     }
 
     /// Something happened in a session. After [`Event::Closed`] the connection is forgotten.
     pub fn handle_event(
         &mut self,
-        _now: Timestamp,
-        _connections: &mut impl Connections,
-        _id: ConnectionId,
-        _event: Event,
+        now: Timestamp,
+        connections: &mut impl Connections,
+        id: ConnectionId,
+        event: Event,
     ) {
+        self.event(&mut Cx { now, connections }, id, event);
     }
 
     /// Another shard says something.
@@ -94,29 +164,43 @@ impl<A: Authorize> Shard<A> {
     /// namespace, or `None` if nobody does. Its session must be set up.
     pub fn handle_origin(
         &mut self,
-        _now: Timestamp,
-        _connections: &mut impl Connections,
-        _namespace: &TrackNamespace,
-        _origin: Option<ConnectionId>,
+        now: Timestamp,
+        connections: &mut impl Connections,
+        namespace: &TrackNamespace,
+        origin: Option<ConnectionId>,
     ) {
+        self.origin_found(&mut Cx { now, connections }, namespace, origin);
     }
 
     /// Time has passed.
-    pub fn handle_timeout(&mut self, _now: Timestamp, _connections: &mut impl Connections) {}
+    pub fn handle_timeout(&mut self, now: Timestamp, connections: &mut impl Connections) {
+        let cx = &mut Cx { now, connections };
+        while let Some(&(at, due)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            match due {
+                Due::Track(track) => self.track_due(cx, track),
+                Due::Fetch(fetch) => self.fetch_due(cx, fetch),
+                Due::Query(query) => self.query_due(cx, query),
+                Due::Peer(peer) => self.peer_due(cx, peer),
+            }
+        }
+    }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+        self.timers.first().map(|(at, _)| *at)
     }
 
     /// The next message, and which shard it is for; `None` means all others.
     pub fn poll_message(&mut self) -> Option<(Option<ShardId>, Message)> {
-        None
+        self.messages.pop_front()
     }
 
     /// The next thing that is to be done outside.
     pub fn poll_action(&mut self) -> Option<Action> {
-        None
+        self.actions.pop_front()
     }
 
     /// Asks all clients to leave, for the URI or, if it is empty, for where they think best;
@@ -124,30 +208,63 @@ impl<A: Authorize> Shard<A> {
     /// requests are refused where the draft says so.
     pub fn go_away(
         &mut self,
-        _now: Timestamp,
-        _connections: &mut impl Connections,
-        _uri: &Bytes,
-        _timeout: Duration,
+        now: Timestamp,
+        connections: &mut impl Connections,
+        uri: &Bytes,
+        timeout: Duration,
     ) {
+        self.leave(&mut Cx { now, connections }, uri, timeout);
     }
 
-    /// Decides by other rules from now on. What they no longer allow is ended.
+    /// Decides by other rules from now on. Sessions that they do not allow are closed; requests
+    /// that were granted go on.
     pub fn set_authorize(
         &mut self,
-        _now: Timestamp,
-        _connections: &mut impl Connections,
+        now: Timestamp,
+        connections: &mut impl Connections,
         authorize: A,
     ) {
         self.authorize = authorize;
+        self.authorize_again(&mut Cx { now, connections });
     }
 
     /// What it has and has done.
     pub fn stats(&self) -> Stats {
-        self.stats
+        let mut stats = self.stats;
+        stats.sessions = self.peers.len() as u64;
+        stats.tracks = self.tracks.len() as u64;
+        stats.namespaces = self.routes.len() as u64;
+        for (_, track) in &self.tracks {
+            stats.subscribers += track.sink_count as u64;
+            stats.publishers += track.sources.len() as u64;
+            stats.cache_bytes += track.store.bytes() as u64;
+            stats.cache_objects += track.store.objects() as u64;
+        }
+        stats
     }
 
     /// Whether nothing is left: no sessions, no tracks, no namespaces, nothing in the cache.
     pub fn is_empty(&self) -> bool {
-        true
+        self.peers.is_empty()
+            && self.tracks.is_empty()
+            && self.names.is_empty()
+            && self.routes.is_empty()
+            && self.fetches.is_empty()
+            && self.queries.is_empty()
+    }
+
+    fn schedule(&mut self, at: Timestamp, due: Due) {
+        self.timers.insert((at, due));
+    }
+
+    /// A track, and what it takes to send its objects.
+    fn outlet<'a, C>(
+        &'a mut self,
+        cx: &'a mut Cx<'_, C>,
+        track: TrackId,
+    ) -> Option<(&'a mut Track, Outlet<'a, C>)> {
+        let Self { tracks, messages, stats, .. } = self;
+        let outlet = Outlet { now: cx.now, connections: &mut *cx.connections, messages, stats };
+        Some((tracks.get_mut(track)?, outlet))
     }
 }

@@ -182,6 +182,7 @@ impl MoqtConnection {
             publisher_priority: header.publisher_priority.unwrap_or(subscriber.default_priority),
             end_of_group: header.end_of_group,
             first_object: header.first_object,
+            has_properties: header.has_properties,
         };
         subscriber.stats.subgroups += 1;
         self.stats.received.subgroups += 1;

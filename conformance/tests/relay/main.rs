@@ -1,0 +1,7 @@
+//! One relay, and what goes through it, on every draft (draft-18, "Relays").
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by it")]
+
+mod namespaces;
+mod past;
+mod stage;
+mod tracks;

@@ -1,0 +1,93 @@
+//! A relay, publishers and subscribers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use moqt_engine::model::{FullTrackName, Location, Parameters, PublishDoneCode, TrackNamespace};
+use moqt_engine::{Accept, Config, Draft, MoqtConnection, Role, SubgroupOptions, Transport};
+use moqt_loopback::{LinkConfig, RelayNode, RelayOptions, Simulation};
+use moqt_session::{Incoming, NamespacePublication, Publication, Session};
+
+/// A network with one relay.
+pub(crate) struct Stage {
+    pub(crate) simulation: Simulation,
+    pub(crate) relay: RelayNode,
+    seed: u64,
+}
+
+impl Stage {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self::with(seed, RelayOptions::default())
+    }
+
+    pub(crate) fn with(seed: u64, options: RelayOptions) -> Self {
+        let simulation = Simulation::new(seed);
+        let relay = simulation.relay(options);
+        Self { simulation, relay, seed }
+    }
+
+    /// A session with the relay.
+    pub(crate) async fn client(&self, draft: Draft) -> Session {
+        let config = Arc::new(Config::default());
+        let now = self.simulation.now();
+        let client = MoqtConnection::new(Role::Client, draft, Transport::Quic, config, now);
+        let link = LinkConfig::seeded(self.seed);
+        self.simulation.connect_to_relay(&self.relay, client, link).await.unwrap()
+    }
+
+    pub(crate) async fn sleep(&self, millis: u64) {
+        self.simulation.sleep(Duration::from_millis(millis)).await;
+    }
+
+    pub(crate) fn run<F: Future>(&self, future: F) -> F::Output {
+        self.simulation.run(future).expect("somebody waits in vain")
+    }
+}
+
+pub(crate) fn track(name: &str) -> FullTrackName {
+    format!("relayed-things--{name}").parse().unwrap()
+}
+
+pub(crate) fn namespace() -> TrackNamespace {
+    track("").namespace().clone()
+}
+
+/// What is published at a place: other bytes everywhere.
+pub(crate) fn payload(at: Location) -> Bytes {
+    let Location { group, object } = at;
+    let len = (group * 997 + object * 1313 + 1) % 5000;
+    (0..len).map(|byte| u8::try_from((byte * 31 + group * 7 + object) % 251).unwrap()).collect()
+}
+
+/// A publisher's session that publishes the namespace.
+pub(crate) async fn publish_namespace(session: &Session) -> NamespacePublication {
+    session.publish_namespace(namespace(), Parameters::default()).await.unwrap()
+}
+
+/// The SUBSCRIBE that the publisher gets, accepted.
+pub(crate) async fn accept_subscribe(session: &Session) -> Publication {
+    match session.accept_request().await.unwrap() {
+        Incoming::Subscribe(subscribe) => subscribe.accept(Accept::default()).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Publishes some objects of a group in one subgroup that ends it.
+pub(crate) async fn write_group(publication: &Publication, group: u64, objects: u64) {
+    let mut options = SubgroupOptions::new(group);
+    options.end_of_group = true;
+    let mut writer = publication.open_subgroup(options).await.unwrap().expect("wanted");
+    for object in 0..objects {
+        writer.write_object(object, payload(Location::new(group, object))).await.unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+/// Publishes groups and ends the track.
+pub(crate) async fn write_track(publication: Publication, groups: u64, objects: u64) {
+    for group in 0..groups {
+        write_group(&publication, group, objects).await;
+    }
+    publication.done(PublishDoneCode::TrackEnded, "that is all");
+}

@@ -1,0 +1,217 @@
+//! Tracks from publishers to subscribers.
+
+use std::time::Duration;
+
+use moqt_conformance::DRAFTS;
+use moqt_engine::Draft;
+use moqt_engine::model::{
+    Location, Parameters, PublishDoneCode, RequestErrorCode, SessionError, TrackProperties,
+};
+use moqt_session::{Error, Subscription};
+
+use crate::stage::{
+    Stage, accept_subscribe, payload, publish_namespace, track, write_group, write_track,
+};
+
+/// Everything that comes, and how it ends.
+async fn receive(mut subscription: Subscription) -> (Vec<Location>, PublishDoneCode) {
+    let mut seen = Vec::new();
+    while let Some(object) = subscription.next_object().await.unwrap() {
+        assert_eq!(object.payload, payload(object.location), "{}", object.location);
+        seen.push(object.location);
+    }
+    seen.sort_unstable();
+    (seen, subscription.done().expect("it ended").code)
+}
+
+fn locations(groups: u64, objects: u64) -> Vec<Location> {
+    let of_group = |group| (0..objects).map(move |object| Location::new(group, object));
+    (0..groups).flat_map(of_group).collect()
+}
+
+fn pairs() -> impl Iterator<Item = (Draft, Draft)> {
+    DRAFTS.into_iter().flat_map(|from| DRAFTS.into_iter().map(move |to| (from, to)))
+}
+
+/// "Relays MUST send SUBSCRIBE messages to all matching publishers."
+#[test]
+fn a_subscribe_goes_to_who_publishes_the_namespace() {
+    for (number, (from, to)) in pairs().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let publisher = stage.client(from).await;
+            let _published = publish_namespace(&publisher).await;
+            let subscriber = stage.client(to).await;
+            let subscription = subscriber.subscribe(track("one"), Parameters::default());
+            let publishing = async {
+                let publication = accept_subscribe(&publisher).await;
+                write_track(publication, 4, 5).await;
+            };
+            let receiving = async { receive(subscription.await.unwrap()).await };
+            let ((), (seen, code)) = tokio::join!(publishing, receiving);
+            assert_eq!(seen, locations(4, 5), "{from:?} to {to:?}");
+            assert_eq!(code, PublishDoneCode::TrackEnded);
+        });
+    }
+}
+
+/// A PUBLISH that comes when somebody waits, or before.
+#[test]
+fn a_published_track_goes_to_who_subscribes_to_it() {
+    for (number, (from, to)) in pairs().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let publisher = stage.client(from).await;
+            let subscriber = stage.client(to).await;
+            let offer =
+                publisher.publish(track("two"), Parameters::default(), TrackProperties::new());
+            let publication = offer.await.unwrap();
+            publication.accepted().await.unwrap();
+            assert!(!publication.forward(), "nobody wants it yet");
+            let subscription =
+                subscriber.subscribe(track("two"), Parameters::default()).await.unwrap();
+            while !publication.forward() {
+                publication.next_update().await.unwrap();
+            }
+            let writing = write_track(publication, 3, 3);
+            let ((seen, code), ()) = tokio::join!(receive(subscription), writing);
+            assert_eq!(seen, locations(3, 3), "{from:?} to {to:?}");
+            assert_eq!(code, PublishDoneCode::TrackEnded);
+        });
+    }
+}
+
+#[test]
+fn what_nobody_publishes_is_refused() {
+    for draft in DRAFTS {
+        let stage = Stage::new(1);
+        stage.run(async {
+            let subscriber = stage.client(draft).await;
+            let refused = subscriber.subscribe(track("none"), Parameters::default()).await;
+            match refused {
+                Err(Error::Rejected(error)) => {
+                    assert_eq!(error.code, RequestErrorCode::DoesNotExist, "{draft:?}");
+                }
+                other => panic!("{draft:?}: {other:?}"),
+            }
+        });
+    }
+}
+
+/// "Relays MAY aggregate authorized subscriptions": one upstream for all, kept until a while after
+/// the last has left.
+#[test]
+fn subscribers_share_one_subscription_upstream() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let publisher = stage.client(draft).await;
+            let _published = publish_namespace(&publisher).await;
+            let mut subscriptions = Vec::new();
+            let mut sessions = Vec::new();
+            let mut publication = None;
+            for to in DRAFTS {
+                let subscriber = stage.client(to).await;
+                let pending = subscriber.subscribe(track("shared"), Parameters::default());
+                if publication.is_none() {
+                    publication = Some(accept_subscribe(&publisher).await);
+                }
+                subscriptions.push(pending.await.unwrap());
+                sessions.push(subscriber);
+            }
+            let publication = publication.unwrap();
+            write_group(&publication, 0, 3).await;
+            for subscription in &mut subscriptions {
+                for _ in 0..3 {
+                    subscription.next_object().await.unwrap().expect("an object");
+                }
+            }
+            // One after the other leaves; the publisher hears of it when the last has.
+            subscriptions.truncate(1);
+            stage.sleep(10_000).await;
+            write_group(&publication, 1, 1).await;
+            let object = subscriptions[0].next_object().await.unwrap().expect("an object");
+            assert_eq!(object.location, Location::new(1, 0));
+            drop(subscriptions);
+            let left = stage.simulation.now();
+            publication.ended().await;
+            let lingered = stage.simulation.now().saturating_since(left);
+            assert!(lingered >= Duration::from_secs(2), "{draft:?}: after {lingered:?}");
+        });
+    }
+}
+
+/// A publisher that dies, and one that takes over.
+#[test]
+fn another_publisher_takes_over() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let first = stage.client(draft).await;
+            let _published = publish_namespace(&first).await;
+            let subscriber = stage.client(draft).await;
+            let pending = subscriber.subscribe(track("taken"), Parameters::default());
+            let publication = accept_subscribe(&first).await;
+            let subscription = pending.await.unwrap();
+            write_group(&publication, 0, 3).await;
+            stage.sleep(500).await;
+            first.close(SessionError::InternalError, "it dies");
+            stage.sleep(500).await;
+            let second = stage.client(draft).await;
+            let _published = publish_namespace(&second).await;
+            let publication = accept_subscribe(&second).await;
+            write_group(&publication, 0, 3).await;
+            let writing = async {
+                write_group(&publication, 1, 3).await;
+                publication.done(PublishDoneCode::TrackEnded, "");
+            };
+            let ((seen, code), ()) = tokio::join!(receive(subscription), writing);
+            assert_eq!(seen, locations(2, 3), "{draft:?}");
+            assert_eq!(code, PublishDoneCode::TrackEnded);
+        });
+    }
+}
+
+#[test]
+fn a_subscription_ends_if_nobody_takes_over() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let publisher = stage.client(draft).await;
+            let _published = publish_namespace(&publisher).await;
+            let subscriber = stage.client(draft).await;
+            let pending = subscriber.subscribe(track("lost"), Parameters::default());
+            let _publication = accept_subscribe(&publisher).await;
+            let subscription = pending.await.unwrap();
+            publisher.close(SessionError::InternalError, "it dies");
+            let died = stage.simulation.now();
+            let (seen, code) = receive(subscription).await;
+            assert!(seen.is_empty());
+            assert_eq!(code, PublishDoneCode::InternalError, "{draft:?}");
+            let waited = stage.simulation.now().saturating_since(died);
+            assert!(waited < Duration::from_secs(4), "{draft:?}: after {waited:?}");
+        });
+    }
+}
+
+/// Everything the relay has is gone when everybody has.
+#[test]
+fn nothing_is_left() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            {
+                let publisher = stage.client(draft).await;
+                let _published = publish_namespace(&publisher).await;
+                let subscriber = stage.client(draft).await;
+                let pending = subscriber.subscribe(track("gone"), Parameters::default());
+                let publication = accept_subscribe(&publisher).await;
+                let subscription = pending.await.unwrap();
+                let writing = write_track(publication, 3, 3);
+                tokio::join!(receive(subscription), writing);
+            }
+            stage.sleep(2 * 3600 * 1000).await;
+            assert!(stage.relay.is_empty(), "{draft:?}: {:?}", stage.relay.stats());
+        });
+    }
+}

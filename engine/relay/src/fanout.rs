@@ -1,0 +1,458 @@
+//! Objects on their way out: from the store of a track to each of its subscribers, each at its
+//! own pace.
+//!
+//! What comes in is handed to every subscriber that is up to date as it is. One whose connection
+//! takes no more is left behind, and goes on from the store when there is room: nobody waits for
+//! it, and what it lacks is held once for all.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+use moqt_engine::model::{Location, ObjectStatus, PublishDoneCode, StreamResetCode, SubgroupId};
+use moqt_engine::wire::{ObjectDatagram, ObjectHeader};
+use moqt_engine::{
+    CommandError, DatagramOptions, DatagramOutcome, MoqtConnection, SubgroupOptions, Timestamp,
+    Written,
+};
+
+use crate::connections::{Connections, ShardId};
+use crate::message::Message;
+use crate::stats::Stats;
+use crate::store::{Object, Store, SubgroupEnd, SubgroupFacts, SubgroupKey};
+use crate::track::{Cursor, Live, Node, Out, Sink, Track};
+
+/// What it takes to send.
+pub(crate) struct Outlet<'a, C> {
+    pub(crate) now: Timestamp,
+    pub(crate) connections: &'a mut C,
+    pub(crate) messages: &'a mut VecDeque<(Option<ShardId>, Message)>,
+    pub(crate) stats: &'a mut Stats,
+}
+
+/// Something that has come in and is to be handed on.
+#[derive(Clone, Copy)]
+pub(crate) enum Piece<'a> {
+    /// An object begins, and its payload if that is at hand as a whole.
+    Object(&'a ObjectHeader, Option<&'a Bytes>),
+    /// Payload of an object, from this offset on.
+    Payload(u64, u64, &'a Bytes),
+    /// No more comes.
+    End,
+}
+
+/// How handing on went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Went {
+    /// It is on its way.
+    On,
+    /// The connection takes no more for now.
+    Blocked,
+    /// The stream is of no use any more.
+    Broken,
+}
+
+impl Track {
+    /// Hands something on to all subscribers. The store has it already.
+    pub(crate) fn deliver<C: Connections>(
+        &mut self,
+        io: &mut Outlet<'_, C>,
+        key: SubgroupKey,
+        piece: Piece<'_>,
+    ) {
+        let Self { live, sinks, store, properties, has_blocked, .. } = self;
+        let Some(live) = live.get_mut(&key) else { return };
+        let default_priority = properties.default_publisher_priority();
+        for (slot, sink) in sinks.iter_mut().enumerate() {
+            let Some(sink) = sink else { continue };
+            let Node::Session(connection, _) = sink.node else { continue };
+            let out = live.out(slot);
+            let begins = matches!(piece, Piece::Object(..));
+            if matches!(out, Out::Over) || !begins && matches!(out, Out::Unopened | Out::Unwanted) {
+                continue;
+            }
+            let Outlet { now, connections, stats, .. } = io;
+            let way = Way { now: *now, key, store, live, default_priority };
+            let was_blocked = sink.blocked_since.is_some();
+            let next = connections.with(connection, |moqt| way.hand(moqt, sink, out, piece, stats));
+            *has_blocked |= !was_blocked && sink.blocked_since.is_some();
+            live.set_out(slot, next.unwrap_or(Out::Over));
+        }
+        if let Piece::Object(header, _) = piece {
+            live.last = live.last.max(Some(header.object_id));
+        }
+    }
+
+    /// Goes on with what a subscriber did not take before.
+    pub(crate) fn resume<C: Connections>(&mut self, io: &mut Outlet<'_, C>, slot: usize) {
+        let Self { live, sinks, store, properties, .. } = self;
+        let Some(sink) = sinks.get_mut(slot).and_then(Option::as_mut) else { return };
+        let Node::Session(connection, _) = sink.node else { return };
+        sink.blocked_since = None;
+        let default_priority = properties.default_publisher_priority();
+        for (key, live) in &mut *live {
+            let out = live.out(slot);
+            if !out.is_behind() {
+                continue;
+            }
+            let Outlet { now, connections, stats, .. } = io;
+            let way = Way { now: *now, key: *key, store, live, default_priority };
+            let next = connections.with(connection, |moqt| way.go_on(moqt, sink, out, stats));
+            live.set_out(slot, next.unwrap_or(Out::Over));
+            if sink.blocked_since.is_some() {
+                break;
+            }
+        }
+        self.sweep_live();
+    }
+
+    /// A datagram came in, which the store has already.
+    pub(crate) fn deliver_datagram<C: Connections>(
+        &mut self,
+        io: &mut Outlet<'_, C>,
+        datagram: &ObjectDatagram,
+    ) {
+        for sink in self.sinks.iter().flatten() {
+            let Node::Session(connection, request) = sink.node else { continue };
+            let options = DatagramOptions {
+                location: datagram.header.location,
+                publisher_priority: datagram.header.publisher_priority,
+                end_of_group: datagram.header.end_of_group,
+                status: datagram.header.status,
+                properties: datagram.header.properties.clone(),
+            };
+            let sent = io.connections.with(connection, |moqt| {
+                let publisher = moqt.publisher(request)?.begun_at(io.now);
+                Some({ publisher }.datagram(options, datagram.payload.clone()))
+            });
+            if let Some(Some(Ok(DatagramOutcome::Queued))) = sent {
+                io.stats.objects_out += 1;
+                io.stats.bytes_out += datagram.payload.len() as u64;
+            }
+        }
+    }
+
+    /// Ends a subscriber's subscription once it has everything that has come in.
+    pub(crate) fn end_sink<C: Connections>(&mut self, io: &mut Outlet<'_, C>, slot: usize) -> bool {
+        let is_behind = self.live.values().any(|live| live.out(slot).is_behind());
+        let Some(Some(sink)) = self.sinks.get_mut(slot) else { return false };
+        if is_behind {
+            return false;
+        }
+        let Some((code, reason)) = sink.ending.take() else { return false };
+        let Node::Session(connection, request) = sink.node else { return false };
+        io.connections.with(connection, |moqt| {
+            if let Some(publisher) = moqt.publisher(request) {
+                publisher.done(code, &reason);
+            }
+        });
+        true
+    }
+
+    /// The subscribers that have been unable to take anything for so long that they have to go.
+    pub(crate) fn too_far_behind(&self, now: Timestamp, limit: Duration) -> Vec<usize> {
+        let is_late = |sink: &Sink| {
+            sink.blocked_since.is_some_and(|blocked| now.saturating_since(blocked) >= limit)
+        };
+        let slots = self.sinks.iter().enumerate();
+        slots.filter(|(_, sink)| sink.as_ref().is_some_and(is_late)).map(|(slot, _)| slot).collect()
+    }
+
+    /// Ends a subscription at once, whatever was still to come.
+    pub(crate) fn drop_sink<C: Connections>(
+        &mut self,
+        io: &mut Outlet<'_, C>,
+        slot: usize,
+        code: PublishDoneCode,
+        reason: &str,
+    ) {
+        let Some(Some(sink)) = self.sinks.get(slot) else { return };
+        if let Node::Session(connection, request) = sink.node {
+            io.connections.with(connection, |moqt| {
+                if let Some(publisher) = moqt.publisher(request) {
+                    publisher.done(code, reason);
+                }
+            });
+        }
+        self.remove_sink(slot);
+    }
+}
+
+/// One subgroup, on its way to one subscriber.
+struct Way<'a> {
+    now: Timestamp,
+    key: SubgroupKey,
+    store: &'a Store,
+    live: &'a Live,
+    default_priority: u8,
+}
+
+impl Way<'_> {
+    /// Hands on what came in, if the subscriber has everything before it.
+    fn hand(
+        &self,
+        moqt: &mut MoqtConnection,
+        sink: &mut Sink,
+        out: Out,
+        piece: Piece<'_>,
+        stats: &mut Stats,
+    ) -> Out {
+        let mut cursor = match (out, piece) {
+            (Out::Over, _) => return Out::Over,
+            (Out::Open(cursor), _) if !cursor.is_behind => cursor,
+            (Out::Open(_) | Out::Waiting(_), _) if sink.blocked_since.is_some() => return out,
+            (Out::Open(_) | Out::Waiting(_), _) => return self.go_on(moqt, sink, out, stats),
+            (Out::Unwanted, Piece::Object(header, _)) => {
+                self.note_published(moqt, sink, header.object_id);
+                return out;
+            }
+            (Out::Unopened, Piece::Object(header, _)) => {
+                match self.open(moqt, sink, self.live.last, header.object_id) {
+                    Out::Open(cursor) => cursor,
+                    out => return out,
+                }
+            }
+            (Out::Unopened | Out::Unwanted, _) => return out,
+        };
+        let went = match piece {
+            Piece::Object(header, payload) => {
+                if cursor.last >= Some(header.object_id) {
+                    return Out::Open(cursor);
+                }
+                if cursor.left > 0 {
+                    cursor.is_behind = true;
+                    return Out::Open(cursor);
+                }
+                begin(moqt, &mut cursor, header, payload, self.now, stats)
+            }
+            Piece::Payload(object, offset, bytes) => {
+                if cursor.last != Some(object) || cursor.written != offset || cursor.left == 0 {
+                    return Out::Open(cursor);
+                }
+                payload(moqt, &mut cursor, bytes, stats)
+            }
+            Piece::End => return self.catch_up(moqt, sink, cursor, stats),
+        };
+        self.after(sink, cursor, went)
+    }
+
+    /// Goes on with what was left behind.
+    fn go_on(
+        &self,
+        moqt: &mut MoqtConnection,
+        sink: &mut Sink,
+        out: Out,
+        stats: &mut Stats,
+    ) -> Out {
+        match out {
+            Out::Open(cursor) => self.catch_up(moqt, sink, cursor, stats),
+            Out::Waiting(after) => {
+                let Some(next) = self.store.after(self.key, after) else {
+                    return if self.live.end.is_some() { Out::Over } else { out };
+                };
+                match self.open(moqt, sink, after, next.header.object_id) {
+                    Out::Open(cursor) => self.catch_up(moqt, sink, cursor, stats),
+                    out => out,
+                }
+            }
+            Out::Unopened | Out::Unwanted | Out::Over => out,
+        }
+    }
+
+    /// Goes on from the store, as far as that goes.
+    fn catch_up(
+        &self,
+        moqt: &mut MoqtConnection,
+        sink: &mut Sink,
+        mut cursor: Cursor,
+        stats: &mut Stats,
+    ) -> Out {
+        if self.store.facts(self.key).is_none() {
+            return self.give_up(moqt, cursor, stats);
+        }
+        loop {
+            let went = if cursor.left > 0 {
+                let object = cursor.last.and_then(|last| self.store.object(self.key, last));
+                let Some(object) = object else { return self.give_up(moqt, cursor, stats) };
+                let Some(rest) = rest_of(object, cursor.written) else {
+                    // The rest has not come in yet.
+                    cursor.is_behind = false;
+                    return Out::Open(cursor);
+                };
+                payload(moqt, &mut cursor, &rest, stats)
+            } else {
+                let Some(object) = self.store.after(self.key, cursor.last) else {
+                    return self.finish(moqt, cursor);
+                };
+                let whole = object.is_complete().then(|| object.pieces.first()).flatten();
+                let whole = whole.filter(|piece| piece.len() as u64 == object.received);
+                begin(moqt, &mut cursor, &object.header, whole, object.arrived, stats)
+            };
+            match self.after(sink, cursor, went) {
+                Out::Open(next) if !next.is_behind => cursor = next,
+                out => return out,
+            }
+        }
+    }
+
+    /// Opens the stream for what comes after `last`, if the subscriber wants anything of the
+    /// subgroup.
+    fn open(
+        &self,
+        moqt: &mut MoqtConnection,
+        sink: &mut Sink,
+        last: Option<u64>,
+        object_id: u64,
+    ) -> Out {
+        let Node::Session(_, request) = sink.node else { return Out::Over };
+        let SubgroupFacts { publisher_priority, end_of_group, first_object, has_properties } =
+            self.live.facts;
+        let Some(mut publisher) = moqt.publisher(request) else { return Out::Over };
+        let options = SubgroupOptions {
+            group_id: self.key.group,
+            subgroup_id: SubgroupId::Explicit(self.key.subgroup),
+            publisher_priority: Some(publisher_priority)
+                .filter(|priority| *priority != self.default_priority),
+            end_of_group,
+            first_object: first_object && last.is_none(),
+            has_properties,
+        };
+        match publisher.open_subgroup(options) {
+            Ok(Some(stream)) => {
+                Out::Open(Cursor { stream, last, written: 0, left: 0, is_behind: false })
+            }
+            Ok(None) => {
+                self.note_published(moqt, sink, object_id);
+                Out::Unwanted
+            }
+            Err(CommandError::Blocked(_)) => {
+                sink.blocked_since = sink.blocked_since.or(Some(self.now));
+                Out::Waiting(last)
+            }
+            Err(_) => Out::Over,
+        }
+    }
+
+    /// Tells the connection of an object that its subscriber does not want.
+    fn note_published(&self, moqt: &mut MoqtConnection, sink: &Sink, object_id: u64) {
+        let Node::Session(_, request) = sink.node else { return };
+        if let Some(mut publisher) = moqt.publisher(request) {
+            // It fails if the draft cannot say the location.
+            let _ = publisher.note_published(Location::new(self.key.group, object_id));
+        }
+    }
+
+    /// Everything that came in is on its way.
+    fn finish(&self, moqt: &mut MoqtConnection, mut cursor: Cursor) -> Out {
+        cursor.is_behind = false;
+        let Some(end) = self.live.end else { return Out::Open(cursor) };
+        let Some(subgroup) = moqt.subgroup(cursor.stream) else { return Out::Over };
+        match end {
+            // It fails if the subscription is over.
+            SubgroupEnd::Finished => drop(subgroup.finish()),
+            SubgroupEnd::Reset(code) => subgroup.reset(code),
+        }
+        Out::Over
+    }
+
+    /// What comes next is not there any more.
+    fn give_up(&self, moqt: &mut MoqtConnection, cursor: Cursor, stats: &mut Stats) -> Out {
+        let code = match self.live.end {
+            Some(SubgroupEnd::Reset(code)) => code,
+            _ => StreamResetCode::TooFarBehind,
+        };
+        if let Some(subgroup) = moqt.subgroup(cursor.stream) {
+            subgroup.reset(code);
+            stats.subgroups_given_up += 1;
+        }
+        Out::Over
+    }
+
+    fn after(&self, sink: &mut Sink, mut cursor: Cursor, went: Went) -> Out {
+        match went {
+            Went::On => {
+                cursor.is_behind = false;
+                Out::Open(cursor)
+            }
+            Went::Blocked => {
+                sink.blocked_since = sink.blocked_since.or(Some(self.now));
+                cursor.is_behind = true;
+                Out::Open(cursor)
+            }
+            Went::Broken => Out::Over,
+        }
+    }
+}
+
+/// Hands on payload of the object begun last.
+fn payload(
+    moqt: &mut MoqtConnection,
+    cursor: &mut Cursor,
+    bytes: &Bytes,
+    stats: &mut Stats,
+) -> Went {
+    let Some(mut subgroup) = moqt.subgroup(cursor.stream) else { return Went::Broken };
+    let len = bytes.len() as u64;
+    match subgroup.payload(bytes.clone()) {
+        Ok(()) => {
+            stats.bytes_out += len;
+            cursor.written = cursor.written.saturating_add(len);
+            cursor.left = cursor.left.saturating_sub(len);
+            Went::On
+        }
+        Err(CommandError::Blocked(_)) => Went::Blocked,
+        Err(_) => Went::Broken,
+    }
+}
+
+/// Begins an object, with its payload if that is whole.
+fn begin(
+    moqt: &mut MoqtConnection,
+    cursor: &mut Cursor,
+    header: &ObjectHeader,
+    payload: Option<&Bytes>,
+    arrived: Timestamp,
+    stats: &mut Stats,
+) -> Went {
+    let Some(subgroup) = moqt.subgroup(cursor.stream) else { return Went::Broken };
+    let mut subgroup = subgroup.begun_at(arrived);
+    let written = match payload {
+        Some(payload) => subgroup.object(header, payload.clone()),
+        None => subgroup.begin_object(header),
+    };
+    match written {
+        Ok(written) => {
+            cursor.last = Some(header.object_id);
+            cursor.written = 0;
+            cursor.left = if payload.is_some() { 0 } else { header.payload_len };
+            if written == Written::Queued {
+                stats.objects_out += 1;
+                stats.bytes_out += payload.map_or(0, |payload| payload.len() as u64);
+            }
+            Went::On
+        }
+        Err(CommandError::Blocked(_)) => Went::Blocked,
+        // Only draft 14 can say this of an object; elsewhere its absence goes without saying.
+        Err(_) if header.status == ObjectStatus::DoesNotExist => {
+            cursor.last = Some(header.object_id);
+            Went::On
+        }
+        Err(_) => {
+            subgroup.reset(StreamResetCode::InternalError);
+            Went::Broken
+        }
+    }
+}
+
+/// What has come in of an object beyond this many bytes, up to the end of a piece.
+fn rest_of(object: &Object, mut skip: u64) -> Option<Bytes> {
+    for piece in &object.pieces {
+        let len = piece.len() as u64;
+        if skip < len {
+            return Some(piece.slice(usize::try_from(skip).unwrap_or(piece.len())..));
+        }
+        skip -= len;
+    }
+    None
+}

@@ -1,0 +1,452 @@
+//! FETCHes of peers: answered from the store, and from publishers where it lacks something.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+use moqt_engine::model::{
+    EndOfRange, FullTrackName, GroupOrder, Location, LocationRange, Parameters, RequestErrorCode,
+    StreamResetCode,
+};
+use moqt_engine::wire::FetchObject;
+use moqt_engine::{AcceptFetch, CommandError, FetchResponse, Refusal, RequestKey, Timestamp};
+use thunderdome::Index;
+
+use super::fill::Fill;
+use super::peer::Purpose;
+use super::{Cx, Due, Shard};
+use crate::authorize::Authorize;
+use crate::connections::{ConnectionId, Connections};
+use crate::store::{Forwarding, Next, Object};
+use crate::track::TrackId;
+
+/// A FETCH that is being answered.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    track: TrackId,
+    /// Who asks.
+    pub(super) from: (ConnectionId, RequestKey),
+    /// What is asked for, or what there is of it once that is known.
+    pub(super) first: Location,
+    pub(super) last: Location,
+    pub(super) order: GroupOrder,
+    pub(super) is_accepted: bool,
+    /// Where to go on; `None` when everything was given.
+    pub(super) at: Option<Location>,
+    /// Payload of the object begun last that is still to be written.
+    pub(super) pending: VecDeque<Bytes>,
+    /// Bytes of that object that have not come in.
+    pub(super) missing: u64,
+    /// A FETCH of ours for what is missing.
+    pub(super) fill: Option<Fill>,
+    /// Nobody is asked for what is missing, or not any more.
+    pub(super) is_filled: bool,
+    /// How long to wait for what is missing.
+    pub(super) patience: Duration,
+    pub(super) until: Timestamp,
+    pub(super) via: Vec<u64>,
+}
+
+impl Fetch {
+    pub(super) fn track(&self) -> TrackId {
+        self.track
+    }
+}
+
+/// How writing a response goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrote {
+    /// There is room for more.
+    On,
+    /// There is none for now.
+    Blocked,
+    /// Nobody wants it any more, or it cannot be said.
+    Over,
+}
+
+impl<A: Authorize> Shard<A> {
+    /// A peer wants objects of the past (draft-18, "FETCH").
+    pub(super) fn fetch<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        (connection, request): (ConnectionId, RequestKey),
+        name: FullTrackName,
+        range: LocationRange,
+        parameters: &Parameters,
+        via: Vec<u64>,
+    ) {
+        let Some(id) = self.track(name) else {
+            let reason = "the relay has too many tracks";
+            return self.refuse(cx, connection, request, RequestErrorCode::ExcessiveLoad, reason);
+        };
+        let patience = parameters.fill_timeout.map(Duration::from_millis);
+        let patience =
+            patience.map_or(self.config.fill_timeout, |asked| asked.min(self.config.fill_timeout));
+        let fetch = Fetch {
+            track: id,
+            from: (connection, request),
+            first: range.start,
+            last: range.last(),
+            order: parameters.group_order.unwrap_or_default(),
+            is_accepted: false,
+            at: Some(range.start),
+            pending: VecDeque::new(),
+            missing: 0,
+            fill: None,
+            is_filled: patience.is_zero(),
+            patience,
+            until: cx.now.saturating_add(patience),
+            via,
+        };
+        let fetch = self.fetches.insert(fetch);
+        self.set_purpose(connection, request, Purpose::Fetch(fetch));
+        self.begin_fetch(cx, fetch);
+    }
+
+    /// Answers if it is known how far the track has come; if not, a publisher says.
+    fn begin_fetch<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
+        let Some(fetch) = self.fetches.get(id) else { return };
+        let Some(track) = self.tracks.get(fetch.track) else { return };
+        let range = LocationRange::to_last(fetch.first, fetch.last);
+        let is_held = self.is_held(cx.now, fetch);
+        if !track.has_established_source() && !is_held {
+            if self.begin_fill(cx, id, fetch.first, fetch.last) {
+                return;
+            }
+            let track = self.fetches.get(id).and_then(|fetch| self.tracks.get(fetch.track));
+            if track.is_none_or(|track| track.largest.is_none()) {
+                let refusal = Refusal {
+                    reason: "nobody publishes the track".into(),
+                    ..Refusal::new(RequestErrorCode::DoesNotExist)
+                };
+                return self.refuse_fetch(cx, id, refusal);
+            }
+        }
+        let Some(track) = self.fetches.get(id).and_then(|fetch| self.tracks.get(fetch.track))
+        else {
+            return;
+        };
+        let published = track.largest.and_then(|largest| range.published(largest));
+        let Some(published) = published else {
+            let reason = "nothing was published in the range".into();
+            let code = RequestErrorCode::InvalidRange;
+            return self.refuse_fetch(cx, id, Refusal { reason, ..Refusal::new(code) });
+        };
+        if is_held {
+            self.stats.cache_hits += 1;
+        }
+        self.accept_fetch(cx, id, published.end);
+        self.serve(cx, id);
+    }
+
+    /// Whether everything that is asked for is here, if it exists.
+    fn is_held(&self, now: Timestamp, fetch: &Fetch) -> bool {
+        let Some(track) = self.tracks.get(fetch.track) else { return false };
+        let last = track.largest.map_or(fetch.last, |largest| largest.min(fetch.last));
+        track.store.is_known(now, fetch.first, last)
+    }
+
+    /// Says that the objects up to `end` will come.
+    pub(super) fn accept_fetch<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: Index,
+        end: Location,
+    ) {
+        let Some(fetch) = self.fetches.get_mut(id) else { return };
+        let Some(track) = self.tracks.get(fetch.track) else { return };
+        fetch.is_accepted = true;
+        fetch.last = LocationRange::new(fetch.first, end).last();
+        let accept = AcceptFetch {
+            end_of_track: track.store.end_of_track() == Some(fetch.last),
+            group_order: Some(fetch.order),
+            track_properties: track.properties.clone(),
+            ..AcceptFetch::new(end)
+        };
+        if fetch.order == GroupOrder::Descending {
+            fetch.at = Some(fetch.first.max(Location::new(fetch.last.group, 0)));
+        }
+        let (connection, request) = fetch.from;
+        let accepted =
+            cx.connections.with(connection, |moqt| moqt.accept_fetch(cx.now, request, accept));
+        if matches!(accepted, Some(Err(_))) {
+            let reason = "the range cannot be told of in this session".into();
+            let code = RequestErrorCode::InternalError;
+            self.refuse_fetch(cx, id, Refusal { reason, ..Refusal::new(code) });
+        }
+    }
+
+    /// Writes on, as far as there are objects and there is room.
+    pub(super) fn serve<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
+        loop {
+            match self.write_pending(cx, id) {
+                Wrote::On => {}
+                Wrote::Blocked => return,
+                Wrote::Over => return self.fetch_over(cx, id, StreamResetCode::InternalError),
+            }
+            let Some(fetch) = self.fetches.get(id) else { return };
+            if fetch.fill.is_some() {
+                if !self.pump_fill(cx, id) {
+                    return;
+                }
+                continue;
+            }
+            if !fetch.is_accepted {
+                return;
+            }
+            if !self.serve_held(cx, id) {
+                return;
+            }
+        }
+    }
+
+    /// Writes the next object from the store. Whether to go on.
+    fn serve_held<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) -> bool {
+        let Some(fetch) = self.fetches.get_mut(id) else { return false };
+        let Some(track) = self.tracks.get_mut(fetch.track) else { return false };
+        let Some(at) = fetch.at else {
+            self.finish_fetch(cx, id);
+            return false;
+        };
+        let end = fetch.span_end(at);
+        let (connection, request) = fetch.from;
+        match track.store.next(cx.now, at, end) {
+            Next::Object { location, object } => {
+                let said = said(location, object);
+                let begun = cx.connections.with(connection, |moqt| {
+                    Some(moqt.fetch_response(request)?.begin_object(&said))
+                });
+                match begun.flatten() {
+                    Some(Ok(())) => {
+                        fetch.pending.extend(object.pieces.iter().cloned());
+                        fetch.at = fetch.after(location);
+                        true
+                    }
+                    Some(Err(CommandError::Blocked(_))) => false,
+                    _ => {
+                        self.fetch_over(cx, id, StreamResetCode::InternalError);
+                        false
+                    }
+                }
+            }
+            Next::Incomplete { .. } => {
+                if !track.waiting_fetches.contains(&id) {
+                    track.waiting_fetches.push(id);
+                }
+                false
+            }
+            Next::Unknown { until } => {
+                let (from, to) = match fetch.order {
+                    GroupOrder::Ascending => (at, fetch.last),
+                    GroupOrder::Descending => (fetch.first, end),
+                };
+                let is_descending = fetch.order == GroupOrder::Descending;
+                if !fetch.is_filled && self.begin_fill(cx, id, from, to) {
+                    return false;
+                }
+                if is_descending {
+                    // There may be any number of groups of which nothing is known, and a range
+                    // of them cannot be told of from its end.
+                    self.fetch_over(cx, id, StreamResetCode::UnknownObjectStatus);
+                    return false;
+                }
+                self.say_unknown(cx, id, until)
+            }
+            Next::End => {
+                fetch.at = match fetch.order {
+                    GroupOrder::Ascending => None,
+                    GroupOrder::Descending => track
+                        .store
+                        .group_below(fetch.first, end.group)
+                        .map(|group| fetch.first.max(Location::new(group, 0))),
+                };
+                true
+            }
+        }
+    }
+
+    /// Says that it is not known what there is up to a location. Whether to go on.
+    fn say_unknown<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: Index,
+        until: Location,
+    ) -> bool {
+        let Some(fetch) = self.fetches.get_mut(id) else { return false };
+        fetch.is_filled = true;
+        let (connection, request) = fetch.from;
+        let said = cx.connections.with(connection, |moqt| {
+            Some(moqt.fetch_response(request)?.end_of_range(until, EndOfRange::Unknown))
+        });
+        match said.flatten() {
+            Some(Ok(())) => {
+                fetch.at = fetch.after(until);
+                true
+            }
+            Some(Err(CommandError::Blocked(_))) => false,
+            // The draft has no word for it.
+            _ => {
+                self.fetch_over(cx, id, StreamResetCode::UnknownObjectStatus);
+                false
+            }
+        }
+    }
+
+    /// Writes what there is of the payload of the object begun last.
+    fn write_pending<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) -> Wrote {
+        let Some(fetch) = self.fetches.get_mut(id) else { return Wrote::Blocked };
+        if fetch.pending.is_empty() {
+            return Wrote::On;
+        }
+        let (connection, request) = fetch.from;
+        let pending = &mut fetch.pending;
+        let wrote = cx.connections.with(connection, |moqt| {
+            while let Some(piece) = pending.front() {
+                let Some(mut response) = moqt.fetch_response(request) else { return Wrote::Over };
+                match response.payload(piece.clone()) {
+                    Ok(()) => {
+                        self.stats.bytes_out += piece.len() as u64;
+                        pending.pop_front();
+                    }
+                    Err(CommandError::Blocked(_)) => return Wrote::Blocked,
+                    Err(_) => return Wrote::Over,
+                }
+            }
+            Wrote::On
+        });
+        wrote.unwrap_or(Wrote::Blocked)
+    }
+
+    fn finish_fetch<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
+        let Some(fetch) = self.fetches.get(id) else { return };
+        let (connection, request) = fetch.from;
+        let finished = cx
+            .connections
+            .with(connection, |moqt| moqt.fetch_response(request).map(FetchResponse::finish));
+        if let Some(Some(Err(CommandError::Blocked(_)))) = finished {
+            return;
+        }
+        self.forget_fetch(cx, id);
+    }
+
+    /// Gives a fetch up.
+    pub(super) fn fetch_over<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: Index,
+        code: StreamResetCode,
+    ) {
+        let Some(fetch) = self.fetches.get(id) else { return };
+        let (connection, request) = fetch.from;
+        if !fetch.is_accepted {
+            let error = match code {
+                StreamResetCode::MalformedTrack => RequestErrorCode::MalformedTrack,
+                StreamResetCode::ExpiredAuthToken => RequestErrorCode::ExpiredAuthToken,
+                StreamResetCode::UnknownObjectStatus => RequestErrorCode::UnknownStatusInRange,
+                _ => RequestErrorCode::InternalError,
+            };
+            return self.refuse_fetch(cx, id, Refusal::new(error));
+        }
+        cx.connections.with(connection, |moqt| {
+            if let Some(response) = moqt.fetch_response(request) {
+                response.reset(code);
+            }
+        });
+        self.forget_fetch(cx, id);
+    }
+
+    pub(super) fn refuse_fetch<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: Index,
+        refusal: Refusal,
+    ) {
+        let Some(fetch) = self.fetches.get(id) else { return };
+        let (connection, request) = fetch.from;
+        self.refuse_with(cx, connection, request, refusal);
+        self.forget_fetch(cx, id);
+    }
+
+    /// Who asked has gone.
+    pub(super) fn fetch_cancelled<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
+        self.forget_fetch(cx, id);
+    }
+
+    fn forget_fetch<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
+        self.end_fill(cx, id);
+        let Some(fetch) = self.fetches.remove(id) else { return };
+        let (connection, request) = fetch.from;
+        self.forget_request(connection, request);
+        self.track_changed(cx, fetch.track);
+    }
+
+    pub(super) fn fetches_of(&self, track: TrackId) -> Vec<Index> {
+        let of_track = self.fetches.iter().filter(|(_, fetch)| fetch.track == track);
+        of_track.map(|(id, _)| id).collect()
+    }
+
+    /// Objects that fetches waited for are there, or never will be.
+    pub(super) fn serve_waiting<C: Connections>(&mut self, cx: &mut Cx<'_, C>, track: TrackId) {
+        let Some(track) = self.tracks.get_mut(track) else { return };
+        for fetch in core::mem::take(&mut track.waiting_fetches) {
+            self.serve(cx, fetch);
+        }
+    }
+
+    pub(super) fn fetch_due<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
+        let Some(fetch) = self.fetches.get(id) else { return };
+        if fetch.fill.is_none() {
+            return;
+        }
+        if fetch.until > cx.now {
+            let until = fetch.until;
+            return self.schedule(until, Due::Fetch(id));
+        }
+        self.fill_ended(cx, id, None);
+    }
+}
+
+impl Fetch {
+    /// Where the run of locations ends that `at` is in: objects ascend in it.
+    fn span_end(&self, at: Location) -> Location {
+        match self.order {
+            GroupOrder::Ascending => self.last,
+            GroupOrder::Descending => self.last.min(Location::new(at.group, u64::MAX)),
+        }
+    }
+
+    /// Where to go on after a location.
+    pub(super) fn after(&self, location: Location) -> Option<Location> {
+        if location >= self.span_end(location) {
+            return self.next_span(location);
+        }
+        match location.object.checked_add(1) {
+            Some(object) => Some(Location::new(location.group, object)),
+            None => location.group.checked_add(1).map(|group| Location::new(group, 0)),
+        }
+    }
+
+    /// Where to go on after a run that ends at this location.
+    fn next_span(&self, end: Location) -> Option<Location> {
+        if self.order == GroupOrder::Ascending || end.group <= self.first.group {
+            return None;
+        }
+        let group = end.group.checked_sub(1)?;
+        Some(self.first.max(Location::new(group, 0)))
+    }
+}
+
+fn said(location: Location, object: &Object) -> FetchObject {
+    FetchObject {
+        location,
+        subgroup_id: match object.forwarding {
+            Forwarding::Subgroup(id) => Some(id),
+            Forwarding::Datagram => None,
+        },
+        publisher_priority: object.publisher_priority,
+        payload_len: object.header.payload_len,
+        status: object.header.status,
+        properties: object.header.properties.clone(),
+    }
+}

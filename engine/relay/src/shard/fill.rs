@@ -1,0 +1,389 @@
+//! FETCHes of ours: what a peer wants and the store lacks, from a publisher who has it.
+//!
+//! What comes is handed on as it comes, and only as fast as the one who asked takes it.
+
+use alloc::vec::Vec;
+
+use moqt_engine::model::{
+    EndOfRange, GroupOrder, Location, LocationRange, RequestErrorCode, StreamResetCode,
+};
+use moqt_engine::wire::FetchObject;
+use moqt_engine::{Answer, CommandError, FetchRead, FetchTarget, Refusal, RequestKey, StreamKey};
+use thunderdome::Index;
+
+use super::ingest::Incoming;
+use super::peer::{Ended, Purpose};
+use super::{Cx, Due, Shard};
+use crate::authorize::Authorize;
+use crate::connections::{ConnectionId, Connections, PeerKind};
+use crate::routes::Origin;
+use crate::store::Begun;
+use crate::track::Node;
+
+/// A FETCH of ours.
+#[derive(Debug)]
+pub(super) struct Fill {
+    connection: ConnectionId,
+    request: RequestKey,
+    stream: Option<StreamKey>,
+    /// The last location asked for.
+    last: Location,
+    /// The object that is being received.
+    object: Option<(Location, u64)>,
+    /// Read, but not written yet.
+    held: Option<FetchRead>,
+}
+
+impl<A: Authorize> Shard<A> {
+    /// Asks a publisher for what is missing in a range. Whether there is one.
+    pub(super) fn begin_fill<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: Index,
+        first: Location,
+        last: Location,
+    ) -> bool {
+        let Some(fetch) = self.fetches.get_mut(id) else { return false };
+        if fetch.is_filled {
+            return false;
+        }
+        fetch.is_filled = true;
+        let (order, via, patience) = (fetch.order, fetch.via.clone(), fetch.patience);
+        let (asking, track) = (fetch.from.0, fetch.track());
+        let Some(track) = self.tracks.get(track) else { return false };
+        let track = track.name.clone();
+        let range = LocationRange::to_last(first, last);
+        for publisher in self.publishers_of(id) {
+            if publisher == asking {
+                continue;
+            }
+            let target = FetchTarget::Standalone { track: track.clone(), range };
+            let mut parameters = self.onward(publisher, &via);
+            parameters.group_order = Some(order).filter(|order| *order != GroupOrder::Ascending);
+            let asked =
+                cx.connections.with(publisher, |moqt| moqt.fetch(cx.now, &target, &parameters));
+            let Some(Ok(request)) = asked else { continue };
+            self.stats.cache_misses += 1;
+            self.set_purpose(publisher, request, Purpose::Fill(id));
+            let until = cx.now.saturating_add(patience);
+            if let Some(fetch) = self.fetches.get_mut(id) {
+                fetch.at = Some(first);
+                fetch.until = until;
+                fetch.fill = Some(Fill {
+                    connection: publisher,
+                    request,
+                    stream: None,
+                    last,
+                    object: None,
+                    held: None,
+                });
+            }
+            self.schedule(until, Due::Fetch(id));
+            return true;
+        }
+        false
+    }
+
+    /// Who may have a track's past: those who send its present, those who publish its namespace,
+    /// or the relays upstream.
+    fn publishers_of(&self, id: Index) -> Vec<ConnectionId> {
+        let mut found = Vec::new();
+        let mut add = |connection: ConnectionId| {
+            if !found.contains(&connection) {
+                found.push(connection);
+            }
+        };
+        let track = self.fetches.get(id).and_then(|fetch| self.tracks.get(fetch.track()));
+        let Some(track) = track else { return found };
+        for source in track.sources.iter().filter(|source| source.is_established) {
+            if let Node::Session(connection, _) = source.node {
+                add(connection);
+            }
+        }
+        for origin in self.routes.publishers(track.name.namespace()) {
+            if let Origin::Session(connection, _) = origin {
+                add(connection);
+            }
+        }
+        for (connection, peer) in &self.peers {
+            if peer.info.kind != PeerKind::Client {
+                add(*connection);
+            }
+        }
+        found
+    }
+
+    /// The publisher says what will come.
+    pub(super) fn fill_accepted<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: Index,
+        answer: &Answer,
+    ) {
+        let Some(fetch) = self.fetches.get_mut(id) else { return };
+        let Some(answered) = answer.fetch else { return };
+        let end = answered.range.end;
+        let last = LocationRange::new(fetch.first, end).last();
+        if let Some(fill) = &mut fetch.fill {
+            fill.last = fill.last.min(last);
+        }
+        if fetch.is_accepted {
+            return;
+        }
+        if let Some(track) = self.tracks.get_mut(fetch.track()) {
+            if track.properties.is_empty() {
+                track.properties = answer.track_properties.clone();
+            }
+            if answered.end_of_track {
+                track.store.note_end_of_track(last);
+            }
+        }
+        let at = fetch.at;
+        self.accept_fetch(cx, id, end);
+        if let Some(fetch) = self.fetches.get_mut(id) {
+            fetch.at = at;
+        }
+        self.serve(cx, id);
+    }
+
+    /// The objects begin to come.
+    pub(super) fn fill_opened<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        connection: ConnectionId,
+        request: RequestKey,
+        stream: StreamKey,
+    ) {
+        let Some(Purpose::Fill(id)) = self.purpose(connection, request) else {
+            let code = StreamResetCode::Cancelled;
+            cx.connections.with(connection, |moqt| moqt.stop(stream, code));
+            return;
+        };
+        if let Some(fill) = self.fetches.get_mut(id).and_then(|fetch| fetch.fill.as_mut()) {
+            fill.stream = Some(stream);
+        }
+        if let Some(peer) = self.peers.get_mut(&connection) {
+            peer.streams.insert(stream, Incoming::Fill(id));
+        }
+        self.serve(cx, id);
+    }
+
+    /// Reads on and hands on. Whether to go on with the fetch.
+    pub(super) fn pump_fill<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) -> bool {
+        let Some(fetch) = self.fetches.get_mut(id) else { return false };
+        let track = fetch.track();
+        let Some(fill) = fetch.fill.as_mut() else { return false };
+        let Some(stream) = fill.stream else { return false };
+        let read = match fill.held.take() {
+            Some(held) => Some(held),
+            None => {
+                cx.connections.with(fill.connection, |moqt| moqt.read_fetch(stream, usize::MAX))
+            }
+        };
+        let progress = cx.now.saturating_add(fetch.patience);
+        match read {
+            Some(FetchRead::Pending) => false,
+            Some(FetchRead::Object(object)) => {
+                fetch.until = progress;
+                self.filled_object(cx, id, object)
+            }
+            Some(FetchRead::Payload(payload)) => {
+                fetch.until = progress;
+                let kept = self.tracks.get_mut(track);
+                if let (Some((location, offset)), Some(kept)) = (fill.object.as_mut(), kept) {
+                    // What differs from what is held is the publisher's mistake to tell of: its
+                    // subscription finds it malformed.
+                    let _ = kept.store.payload_at(*location, *offset, payload.clone());
+                    *offset = offset.saturating_add(payload.len() as u64);
+                    fetch.missing = fetch.missing.saturating_sub(payload.len() as u64);
+                }
+                fetch.pending.push_back(payload);
+                self.account(cx, track);
+                true
+            }
+            Some(FetchRead::EndOfRange { location, kind }) => {
+                fetch.until = progress;
+                self.filled_gap(cx, id, location, kind)
+            }
+            Some(FetchRead::Finished) => {
+                let (at, last) = (fetch.at, fill.last);
+                if let (Some(at), Some(track)) = (at, self.tracks.get_mut(track))
+                    && fetch.order == GroupOrder::Ascending
+                {
+                    track.store.note_known(at, last);
+                }
+                fetch.at = match fetch.order {
+                    GroupOrder::Ascending => fetch.after(last),
+                    GroupOrder::Descending => None,
+                };
+                self.end_fill(cx, id);
+                true
+            }
+            _ => {
+                self.fill_ended(cx, id, None);
+                false
+            }
+        }
+    }
+
+    fn filled_object<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: Index,
+        object: FetchObject,
+    ) -> bool {
+        let Some(fetch) = self.fetches.get_mut(id) else { return false };
+        let (connection, request) = fetch.from;
+        let begun = cx
+            .connections
+            .with(connection, |moqt| Some(moqt.fetch_response(request)?.begin_object(&object)));
+        match begun.flatten() {
+            Some(Ok(())) => {}
+            Some(Err(CommandError::Blocked(_))) => {
+                if let Some(fill) = &mut fetch.fill {
+                    fill.held = Some(FetchRead::Object(object));
+                }
+                return false;
+            }
+            _ => {
+                self.fetch_over(cx, id, StreamResetCode::InternalError);
+                return false;
+            }
+        }
+        let location = object.location;
+        let Some(track) = self.tracks.get_mut(fetch.track()) else { return false };
+        if let (Some(at), Some(before)) = (fetch.at, location.object.checked_sub(1))
+            && at <= Location::new(location.group, before)
+            && fetch.order == GroupOrder::Ascending
+        {
+            track.store.note_known(at, Location::new(location.group, before));
+        }
+        let is_new = matches!(track.store.begin_fetched(cx.now, &object), Begun::New);
+        self.stats.objects_in += u64::from(is_new);
+        self.stats.objects_out += 1;
+        fetch.missing = object.payload_len;
+        fetch.at = fetch.after(location);
+        if let Some(fill) = &mut fetch.fill {
+            fill.object = Some((location, 0));
+        }
+        true
+    }
+
+    fn filled_gap<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: Index,
+        location: Location,
+        kind: EndOfRange,
+    ) -> bool {
+        let Some(fetch) = self.fetches.get_mut(id) else { return false };
+        let (connection, request) = fetch.from;
+        let said = cx.connections.with(connection, |moqt| {
+            Some(moqt.fetch_response(request)?.end_of_range(location, kind))
+        });
+        match said.flatten() {
+            Some(Ok(())) => {}
+            Some(Err(CommandError::Blocked(_))) => {
+                if let Some(fill) = &mut fetch.fill {
+                    fill.held = Some(FetchRead::EndOfRange { location, kind });
+                }
+                return false;
+            }
+            _ => {
+                self.fetch_over(cx, id, StreamResetCode::UnknownObjectStatus);
+                return false;
+            }
+        }
+        if let (Some(at), Some(track)) = (fetch.at, self.tracks.get_mut(fetch.track()))
+            && kind == EndOfRange::NonExistent
+            && fetch.order == GroupOrder::Ascending
+        {
+            track.store.note_known(at, location);
+        }
+        fetch.at = fetch.after(location);
+        true
+    }
+
+    /// The publisher has refused, or gone.
+    pub(super) fn fill_failed<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: Index,
+        how: Ended,
+    ) {
+        let refusal = match how {
+            Ended::Malformed => {
+                return self.fetch_over(cx, id, StreamResetCode::MalformedTrack);
+            }
+            Ended::Rejected(error) => {
+                Some(Refusal { reason: error.reason, ..Refusal::new(fetch_code(error.code)) })
+            }
+            _ => None,
+        };
+        self.fill_ended(cx, id, refusal);
+    }
+
+    /// Nothing more comes from the publisher: the rest is what there is.
+    pub(super) fn fill_ended<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: Index,
+        refusal: Option<Refusal>,
+    ) {
+        let is_open = self.fetches.get(id).and_then(|fetch| fetch.fill.as_ref()).is_some();
+        if !is_open {
+            return;
+        }
+        self.end_fill(cx, id);
+        let Some(fetch) = self.fetches.get(id) else { return };
+        if fetch.missing > 0 {
+            // An object that was begun cannot be completed.
+            return self.fetch_over(cx, id, StreamResetCode::UnknownObjectStatus);
+        }
+        if !fetch.is_accepted {
+            let refusal = refusal.unwrap_or_else(|| {
+                let reason = "no publisher answered in time".into();
+                Refusal { reason, ..Refusal::new(RequestErrorCode::Timeout) }
+            });
+            return self.refuse_fetch(cx, id, refusal);
+        }
+        self.serve(cx, id);
+    }
+
+    /// Lets go of the publisher.
+    pub(super) fn end_fill<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
+        let Some(fetch) = self.fetches.get_mut(id) else { return };
+        let Some(fill) = fetch.fill.take() else { return };
+        if let (Some((location, _)), Some(track)) =
+            (fill.object.filter(|_| fetch.missing > 0), self.tracks.get_mut(fetch.track()))
+        {
+            track.store.abandon_at(location);
+        }
+        if let Some(peer) = self.peers.get_mut(&fill.connection) {
+            if let Some(stream) = fill.stream {
+                peer.streams.remove(&stream);
+            }
+            if peer.requests.remove(&fill.request).is_some() {
+                let code = StreamResetCode::Cancelled;
+                // It means nothing if all of it has come.
+                cx.connections
+                    .with(fill.connection, |moqt| moqt.cancel(cx.now, fill.request, code));
+            }
+        }
+    }
+}
+
+/// What a peer is told of a publisher's refusal.
+fn fetch_code(code: RequestErrorCode) -> RequestErrorCode {
+    match code {
+        RequestErrorCode::InvalidRange
+        | RequestErrorCode::NoObjects
+        | RequestErrorCode::DoesNotExist
+        | RequestErrorCode::MalformedTrack
+        | RequestErrorCode::UnsupportedExtension
+        | RequestErrorCode::UnknownStatusInRange
+        | RequestErrorCode::NotSupported
+        | RequestErrorCode::Timeout => code,
+        _ => RequestErrorCode::InternalError,
+    }
+}

@@ -1,0 +1,379 @@
+//! Objects on their way in: from publishers to the store of their track, and on from there.
+
+use bytes::Bytes;
+use moqt_engine::model::{Location, StreamResetCode, SubgroupId};
+use moqt_engine::wire::{ObjectDatagram, ObjectHeader};
+use moqt_engine::{Read, RequestKey, StreamKey, SubgroupInfo};
+use smallvec::SmallVec;
+use thunderdome::Index;
+
+use super::peer::Purpose;
+use super::{Cx, Shard};
+use crate::authorize::Authorize;
+use crate::connections::{ConnectionId, Connections};
+use crate::fanout::Piece;
+use crate::store::{Begun, SubgroupEnd, SubgroupFacts, SubgroupKey};
+use crate::track::{Live, Node, TrackId};
+
+/// How many things are read from a stream before they are dealt with.
+const BATCH: usize = 32;
+
+/// What a data stream carries.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// A subgroup.
+    Subgroup(Feed),
+    /// The objects of a FETCH of ours.
+    Fill(Index),
+}
+
+/// A stream that gives a subgroup of a track's. Others may give the same.
+#[derive(Debug)]
+pub(super) struct Feed {
+    track: TrackId,
+    node: Node,
+    info: SubgroupInfo,
+    /// Which subgroup it is, which may not be known before its first object.
+    key: Option<SubgroupKey>,
+    object: Option<InObject>,
+}
+
+/// The object that a feed is in.
+#[derive(Clone, Copy, Debug)]
+struct InObject {
+    id: u64,
+    /// Bytes of its payload that came.
+    offset: u64,
+    /// It is not wanted: it is known not to exist.
+    is_dropped: bool,
+}
+
+/// Whether to go on with a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    More,
+    Later,
+    Over,
+}
+
+impl<A: Authorize> Shard<A> {
+    pub(super) fn subgroup_opened<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        connection: ConnectionId,
+        request: RequestKey,
+        stream: StreamKey,
+        info: SubgroupInfo,
+    ) {
+        let Some(Purpose::Source(track)) = self.purpose(connection, request) else {
+            let code = StreamResetCode::Cancelled;
+            cx.connections.with(connection, |moqt| moqt.stop(stream, code));
+            return;
+        };
+        let node = Node::Session(connection, request);
+        let feed = Feed { track, node, info, key: None, object: None };
+        if let Some(peer) = self.peers.get_mut(&connection) {
+            peer.streams.insert(stream, Incoming::Subgroup(feed));
+            self.readable(cx, connection, stream);
+        }
+    }
+
+    pub(super) fn readable<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        connection: ConnectionId,
+        stream: StreamKey,
+    ) {
+        let Some(peer) = self.peers.get_mut(&connection) else { return };
+        match peer.streams.remove(&stream) {
+            Some(Incoming::Subgroup(mut feed)) => {
+                let is_over = self.read(cx, connection, stream, &mut feed);
+                self.account(cx, feed.track);
+                self.serve_waiting(cx, feed.track);
+                if !is_over && let Some(peer) = self.peers.get_mut(&connection) {
+                    peer.streams.insert(stream, Incoming::Subgroup(feed));
+                }
+            }
+            Some(Incoming::Fill(fetch)) => {
+                peer.streams.insert(stream, Incoming::Fill(fetch));
+                self.serve(cx, fetch);
+            }
+            None => {}
+        }
+    }
+
+    /// Reads what has come in on a stream. Whether that was all of it.
+    fn read<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        connection: ConnectionId,
+        stream: StreamKey,
+        feed: &mut Feed,
+    ) -> bool {
+        loop {
+            let mut batch = SmallVec::<[Read; BATCH]>::new();
+            cx.connections.with(connection, |moqt| {
+                while batch.len() < BATCH {
+                    let read = moqt.read(stream, usize::MAX);
+                    let is_last = !matches!(read, Read::Object(_) | Read::Payload(_));
+                    batch.push(read);
+                    if is_last {
+                        break;
+                    }
+                }
+            });
+            if batch.is_empty() {
+                batch.push(Read::Gone);
+            }
+            let mut batch = batch.into_iter().peekable();
+            while let Some(read) = batch.next() {
+                let next = match read {
+                    Read::Object(header) => {
+                        // Most objects come as a whole, and are handed on as such.
+                        let is_whole = |read: &Read| matches!(read, Read::Payload(payload) if payload.len() as u64 == header.payload_len);
+                        let whole = match batch.next_if(is_whole) {
+                            Some(Read::Payload(payload)) => Some(payload),
+                            _ => None,
+                        };
+                        self.object_in(cx, feed, &header, whole)
+                    }
+                    Read::Payload(payload) => self.payload_in(cx, feed, payload),
+                    Read::Pending => Next::Later,
+                    Read::Finished => self.feed_ends(cx, feed, SubgroupEnd::Finished),
+                    Read::Reset(code) => self.feed_ends(cx, feed, SubgroupEnd::Reset(code)),
+                    _ => self.feed_ends(cx, feed, SubgroupEnd::Reset(StreamResetCode::Cancelled)),
+                };
+                match next {
+                    Next::More => {}
+                    Next::Later => return false,
+                    Next::Over => {
+                        let code = StreamResetCode::Cancelled;
+                        // It means nothing if the stream is over by itself.
+                        cx.connections.with(connection, |moqt| moqt.stop(stream, code));
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// An object begins, with its payload if that is at hand as a whole.
+    fn object_in<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        feed: &mut Feed,
+        header: &ObjectHeader,
+        whole: Option<Bytes>,
+    ) -> Next {
+        let Some(key) = self.feed_key(feed, header) else {
+            self.contradicted(cx, feed);
+            return Next::Over;
+        };
+        let now = cx.now;
+        let Some((track, mut io)) = self.outlet(cx, feed.track) else { return Next::Over };
+        track.note_largest(Some(Location::new(key.group, header.object_id)));
+        let begun = track.store.begin(now, key, header);
+        let object = InObject { id: header.object_id, offset: 0, is_dropped: false };
+        feed.object = Some(object);
+        match begun {
+            Begun::New => {
+                io.stats.objects_in += 1;
+                io.stats.bytes_in += whole.as_ref().map_or(0, |whole| whole.len() as u64);
+                if let Some(payload) = &whole {
+                    feed.object = Some(InObject { offset: payload.len() as u64, ..object });
+                    if !matches!(
+                        track.store.payload(key, header.object_id, 0, payload.clone()),
+                        Ok(Some(_))
+                    ) {
+                        return Next::More;
+                    }
+                }
+                track.deliver(&mut io, key, Piece::Object(header, whole.as_ref()));
+                Next::More
+            }
+            Begun::Known { .. } => {
+                io.stats.duplicates += 1;
+                match whole {
+                    Some(payload) => self.payload_in(cx, feed, payload),
+                    None => Next::More,
+                }
+            }
+            Begun::Absent => {
+                feed.object = Some(InObject { is_dropped: true, ..object });
+                Next::More
+            }
+            Begun::Contradiction(_) => {
+                self.contradicted(cx, feed);
+                Next::Over
+            }
+        }
+    }
+
+    /// Payload of the object begun last.
+    fn payload_in<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        feed: &mut Feed,
+        payload: Bytes,
+    ) -> Next {
+        let (Some(key), Some(object)) = (feed.key, feed.object.as_mut()) else { return Next::More };
+        let offset = object.offset;
+        object.offset = offset.saturating_add(payload.len() as u64);
+        if object.is_dropped {
+            return Next::More;
+        }
+        let id = object.id;
+        let end = object.offset;
+        let Some((track, mut io)) = self.outlet(cx, feed.track) else { return Next::Over };
+        match track.store.payload(key, id, offset, payload) {
+            Ok(Some(new)) => {
+                let len = new.len() as u64;
+                io.stats.bytes_in += len;
+                let at = end.saturating_sub(len);
+                track.deliver(&mut io, key, Piece::Payload(id, at, &new));
+                Next::More
+            }
+            Ok(None) => Next::More,
+            Err(_) => {
+                self.contradicted(cx, feed);
+                Next::Over
+            }
+        }
+    }
+
+    /// A feed has ended.
+    fn feed_ends<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        feed: &mut Feed,
+        end: SubgroupEnd,
+    ) -> Next {
+        let (key, object) = (feed.key.take(), feed.object.take());
+        let Some((track, mut io)) = self.outlet(cx, feed.track) else { return Next::Over };
+        let Some(key) = key else { return Next::Over };
+        let Some(live) = track.live.get_mut(&key) else { return Next::Over };
+        live.feeds = live.feeds.saturating_sub(1);
+        // While somebody else gives it, or may do so soon, the end of one is not its end.
+        let others = track.sources.iter().any(|source| source.node != feed.node);
+        let is_end = matches!(end, SubgroupEnd::Finished)
+            || live.feeds == 0 && !others && track.orphaned.is_none();
+        if live.end.is_none() && is_end {
+            live.end = Some(end);
+            if let (SubgroupEnd::Reset(_), Some(object)) = (end, object) {
+                track.store.abandon(key, object.id);
+            }
+            track.store.end(key, end);
+            track.deliver(&mut io, key, Piece::End);
+        }
+        track.sweep_live();
+        Next::Over
+    }
+
+    /// Which subgroup a feed gives, and a place for it.
+    fn feed_key(&mut self, feed: &mut Feed, header: &ObjectHeader) -> Option<SubgroupKey> {
+        if let Some(key) = feed.key {
+            return Some(key);
+        }
+        let info = feed.info;
+        let subgroup = match info.subgroup_id {
+            SubgroupId::Explicit(id) => id,
+            SubgroupId::FirstObjectId => header.object_id,
+        };
+        let key = SubgroupKey { group: info.group_id, subgroup };
+        let facts = SubgroupFacts {
+            publisher_priority: info.publisher_priority,
+            end_of_group: info.end_of_group,
+            first_object: info.first_object,
+            has_properties: info.has_properties,
+        };
+        let track = self.tracks.get_mut(feed.track)?;
+        track.store.open(key, facts).ok()?;
+        let live = track.live.entry(key).or_insert_with(|| Live::new(facts));
+        if matches!(live.end, Some(SubgroupEnd::Reset(_))) {
+            // Another publisher gives what one has given up.
+            live.end = None;
+            live.reopen();
+        }
+        live.feeds += 1;
+        feed.key = Some(key);
+        Some(key)
+    }
+
+    /// A publisher contradicts what is known of a track.
+    fn contradicted<C: Connections>(&mut self, cx: &mut Cx<'_, C>, feed: &Feed) {
+        if let Node::Session(connection, request) = feed.node {
+            self.forget_request(connection, request);
+            let code = StreamResetCode::MalformedTrack;
+            cx.connections.with(connection, |moqt| moqt.cancel(cx.now, request, code));
+            self.malformed(cx, feed.track, Some(feed.node));
+        }
+    }
+
+    /// A stream has gone with its session.
+    pub(super) fn stream_lost<C: Connections>(&mut self, cx: &mut Cx<'_, C>, incoming: Incoming) {
+        let Incoming::Subgroup(feed) = incoming else { return };
+        let Some(track) = self.tracks.get_mut(feed.track) else { return };
+        if let Some(live) = feed.key.and_then(|key| track.live.get_mut(&key)) {
+            // It stays open for as long as another publisher may go on with it.
+            live.feeds = live.feeds.saturating_sub(1);
+        }
+        track.sweep_live();
+        self.account(cx, feed.track);
+    }
+
+    /// Nothing more comes from a source that was cancelled.
+    pub(super) fn streams_cancelled<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        connection: ConnectionId,
+        node: Node,
+    ) {
+        let Some(peer) = self.peers.get_mut(&connection) else { return };
+        let is_of =
+            |incoming: &Incoming| matches!(incoming, Incoming::Subgroup(feed) if feed.node == node);
+        let keys = peer.streams.iter().filter(|(_, incoming)| is_of(incoming));
+        let keys: alloc::vec::Vec<StreamKey> = keys.map(|(key, _)| *key).collect();
+        let mut feeds = alloc::vec::Vec::new();
+        for key in keys {
+            if let Some(Incoming::Subgroup(feed)) = peer.streams.remove(&key) {
+                feeds.push(feed);
+            }
+        }
+        for mut feed in feeds {
+            let code = StreamResetCode::Cancelled;
+            self.feed_ends(cx, &mut feed, SubgroupEnd::Reset(code));
+        }
+    }
+
+    pub(super) fn datagram<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        connection: ConnectionId,
+        request: RequestKey,
+        object: &ObjectDatagram,
+    ) {
+        let Some(Purpose::Source(id)) = self.purpose(connection, request) else { return };
+        let now = cx.now;
+        let Some((track, mut io)) = self.outlet(cx, id) else { return };
+        track.note_largest(Some(object.header.location));
+        let default = track.properties.default_publisher_priority();
+        let priority = object.header.publisher_priority.unwrap_or(default);
+        match track.store.datagram(now, object, priority) {
+            Begun::New => {
+                io.stats.objects_in += 1;
+                io.stats.bytes_in += object.payload.len() as u64;
+                track.deliver_datagram(&mut io, object);
+            }
+            Begun::Known { .. } => io.stats.duplicates += 1,
+            Begun::Absent => {}
+            Begun::Contradiction(_) => {
+                let code = StreamResetCode::MalformedTrack;
+                let node = Node::Session(connection, request);
+                self.forget_request(connection, request);
+                cx.connections.with(connection, |moqt| moqt.cancel(cx.now, request, code));
+                self.malformed(cx, id, Some(node));
+            }
+        }
+        self.account(cx, id);
+    }
+}

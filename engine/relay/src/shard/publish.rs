@@ -1,0 +1,123 @@
+//! Publishers: PUBLISHes of peers, and those that follow from them.
+
+use alloc::vec::Vec;
+
+use moqt_engine::model::{FullTrackName, Parameters, RequestErrorCode, TrackProperties};
+use moqt_engine::{Accept, CommandError, RequestKey};
+
+use super::peer::Purpose;
+use super::{Cx, Shard};
+use crate::authorize::Authorize;
+use crate::connections::{ConnectionId, Connections, PeerKind};
+use crate::track::{Node, Sink, Source, TrackId};
+
+impl<A: Authorize> Shard<A> {
+    /// A peer offers a track (draft-18, "Publisher Interactions").
+    pub(super) fn publish<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        (connection, request): (ConnectionId, RequestKey),
+        name: FullTrackName,
+        parameters: &Parameters,
+        properties: TrackProperties,
+    ) {
+        let Some(id) = self.track(name) else {
+            let reason = "the relay has too many tracks";
+            return self.refuse(cx, connection, request, RequestErrorCode::ExcessiveLoad, reason);
+        };
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        if track.sources.len() >= self.config.publishers_per_track {
+            let reason = "the track has too many publishers";
+            return self.refuse(cx, connection, request, RequestErrorCode::ExcessiveLoad, reason);
+        }
+        let forward = track.is_flowing();
+        let mut wanted = Parameters::default();
+        wanted.forward = Some(forward);
+        let accept = Accept { parameters: wanted, ..Accept::default() };
+        let accepted = cx.connections.with(connection, |moqt| moqt.accept(cx.now, request, accept));
+        if !matches!(accepted, Some(Ok(()))) {
+            let reason = "the track cannot be taken";
+            self.refuse(cx, connection, request, RequestErrorCode::InternalError, reason);
+            return self.track_changed(cx, id);
+        }
+        let node = Node::Session(connection, request);
+        track.sources.push(Source { node, is_publish: true, is_established: true, forward });
+        self.set_purpose(connection, request, Purpose::Source(id));
+        self.source_established(cx, id, parameters, properties);
+    }
+
+    /// Offers a track that has a publisher to everybody who asked for tracks of its namespace, and
+    /// to the relays upstream.
+    pub(super) fn offer<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
+        let Some(track) = self.tracks.get(id) else { return };
+        // What was subscribed to is not offered: who asks for tracks hears of those published.
+        if !track.sources.iter().any(|source| source.is_publish) {
+            return;
+        }
+        let namespace = track.name.namespace().clone();
+        let mut to: Vec<(ConnectionId, Option<RequestKey>)> = Vec::new();
+        for listener in self.routes.listeners(&namespace) {
+            if listener.wants_tracks() {
+                to.push((listener.connection, Some(listener.request)));
+            }
+        }
+        for (connection, peer) in &self.peers {
+            if peer.info.kind == PeerKind::Upstream && !peer.is_leaving {
+                to.push((*connection, None));
+            }
+        }
+        for (connection, listener) in to {
+            self.offer_to(cx, id, connection, listener);
+        }
+    }
+
+    /// Offers a track to one connection, for a namespace subscription of its if there is one.
+    pub(super) fn offer_to<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        connection: ConnectionId,
+        listener: Option<RequestKey>,
+    ) {
+        let Some(track) = self.tracks.get(id) else { return };
+        // A publisher does not get its own track back, and nobody gets one twice.
+        if track.has_source_in(connection) || track.has_sink_in(connection) {
+            return;
+        }
+        let mut parameters = self.onward(connection, &[]);
+        parameters.largest_object = track.largest;
+        // A relay upstream says when it has subscribers.
+        parameters.forward = listener.is_none().then_some(false);
+        let (name, properties) = (track.name.clone(), track.properties.clone());
+        let offered = cx
+            .connections
+            .with(connection, |moqt| moqt.publish(cx.now, &name, &parameters, &properties));
+        match offered {
+            Some(Ok(request)) => {
+                let node = Node::Session(connection, request);
+                let Some(track) = self.tracks.get_mut(id) else { return };
+                let slot = track.add_sink(Sink::new(node, true, false));
+                self.set_purpose(connection, request, Purpose::Sink(id, slot));
+                self.sink_updated(cx, id, slot);
+            }
+            Some(Err(CommandError::Blocked(_))) => {
+                if let Some(listener) = listener {
+                    // It fails on drafts that cannot say so.
+                    cx.connections
+                        .with(connection, |moqt| moqt.publish_blocked(cx.now, listener, &name));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A peer has accepted a track that it was offered.
+    pub(super) fn offer_accepted<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        slot: usize,
+    ) {
+        self.sink_updated(cx, id, slot);
+    }
+}

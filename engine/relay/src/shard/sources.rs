@@ -1,0 +1,335 @@
+//! Where tracks come from: publishers that are asked, and what they answer.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use moqt_engine::model::{
+    FullTrackName, Parameters, PublishDoneCode, RequestErrorCode, StreamResetCode, TrackProperties,
+};
+use moqt_engine::{Answer, CommandError, Refusal, RequestError};
+
+use super::peer::{Ended, Purpose};
+use super::{Action, Cx, Due, Shard};
+use crate::authorize::Authorize;
+use crate::connections::{ConnectionId, Connections, PeerKind};
+use crate::routes::Origin;
+use crate::track::{Node, Source, Track, TrackId};
+
+impl<A: Authorize> Shard<A> {
+    /// Asks everybody for a track who publishes it and was not asked (draft-18, "Publisher
+    /// Interactions"): those who publish its namespace, or else the relays upstream.
+    pub(super) fn seek<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
+        let Some(track) = self.tracks.get(id) else { return };
+        let name = track.name.clone();
+        let via = track.waiters.first().map(|waiter| waiter.via.clone()).unwrap_or_default();
+        let mut sessions: Vec<ConnectionId> = Vec::new();
+        for origin in self.routes.publishers(name.namespace()) {
+            if let Origin::Session(connection, _) = origin {
+                sessions.push(connection);
+            }
+        }
+        sessions.dedup();
+        let is_available =
+            |id: &ConnectionId| self.peers.get(id).is_some_and(|peer| !peer.is_leaving);
+        sessions.retain(is_available);
+        if sessions.is_empty() && !track.has_established_source() {
+            let upstream = self
+                .peers
+                .iter()
+                .filter(|(_, peer)| peer.info.kind == PeerKind::Upstream && !peer.is_leaving);
+            sessions.extend(upstream.map(|(id, _)| *id));
+            if sessions.is_empty() && self.uses_directory && track.sources.is_empty() {
+                let namespace = name.namespace().clone();
+                self.actions.push_back(Action::FindOrigin { namespace });
+            }
+        }
+        for connection in sessions {
+            self.subscribe_at(cx, id, connection, &via);
+        }
+    }
+
+    /// Asks one connection for a track, if it was not asked.
+    pub(super) fn subscribe_at<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        connection: ConnectionId,
+        via: &[u64],
+    ) {
+        let Some(track) = self.tracks.get(id) else { return };
+        let too_many = track.sources.len() >= self.config.publishers_per_track;
+        if too_many || track.has_source_in(connection) {
+            return;
+        }
+        let name = track.name.clone();
+        let mut parameters = self.onward(connection, via);
+        parameters.new_group_request =
+            track.waiters.iter().filter_map(|waiter| waiter.new_group).max();
+        let asked =
+            cx.connections.with(connection, |moqt| moqt.subscribe(cx.now, &name, &parameters));
+        match asked {
+            Some(Ok(request)) => {
+                self.set_purpose(connection, request, Purpose::Source(id));
+                let node = Node::Session(connection, request);
+                let source =
+                    Source { node, is_publish: false, is_established: false, forward: true };
+                if let Some(track) = self.tracks.get_mut(id) {
+                    track.sources.push(source);
+                    track.new_group = parameters.new_group_request;
+                }
+            }
+            Some(Err(CommandError::Blocked(_))) => {
+                if let Some(peer) = self.peers.get_mut(&connection)
+                    && !peer.blocked.contains(&id)
+                {
+                    peer.blocked.push(id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A publisher has accepted a SUBSCRIBE of ours.
+    pub(super) fn source_accepted<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        node: Node,
+        answer: Answer,
+    ) {
+        if let Some(source) = self.tracks.get_mut(id).and_then(|track| track.source_mut(node)) {
+            source.is_established = true;
+        }
+        let Answer { parameters, track_properties, .. } = answer;
+        self.source_established(cx, id, &parameters, track_properties);
+    }
+
+    /// A track has a publisher.
+    pub(super) fn source_established<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        parameters: &Parameters,
+        properties: TrackProperties,
+    ) {
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        track.note_largest(parameters.largest_object);
+        let max_age = properties.max_cache_duration();
+        let max_age = max_age.map(core::time::Duration::from_millis);
+        let max = self.config.max_cache_duration;
+        track.store.set_max_age(max_age.map_or(max, |age| age.min(max)));
+        // Publishers of one track say the same of it.
+        track.properties = properties;
+        track.orphaned = None;
+        self.accept_waiters(cx, id);
+        self.offer(cx, id);
+        self.resume_queries(cx, id);
+        self.update_forward(cx, id);
+        self.track_changed(cx, id);
+    }
+
+    /// A publisher is one no longer, or has refused to be.
+    pub(super) fn source_ended<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        node: Node,
+        how: Ended,
+    ) {
+        if matches!(how, Ended::Malformed) {
+            return self.malformed(cx, id, Some(node));
+        }
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        let Some(at) = track.sources.iter().position(|source| source.node == node) else { return };
+        let source = track.sources.remove(at);
+        if !track.sources.is_empty() {
+            return;
+        }
+        match how {
+            Ended::Rejected(error) if !source.is_established => {
+                self.nobody_publishes(cx, id, Some(error));
+            }
+            Ended::Done(
+                code @ (PublishDoneCode::TrackEnded | PublishDoneCode::SubscriptionEnded),
+                reason,
+            ) => {
+                self.end_track(cx, id, code, &reason);
+            }
+            Ended::Done(code, reason) => self.orphan(cx, id, code, &reason),
+            Ended::Rejected(_) | Ended::Cancelled | Ended::Malformed | Ended::Lost => {
+                let why = "the publisher has gone without ending the track";
+                self.orphan(cx, id, PublishDoneCode::InternalError, why);
+            }
+        }
+        self.track_changed(cx, id);
+    }
+
+    /// The last publisher has gone. For a while another may take over.
+    fn orphan<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        code: PublishDoneCode,
+        reason: &str,
+    ) {
+        let until = cx.now.saturating_add(self.config.takeover);
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        if !track.is_wanted() {
+            return self.end_track(cx, id, code, reason);
+        }
+        track.orphaned = Some((until, code, reason.to_string()));
+        self.schedule(until, Due::Track(id));
+        self.seek(cx, id);
+    }
+
+    /// Everybody who was asked has refused.
+    pub(super) fn nobody_publishes<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        error: Option<RequestError>,
+    ) {
+        let refusal = match error {
+            Some(error) => Refusal {
+                reason: error.reason,
+                retry_after: error.retry_after,
+                ..Refusal::new(onward_code(error.code))
+            },
+            None => Refusal {
+                reason: "nobody publishes the track".into(),
+                ..Refusal::new(RequestErrorCode::DoesNotExist)
+            },
+        };
+        let now = cx.now;
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        let is_over = |waiter: &crate::track::Waiter| waiter.until.is_none_or(|until| until <= now);
+        let (over, waiting) = core::mem::take(&mut track.waiters).into_iter().partition(is_over);
+        track.waiters = waiting;
+        self.refuse_waiters(cx, over, &refusal);
+        self.refuse_queries(cx, id, &refusal);
+    }
+
+    /// Tells publishers to send objects, or not to, as subscribers want them (draft-18,
+    /// "Publisher Interactions").
+    pub(super) fn update_forward<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
+        if self.tracks.get(id).is_some_and(Track::is_flowing) {
+            self.set_forward(cx, id, true);
+        }
+    }
+
+    /// Tells all publishers whether to send objects.
+    pub(super) fn set_forward<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        forward: bool,
+    ) {
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        for source in &mut track.sources {
+            if source.forward == forward || !source.is_established {
+                continue;
+            }
+            if let Node::Session(connection, request) = source.node {
+                let mut parameters = Parameters::default();
+                parameters.forward = Some(forward);
+                let updated = cx
+                    .connections
+                    .with(connection, |moqt| moqt.update(cx.now, request, &parameters));
+                if let Some(Ok(_)) = updated {
+                    source.forward = forward;
+                }
+            }
+        }
+    }
+
+    /// Lets go of the publishers that were subscribed to, and tells others that objects are not
+    /// wanted for now.
+    pub(super) fn release_sources<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        let mut released = Vec::new();
+        track.sources.retain(|source| {
+            if !source.is_publish {
+                released.push(source.node);
+            }
+            source.is_publish
+        });
+        for node in released {
+            if let Node::Session(connection, request) = node {
+                self.forget_request(connection, request);
+                let code = StreamResetCode::Cancelled;
+                cx.connections.with(connection, |moqt| moqt.cancel(cx.now, request, code));
+                self.streams_cancelled(cx, connection, node);
+            }
+        }
+        self.set_forward(cx, id, false);
+    }
+
+    /// A subscriber asks for a new group (draft-18, "NEW GROUP REQUEST Parameter").
+    pub(super) fn ask_new_group<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        value: u64,
+    ) {
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        let is_new = value == 0 || track.largest.is_none_or(|largest| value > largest.group);
+        if !is_new || track.new_group >= Some(value) || !track.properties.dynamic_groups() {
+            return;
+        }
+        track.new_group = Some(value);
+        let mut parameters = Parameters::default();
+        parameters.new_group_request = Some(value);
+        for source in track.sources.iter().filter(|source| source.is_established) {
+            if let Node::Session(connection, request) = source.node {
+                cx.connections.with(connection, |moqt| moqt.update(cx.now, request, &parameters));
+            }
+        }
+    }
+
+    /// What [`Action::FindOrigin`] asked for.
+    pub(super) fn origin_found<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        namespace: &moqt_engine::model::TrackNamespace,
+        origin: Option<ConnectionId>,
+    ) {
+        let from = FullTrackName::new(namespace.clone(), "").unwrap_or_default();
+        let of_namespace = self
+            .names
+            .range(from..)
+            .take_while(|(name, _)| name.namespace() == namespace)
+            .map(|(_, id)| *id);
+        let waiting: Vec<TrackId> = of_namespace
+            .filter(|id| self.tracks.get(*id).is_some_and(|track| track.sources.is_empty()))
+            .collect();
+        for id in waiting {
+            match origin {
+                Some(connection) => {
+                    let waiters = self.tracks.get(id).map(|track| &track.waiters);
+                    let via = waiters.and_then(|waiters| waiters.first());
+                    let via = via.map(|waiter| waiter.via.clone()).unwrap_or_default();
+                    self.subscribe_at(cx, id, connection, &via);
+                }
+                None => self.nobody_publishes(cx, id, None),
+            }
+            self.track_changed(cx, id);
+        }
+    }
+}
+
+/// What a subscriber is told of a publisher's refusal: what concerns this relay alone is not its
+/// fault.
+fn onward_code(code: RequestErrorCode) -> RequestErrorCode {
+    match code {
+        RequestErrorCode::Unauthorized
+        | RequestErrorCode::MalformedAuthToken
+        | RequestErrorCode::ExpiredAuthToken
+        | RequestErrorCode::DuplicateSubscription
+        | RequestErrorCode::Redirect
+        | RequestErrorCode::Other(_) => RequestErrorCode::InternalError,
+        RequestErrorCode::GoingAway | RequestErrorCode::Uninterested => {
+            RequestErrorCode::DoesNotExist
+        }
+        code => code,
+    }
+}

@@ -1,0 +1,318 @@
+//! [`Track`]: what a shard knows of one track.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use moqt_engine::model::{FullTrackName, Location, PublishDoneCode, TrackProperties};
+use moqt_engine::{Accept, RequestKey, StreamKey, Timestamp};
+use thunderdome::Index;
+
+use crate::config::Config;
+use crate::connections::{ConnectionId, ShardId};
+use crate::store::{Limits, Store, SubgroupEnd, SubgroupFacts, SubgroupKey};
+
+/// A track of a shard's. Stale when the track is gone.
+pub(crate) type TrackId = Index;
+
+/// Where objects come from or go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// A subscription in a session of this shard's.
+    Session(ConnectionId, RequestKey),
+    /// Another shard, which knows the track by this key.
+    Shard(ShardId, TrackId),
+}
+
+/// What a shard knows of one track: who publishes it, who wants it, and its objects.
+#[derive(Debug)]
+pub(crate) struct Track {
+    pub(crate) name: FullTrackName,
+    pub(crate) sources: Vec<Source>,
+    /// SUBSCRIBEs that are not answered yet.
+    pub(crate) waiters: Vec<Waiter>,
+    /// Subscriptions, each in a slot that it keeps.
+    pub(crate) sinks: Vec<Option<Sink>>,
+    pub(crate) sink_count: usize,
+    pub(crate) properties: TrackProperties,
+    /// The largest location that was published or told of.
+    pub(crate) largest: Option<Location>,
+    /// Subgroups that are being received, or that some subscriber has not got all of.
+    pub(crate) live: BTreeMap<SubgroupKey, Live>,
+    pub(crate) store: Store,
+    /// The largest value of NEW_GROUP_REQUEST that was sent upstream and not fulfilled.
+    pub(crate) new_group: Option<u64>,
+    /// Since when nobody wants it.
+    pub(crate) idle_since: Option<Timestamp>,
+    /// Until when another publisher may take over, and what subscribers are told otherwise.
+    pub(crate) orphaned: Option<(Timestamp, PublishDoneCode, String)>,
+    /// FETCHes that wait for an object that is coming in.
+    pub(crate) waiting_fetches: Vec<Index>,
+    /// What of the store was counted last, in bytes.
+    pub(crate) charged: usize,
+    /// Somebody takes no more, which nobody has looked at yet.
+    pub(crate) has_blocked: bool,
+}
+
+impl Sink {
+    /// A subscriber with this request.
+    pub(crate) fn new(node: Node, is_offered: bool, forward: bool) -> Self {
+        Self { node, is_offered, forward, blocked_since: None, ending: None }
+    }
+}
+
+/// A publisher of a track.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    pub(crate) node: Node,
+    /// The request is the publisher's PUBLISH, and not a SUBSCRIBE of ours.
+    pub(crate) is_publish: bool,
+    pub(crate) is_established: bool,
+    /// Whether it was told to send objects.
+    pub(crate) forward: bool,
+}
+
+/// A SUBSCRIBE that waits for a publisher.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiter {
+    pub(crate) node: Node,
+    pub(crate) forward: bool,
+    pub(crate) new_group: Option<u64>,
+    /// Relays that the request has come through.
+    pub(crate) via: Vec<u64>,
+    /// Until when it waits for a publisher to come, if it does.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// A subscriber to a track.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub(crate) node: Node,
+    /// It was offered the track by a PUBLISH of ours, and did not ask.
+    pub(crate) is_offered: bool,
+    /// Whether it wants objects now.
+    pub(crate) forward: bool,
+    /// Since when it takes no more, though there is something for it.
+    pub(crate) blocked_since: Option<Timestamp>,
+    /// How it ends, once it has everything.
+    pub(crate) ending: Option<(PublishDoneCode, String)>,
+}
+
+/// A subgroup on its way.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) facts: SubgroupFacts,
+    /// Streams that give it.
+    pub(crate) feeds: u32,
+    /// The object begun last.
+    pub(crate) last: Option<u64>,
+    pub(crate) end: Option<SubgroupEnd>,
+    /// How far each subscriber is, by slot. Those beyond the end have not begun.
+    pub(crate) outs: Vec<Out>,
+    /// How many of them have something to come.
+    pub(crate) open_outs: usize,
+}
+
+/// How far a subscriber is in a subgroup.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Out {
+    /// Nothing was sent.
+    #[default]
+    Unopened,
+    /// Its filter or forward state leaves the subgroup out for now.
+    Unwanted,
+    /// It is wanted after this object, but there is no stream for it yet.
+    Waiting(Option<u64>),
+    /// It is being sent.
+    Open(Cursor),
+    /// It has ended, one way or the other.
+    Over,
+}
+
+impl Out {
+    /// Whether there is something for the subscriber that it did not take.
+    pub(crate) fn is_behind(self) -> bool {
+        match self {
+            Self::Open(cursor) => cursor.is_behind,
+            Self::Waiting(_) => true,
+            Self::Unopened | Self::Unwanted | Self::Over => false,
+        }
+    }
+}
+
+/// A place in a subgroup that is being sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor {
+    pub(crate) stream: StreamKey,
+    /// The object begun last.
+    pub(crate) last: Option<u64>,
+    /// Bytes of its payload that were written, and that are to come.
+    pub(crate) written: u64,
+    pub(crate) left: u64,
+    /// What comes in is not what comes next here: it goes on from the store.
+    pub(crate) is_behind: bool,
+}
+
+impl Track {
+    pub(crate) fn new(name: FullTrackName, config: &Config) -> Self {
+        let store = Store::new(Limits {
+            objects: config.track_objects,
+            bytes: config.track_bytes,
+            max_age: config.max_cache_duration,
+            receive_buffer: config.receive_buffer,
+        });
+        Self {
+            name,
+            sources: Vec::new(),
+            waiters: Vec::new(),
+            sinks: Vec::new(),
+            sink_count: 0,
+            properties: TrackProperties::new(),
+            largest: None,
+            live: BTreeMap::new(),
+            store,
+            new_group: None,
+            idle_since: None,
+            orphaned: None,
+            waiting_fetches: Vec::new(),
+            charged: 0,
+            has_blocked: false,
+        }
+    }
+
+    /// What to say to who subscribes.
+    pub(crate) fn accept(&self) -> Accept {
+        let mut accept = Accept { track_properties: self.properties.clone(), ..Accept::default() };
+        accept.parameters.largest_object = self.largest;
+        accept
+    }
+
+    pub(crate) fn source(&self, node: Node) -> Option<&Source> {
+        self.sources.iter().find(|source| source.node == node)
+    }
+
+    pub(crate) fn source_mut(&mut self, node: Node) -> Option<&mut Source> {
+        self.sources.iter_mut().find(|source| source.node == node)
+    }
+
+    /// Whether somebody of this connection is a source, asked or established.
+    pub(crate) fn has_source_in(&self, connection: ConnectionId) -> bool {
+        let is_there =
+            |source: &Source| matches!(source.node, Node::Session(id, _) if id == connection);
+        self.sources.iter().any(is_there)
+    }
+
+    /// Whether this connection gets the track, or has asked for it.
+    pub(crate) fn has_sink_in(&self, connection: ConnectionId) -> bool {
+        let is_there = |node: Node| matches!(node, Node::Session(id, _) if id == connection);
+        self.sinks.iter().flatten().any(|sink| is_there(sink.node))
+            || self.waiters.iter().any(|waiter| is_there(waiter.node))
+    }
+
+    pub(crate) fn has_established_source(&self) -> bool {
+        self.sources.iter().any(|source| source.is_established)
+    }
+
+    /// Whether somebody subscribes, or wants to. Who was offered the track and wants no objects
+    /// does not count.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let wants = |sink: &Sink| sink.forward || !sink.is_offered;
+        !self.waiters.is_empty() || self.sinks.iter().flatten().any(wants)
+    }
+
+    /// Whether somebody wants objects.
+    pub(crate) fn is_flowing(&self) -> bool {
+        self.waiters.iter().any(|waiter| waiter.forward)
+            || self.sinks.iter().flatten().any(|sink| sink.forward)
+    }
+
+    /// Puts a subscriber into a free slot, and says which.
+    pub(crate) fn add_sink(&mut self, sink: Sink) -> usize {
+        self.sink_count += 1;
+        self.idle_since = None;
+        let free = self.sinks.iter().position(Option::is_none);
+        let slot = free.unwrap_or(self.sinks.len());
+        match self.sinks.get_mut(slot) {
+            Some(place) => *place = Some(sink),
+            None => self.sinks.push(Some(sink)),
+        }
+        slot
+    }
+
+    /// Takes a subscriber out. Its subgroups are its connection's to end.
+    pub(crate) fn remove_sink(&mut self, slot: usize) -> Option<Sink> {
+        let sink = self.sinks.get_mut(slot)?.take()?;
+        self.sink_count -= 1;
+        for live in self.live.values_mut() {
+            live.set_out(slot, Out::Unopened);
+        }
+        while self.sinks.last().is_some_and(Option::is_none) {
+            self.sinks.pop();
+        }
+        self.sweep_live();
+        Some(sink)
+    }
+
+    /// The slot of a subscriber.
+    pub(crate) fn slot(&self, node: Node) -> Option<usize> {
+        self.sinks.iter().position(|sink| sink.as_ref().is_some_and(|sink| sink.node == node))
+    }
+
+    /// Notes that something was published.
+    pub(crate) fn note_largest(&mut self, location: Option<Location>) {
+        if location > self.largest {
+            if location.map(|at| at.group) > self.largest.map(|at| at.group) {
+                self.new_group = None;
+            }
+            self.largest = location;
+        }
+    }
+
+    /// Forgets subgroups that nothing more comes from or goes to.
+    pub(crate) fn sweep_live(&mut self) {
+        self.live.retain(|_, live| !live.is_over());
+    }
+}
+
+impl Live {
+    pub(crate) fn new(facts: SubgroupFacts) -> Self {
+        Self { facts, feeds: 0, last: None, end: None, outs: Vec::new(), open_outs: 0 }
+    }
+
+    pub(crate) fn out(&self, slot: usize) -> Out {
+        self.outs.get(slot).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set_out(&mut self, slot: usize, out: Out) {
+        let is_open = |out| matches!(out, Out::Open(_) | Out::Waiting(_));
+        let (was_open, is_open) = (is_open(self.out(slot)), is_open(out));
+        if slot >= self.outs.len() {
+            if matches!(out, Out::Unopened) {
+                return;
+            }
+            self.outs.resize(slot + 1, Out::Unopened);
+        }
+        if let Some(place) = self.outs.get_mut(slot) {
+            *place = out;
+        }
+        match (was_open, is_open) {
+            (false, true) => self.open_outs += 1,
+            (true, false) => self.open_outs = self.open_outs.saturating_sub(1),
+            _ => {}
+        }
+    }
+
+    /// The subgroup goes on after all: who was told of its end can be given the rest.
+    pub(crate) fn reopen(&mut self) {
+        for out in &mut self.outs {
+            if matches!(out, Out::Over) {
+                *out = Out::Unopened;
+            }
+        }
+    }
+
+    /// Whether nothing more comes and nothing more goes.
+    pub(crate) fn is_over(&self) -> bool {
+        self.end.is_some() && self.feeds == 0 && self.open_outs == 0
+    }
+}
