@@ -1,0 +1,5 @@
+//! Who may do what on a relay.
+
+mod pattern;
+
+pub use pattern::{NamespacePattern, PatternError, TextPattern};
