@@ -34,6 +34,7 @@ pub mod objects;
 pub mod ops;
 #[expect(clippy::expect_used, clippy::panic, reason = "what is not there cannot be read")]
 pub mod recorded;
+pub mod relay_simulation;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod reread;
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]

@@ -10,13 +10,13 @@ mod acts;
 mod application;
 mod choices;
 mod generate;
-mod history;
+pub(crate) mod history;
 mod model;
 mod publishing;
 mod run;
 mod scenario;
 mod shrink;
-mod tracks;
+pub(crate) mod tracks;
 
 pub use choices::{Bytes, Choices};
 pub use history::{Ask, Entry, History, Object, What};

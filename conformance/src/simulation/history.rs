@@ -207,10 +207,10 @@ pub struct Object {
 }
 
 /// Why a stream is cut off on purpose.
-pub(super) const CUT: StreamResetCode = StreamResetCode::Cancelled;
+pub(crate) const CUT: StreamResetCode = StreamResetCode::Cancelled;
 
 /// The name of a track.
-pub(super) fn track_name(track: usize) -> Option<FullTrackName> {
+pub(crate) fn track_name(track: usize) -> Option<FullTrackName> {
     let namespace = [b"sim".to_vec(), vec![b'a' + u8::try_from(track % 2).unwrap_or_default()]];
     let namespace = moqt_engine::model::TrackNamespace::new(&namespace).ok()?;
     FullTrackName::new(namespace, format!("track{track}")).ok()

@@ -14,8 +14,8 @@ use super::scenario::{Burst, BurstEnd, GroupPick, TrackPlan};
 
 /// A track at its publisher.
 #[derive(Debug, Default)]
-pub(super) struct Track {
-    pub(super) objects: BTreeMap<Location, Object>,
+pub(crate) struct Track {
+    pub(crate) objects: BTreeMap<Location, Object>,
     groups: BTreeMap<u64, Group>,
     is_over: bool,
 }
@@ -31,7 +31,7 @@ struct Group {
 
 /// What a publisher is to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(crate) enum News {
     /// An object. Of one in a subgroup, whether it is the first there.
     Object { location: Location, is_first: bool },
     /// No more objects of a subgroup.
@@ -39,12 +39,17 @@ pub(super) enum News {
 }
 
 impl Track {
-    pub(super) fn largest(&self) -> Option<Location> {
+    pub(crate) fn largest(&self) -> Option<Location> {
         self.objects.last_key_value().map(|(location, _)| *location)
     }
 
+    /// Groups in which nothing more comes.
+    pub(crate) fn groups_over(&self) -> impl Iterator<Item = u64> + '_ {
+        self.groups.iter().filter(|(_, group)| group.is_over).map(|(id, _)| *id)
+    }
+
     /// Makes the objects of a burst.
-    pub(super) fn produce(
+    pub(crate) fn produce(
         &mut self,
         draft: Draft,
         number: usize,
@@ -110,13 +115,22 @@ impl Track {
     }
 
     /// Nothing more comes in the largest group.
-    pub(super) fn complete_largest(&mut self) -> Vec<News> {
+    pub(crate) fn complete_largest(&mut self) -> Vec<News> {
         let largest = self.groups.last_key_value().map(|(group, _)| *group);
         largest.map(|group| self.complete_group(group)).unwrap_or_default()
     }
 
+    /// Nothing more comes in the group that an object came in.
+    pub(crate) fn close_group_of(&mut self, news: &[News]) -> Vec<News> {
+        let group = news.iter().find_map(|new| match new {
+            News::Object { location, .. } => Some(location.group),
+            News::Complete { .. } => None,
+        });
+        group.map(|group| self.complete_group(group)).unwrap_or_default()
+    }
+
     /// Nothing more comes in any group.
-    pub(super) fn complete_all(&mut self) -> Vec<News> {
+    pub(crate) fn complete_all(&mut self) -> Vec<News> {
         let groups: Vec<u64> = self.groups.keys().copied().collect();
         groups.into_iter().flat_map(|group| self.complete_group(group)).collect()
     }

@@ -1,0 +1,345 @@
+//! Subscriptions: everything comes once, in order, and ends as it should.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use moqt_engine::Timestamp;
+use moqt_engine::model::{Location, ObjectStatus, PublishDoneCode, SubscriptionFilter};
+
+use super::{Checked, GRACE, Model, known, must};
+use crate::relay_simulation::record::{Left, Made, Seen, Stream, Subscribed, SubscriptionEnd};
+use crate::relay_simulation::scenario::How;
+
+impl Model<'_> {
+    pub(super) fn subscription(&self, number: usize) -> Checked {
+        let subscribed = &self.record.subscriptions[number];
+        let about = |what: String| {
+            let Subscribed { client, track, asked, accepted, end, .. } = subscribed;
+            let accepted = accepted.map(|(at, _)| at);
+            format!(
+                "subscription {number} of client {client} to track {track}, asked at {asked:?}, \
+                 accepted at {accepted:?}, ended {end:?}: {what}"
+            )
+        };
+        let named = |checked: Checked| {
+            checked.map_err(|mut broken| {
+                broken.about = about(broken.about);
+                broken
+            })
+        };
+        named(self.answered(subscribed))?;
+        named(self.seen_in_order(subscribed))?;
+        named(self.passes_filter(subscribed))?;
+        named(self.complete(subscribed))?;
+        named(self.ended(subscribed))
+    }
+
+    /// A subscription to what is published is accepted.
+    fn answered(&self, subscribed: &Subscribed) -> Checked {
+        let Subscribed { track, asked, accepted, end, .. } = subscribed;
+        let until = known(*asked);
+        let is_there = self.publishers(*track, *asked, until).next().is_some();
+        let left_early = end.as_ref().is_some_and(|(at, end)| {
+            *at < until && matches!(end, SubscriptionEnd::Left | SubscriptionEnd::Closed)
+        });
+        if !is_there || left_early || !self.is_quiet(*asked, until) {
+            return Ok(());
+        }
+        if let Some((at, SubscriptionEnd::Rejected(code))) = end {
+            // A filter that lets nothing pass is refused.
+            let is_range =
+                matches!(subscribed.filter, Some(SubscriptionFilter::AbsoluteRange { .. }));
+            return must(is_range, "a subscription to what is published is accepted", || {
+                format!("refused with {code} at {at:?}")
+            });
+        }
+        let is_early = accepted.is_some_and(|(at, _)| at <= until);
+        let is_over = matches!(end, Some((at, _)) if *at <= until);
+        must(is_early || is_over, "a subscription to what is published is accepted", || {
+            "no answer in time".to_owned()
+        })
+    }
+
+    /// Each object is one that was published, comes once, and in order in its stream.
+    fn seen_in_order(&self, subscribed: &Subscribed) -> Checked {
+        let mut seen = BTreeSet::new();
+        for (object, _) in subscribed.seen() {
+            self.object(subscribed.track, object, false)?;
+            must(seen.insert(object.location), "an object comes once", || {
+                format!("{} came twice", object.location)
+            })?;
+        }
+        for stream in &subscribed.streams {
+            let is_sorted = stream.objects.is_sorted_by_key(|object| object.location);
+            must(is_sorted, "objects come in order in their subgroup", || stream.to_string())?;
+        }
+        // In all streams of a subgroup together, too, in the order they were opened.
+        let mut last = BTreeMap::new();
+        for stream in &subscribed.streams {
+            let name = (stream.info.group_id, stream.subgroup);
+            if let (Some(first), Some(end)) = (stream.objects.first(), stream.objects.last()) {
+                let before = last.insert(name, end.location);
+                let goes_on = before.is_none_or(|before| before < first.location);
+                must(goes_on, "objects come in order in their subgroup", || stream.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing comes that the subscriber has not asked for.
+    fn passes_filter(&self, subscribed: &Subscribed) -> Checked {
+        for (seen, _) in subscribed.seen() {
+            must(subscribed.passes(seen.location), "a filter is obeyed", || {
+                format!("{} came", seen.location)
+            })?;
+            let made = self.record.tracks[subscribed.track].objects.get(&seen.location);
+            // What was published in the middle of a pause comes neither then nor later.
+            let Some(made) = made else { continue };
+            let paused = subscribed.forward_throughout(made.at, known(made.at)) == Some(false);
+            must(
+                !paused || subscribed.is_offered,
+                "nothing comes that was not to be forwarded",
+                || format!("{} came", seen.location),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Everything comes that has to.
+    fn complete(&self, subscribed: &Subscribed) -> Checked {
+        let Some((accepted, _)) = subscribed.accepted else { return Ok(()) };
+        let track = &self.record.tracks[subscribed.track];
+        let seen: BTreeSet<Location> =
+            subscribed.seen().map(|(object, _)| object.location).collect();
+        for (location, made) in &track.objects {
+            if made.object.status != ObjectStatus::Normal || seen.contains(location) {
+                continue;
+            }
+            let due = self.due_since(subscribed, accepted);
+            let is_due = made.at >= due
+                && subscribed.passes(*location)
+                && subscribed.forward_throughout(accepted.max(earlier(made.at)), known(made.at))
+                    != Some(false)
+                && subscribed.forward_throughout(made.at, known(made.at)) == Some(true)
+                && self.publishers(subscribed.track, made.at, made.at).next().is_some()
+                && !subscribed.is_over_by(known(made.at))
+                && self.is_quiet(earlier(made.subgroup_at), known(made.at))
+                && self.reads(subscribed.client, accepted, known(made.at))
+                && !self.may_be_lost(made)
+                && !self.may_be_filtered(subscribed, accepted, *location, made);
+            must(!is_due, "what is published arrives", || {
+                let how = match subscribed.stream_of(*location, made) {
+                    Some(stream) => format!("its stream: {stream}"),
+                    None => "no stream of its subgroup came".to_owned(),
+                };
+                format!("{location}, published at {:?}, did not; {how}", made.at)
+            })?;
+        }
+        for stream in &subscribed.streams {
+            self.whole(subscribed, stream)?;
+        }
+        Ok(())
+    }
+
+    /// Whether an object comes so late that relays may have asked for later ones only.
+    fn may_be_filtered(
+        &self,
+        subscribed: &Subscribed,
+        accepted: Timestamp,
+        location: Location,
+        made: &Made,
+    ) -> bool {
+        let track = &self.record.tracks[subscribed.track];
+        let asked = track.publishers.iter().map(|it| it.from).filter(|from| *from <= made.at);
+        let troubles = self.record.troubles.iter().map(|(_, over)| *over);
+        let asked = asked.chain(troubles.filter(|over| *over <= made.at)).max();
+        let asked = known(accepted.max(asked.unwrap_or_default()));
+        let largest_by = |by: Timestamp| {
+            let objects = track.objects.iter().filter(|(_, it)| it.at < by);
+            objects.map(|(location, _)| *location).max()
+        };
+        let is_late = largest_by(made.at).is_some_and(|largest| largest > location);
+        is_late && largest_by(asked).is_some_and(|largest| largest > location)
+    }
+
+    /// From when on what is published has to arrive. At once if the one publisher has been asked
+    /// for objects by then.
+    fn due_since(&self, subscribed: &Subscribed, accepted: Timestamp) -> Timestamp {
+        let track = &self.record.tracks[subscribed.track];
+        let of_track = |it: &&Subscribed| it.track == subscribed.track;
+        let mut others = self.record.subscriptions.iter().filter(of_track);
+        let is_simple = matches!(&track.publishers[..], [only] if only.how == How::Namespace)
+            && others.all(|it| it.forward.iter().all(|(_, forward)| *forward));
+        if is_simple { accepted } else { known(accepted) }
+    }
+
+    /// A subgroup whose stream is finished is whole, from the first object in it on.
+    fn whole(&self, subscribed: &Subscribed, stream: &Stream) -> Checked {
+        let Some((at, is_finished)) = stream.end else { return Ok(()) };
+        let Some(first) = stream.objects.first() else { return Ok(()) };
+        must(!(stream.is_cut && is_finished), "no stream is finished within an object", || {
+            stream.to_string()
+        })?;
+        let is_forwarded = subscribed.forward.iter().all(|(_, forward)| *forward);
+        if !is_finished || !is_forwarded {
+            return Ok(());
+        }
+        let objects = &self.record.tracks[subscribed.track].objects;
+        let seen: BTreeSet<Location> =
+            subscribed.seen().map(|(object, _)| object.location).collect();
+        let last = Location::new(first.location.group, u64::MAX);
+        for (location, made) in objects.range(first.location..=last) {
+            let is_missing = made.object.subgroup == stream.subgroup
+                && made.object.status == ObjectStatus::Normal
+                && subscribed.passes(*location)
+                && !seen.contains(location);
+            must(!is_missing, "a subgroup that is finished is whole", || {
+                format!("{location} is missing at {at:?} in {stream}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether an object may be lost on its way without anybody knowing.
+    fn may_be_lost(&self, made: &Made) -> bool {
+        made.object.subgroup.is_none() && !self.is_calm()
+    }
+
+    /// Ends are told, and nothing ends without a reason.
+    fn ended(&self, subscribed: &Subscribed) -> Checked {
+        let Some((accepted, _)) = subscribed.accepted else { return Ok(()) };
+        let track = &self.record.tracks[subscribed.track];
+        match &subscribed.end {
+            None => must(false, "the end of what is published is told", || "it was not".to_owned()),
+            Some((at, SubscriptionEnd::Done(code))) => {
+                let is_quiet = self.is_quiet(earlier(accepted), *at);
+                let is_there = self.publishers(subscribed.track, *at, *at).next().is_some();
+                let range =
+                    matches!(subscribed.filter, Some(SubscriptionFilter::AbsoluteRange { .. }));
+                let slow = *code == PublishDoneCode::TooFarBehind
+                    && !self.reads(subscribed.client, accepted, *at);
+                let is_over = track
+                    .publishers
+                    .iter()
+                    .any(|it| matches!(it.to, Some((until, Left::Ended)) if until <= *at));
+                must(
+                    !is_quiet || !is_there || range || slow || is_over,
+                    "a subscription lasts while its track is published",
+                    || format!("done with {code}"),
+                )?;
+                // All that there ever were have said the same.
+                let all_ended = track
+                    .publishers
+                    .iter()
+                    .all(|it| matches!(it.to, Some((_, Left::Ended))) && !it.is_refused);
+                must(
+                    !is_quiet
+                        || range
+                        || slow
+                        || !all_ended
+                        || *code == PublishDoneCode::TrackEnded,
+                    "the end of a track is told as such",
+                    || format!("done with {code}"),
+                )
+            }
+            Some((_, SubscriptionEnd::Malformed(why))) => {
+                must(false, "no track is malformed", || why.clone())
+            }
+            Some((at, SubscriptionEnd::Cancelled(code))) => {
+                let is_quiet = self.is_quiet(earlier(accepted), *at);
+                must(!is_quiet, "a subscription ends with PUBLISH_DONE", || code.to_string())
+            }
+            _ => Ok(()),
+        }?;
+        let is_slow = !self.reads(subscribed.client, accepted, self.record.ended);
+        for stream in &subscribed.streams {
+            let over = stream.end.map_or(self.record.ended, |(at, _)| at);
+            let is_excused = is_slow
+                || !self.is_quiet(earlier(stream.opened), over)
+                || subscribed.is_over_by(known(over))
+                || self.has_left(subscribed.track, over);
+            must(
+                is_excused || matches!(stream.end, Some((_, true))),
+                "streams are finished",
+                || stream.to_string(),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Whether a publisher of a track has left it before the track was over.
+    fn has_left(&self, track: usize, by: Timestamp) -> bool {
+        let publishers = self.record.tracks[track].publishers.iter();
+        publishers.filter_map(|it| it.to).any(|(at, _)| at <= by && at < self.record.ended)
+    }
+}
+
+/// When something has been done that is known everywhere at this time.
+fn earlier(at: Timestamp) -> Timestamp {
+    Timestamp::ZERO.saturating_add(at.saturating_since(Timestamp::ZERO.saturating_add(GRACE)))
+}
+
+impl Subscribed {
+    /// Every object that came, and the stream that it came on.
+    fn seen(&self) -> impl Iterator<Item = (&Seen, Option<&Stream>)> {
+        let streams = self.streams.iter();
+        let on_streams = streams.flat_map(|it| it.objects.iter().map(move |seen| (seen, Some(it))));
+        on_streams.chain(self.datagrams.iter().map(|seen| (seen, None)))
+    }
+
+    /// Whether the subscriber wants it, by its filter.
+    fn passes(&self, location: Location) -> bool {
+        let Some((_, largest)) = self.accepted else { return false };
+        let Some(filter) = self.filter else { return true };
+        let is_past = filter.end_group().is_some_and(|end| location.group > end);
+        location >= filter.start(largest) && !is_past
+    }
+
+    /// Whether objects were to come throughout this time, or were not; `None` if that changed, or
+    /// may just have been changing.
+    fn forward_throughout(&self, from: Timestamp, to: Timestamp) -> Option<bool> {
+        let mut state = true;
+        let mut states = BTreeSet::new();
+        for (at, forward) in &self.forward {
+            if *at > to {
+                break;
+            }
+            if known(*at) >= from {
+                states.insert(state);
+            }
+            state = *forward;
+            if *at <= self.asked {
+                states.clear();
+            }
+        }
+        states.insert(state);
+        if states.len() == 1 { states.pop_first() } else { None }
+    }
+
+    fn is_over_by(&self, at: Timestamp) -> bool {
+        self.end.as_ref().is_some_and(|(over, _)| *over <= at)
+    }
+
+    fn stream_of(&self, location: Location, made: &Made) -> Option<&Stream> {
+        let of = |it: &&Stream| {
+            it.info.group_id == location.group && it.subgroup == made.object.subgroup
+        };
+        self.streams.iter().rfind(of)
+    }
+}
+
+impl std::fmt::Display for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { info, subgroup, opened, objects, is_cut, end } = self;
+        write!(f, "group {}, subgroup {subgroup:?}, opened at {opened:?}, ", info.group_id)?;
+        let ids: Vec<u64> = objects.iter().map(|object| object.location.object).collect();
+        write!(f, "objects {ids:?}")?;
+        if *is_cut {
+            write!(f, ", cut")?;
+        }
+        match end {
+            Some((at, true)) => write!(f, ", finished at {at:?}"),
+            Some((at, false)) => write!(f, ", given up at {at:?}"),
+            None => write!(f, ", still open"),
+        }
+    }
+}

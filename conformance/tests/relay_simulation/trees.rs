@@ -1,0 +1,17 @@
+//! Made-up trees of relays.
+
+use moqt_conformance::relay_simulation::{Level, Scenario};
+
+const LEVELS: [Level; 3] = [Level::One, Level::Calm, Level::Faults];
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..10 {
+        for level in LEVELS {
+            let run = || Scenario::of_seed(seed, level).run(false).trace_hash;
+            assert_eq!(run(), run(), "{level:?}, seed {seed}");
+        }
+    }
+    let hash = |seed| Scenario::of_seed(seed, Level::Calm).run(false).trace_hash;
+    assert_ne!(hash(1), hash(2));
+}
