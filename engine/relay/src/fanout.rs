@@ -268,7 +268,7 @@ impl Way<'_> {
         mut cursor: Cursor,
         stats: &mut Stats,
     ) -> Out {
-        if self.store.facts(self.key).is_none() {
+        if self.store.has_lost(self.key, cursor.last) {
             return self.give_up(moqt, cursor, stats);
         }
         loop {

@@ -32,7 +32,6 @@ mod router;
 mod routes;
 mod shard;
 mod stats;
-#[allow(clippy::all, clippy::pedantic, reason = "stands in until the store is there")]
 mod store;
 mod track;
 

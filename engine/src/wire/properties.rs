@@ -56,6 +56,16 @@ impl Properties {
         self.0.as_ref().map_or(&[], |encoded| &encoded.raw)
     }
 
+    /// The same properties in a buffer of their own. Those that came from the wire share the buffer
+    /// they came in, which whoever keeps them for long keeps whole.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(self.0.as_ref().map(|encoded| Encoded {
+            raw: Bytes::copy_from_slice(&encoded.raw),
+            form: encoded.form,
+        }))
+    }
+
     /// Each property in turn; stops after the first error.
     pub fn iter(&self) -> impl Iterator<Item = Result<Property, DecodeError>> + '_ {
         self.0.iter().flat_map(Encoded::iter)

@@ -1,115 +1,175 @@
 //! [`Store`]: the objects of one track that a relay has.
+//!
+//! It is the log from which subscribers that fell behind catch up, subgroup by subgroup, and the
+//! cache that answers FETCH, by location. Besides objects it has knowledge: of which locations it
+//! has everything that exists. What is outside that is unknown, whatever is held around it; what
+//! was forgotten becomes unknown, never absent.
 
-use alloc::collections::BTreeMap;
+mod forget;
+mod group;
+mod known;
+mod object;
+mod read;
+
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use bytes::Bytes;
 use moqt_engine::Timestamp;
-use moqt_engine::model::{Location, StreamResetCode};
+use moqt_engine::model::{Location, ObjectStatus, property_type};
 use moqt_engine::wire::{FetchObject, ObjectDatagram, ObjectHeader};
-use smallvec::SmallVec;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SubgroupKey {
-    pub(crate) group: u64,
-    pub(crate) subgroup: u64,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SubgroupFacts {
-    pub(crate) publisher_priority: u8,
-    pub(crate) end_of_group: bool,
-    pub(crate) first_object: bool,
-    pub(crate) has_properties: bool,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SubgroupEnd {
-    Finished,
-    Reset(StreamResetCode),
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Forwarding {
-    Subgroup(u64),
-    Datagram,
-}
-#[derive(Debug)]
-pub(crate) struct Object {
-    pub(crate) header: ObjectHeader,
-    pub(crate) pieces: SmallVec<[Bytes; 1]>,
-    pub(crate) received: u64,
-    pub(crate) arrived: Timestamp,
-    pub(crate) forwarding: Forwarding,
-    pub(crate) publisher_priority: u8,
-}
-impl Object {
-    pub(crate) fn is_complete(&self) -> bool {
-        self.received >= self.header.payload_len
-    }
-}
+use group::{Group, SUBGROUP_CHARGE, Subgroup};
+pub(crate) use group::{SubgroupEnd, SubgroupFacts, SubgroupKey};
+use known::{Known, LAST, predecessor, successor, whole_group};
+pub(crate) use object::{Forwarding, Object};
+pub(crate) use read::Next;
+
+/// Bounds on what is kept of a track.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    /// Objects, those with a status too. The oldest groups are forgotten, and when only the newest
+    /// is left, its oldest objects.
     pub(crate) objects: usize,
+    /// Bytes. The oldest groups are forgotten; the newest is kept up to twice that, then its
+    /// oldest objects are forgotten. An object counts as 512 and its properties and payload, a
+    /// subgroup as 256.
     pub(crate) bytes: usize,
+    /// Time for which an object may be read after it began to come in.
     pub(crate) max_age: Duration,
+    /// The size of the buffers that payload comes in as part of. What is shorter than half of it
+    /// is copied and counts as itself; what is longer is shared and counts as that much at least.
     pub(crate) receive_buffer: usize,
 }
+
+/// What an object that begins is to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begun {
+    /// It has not come before.
     New,
-    Known { is_complete: bool },
+    /// It has come before.
+    Known {
+        /// All of it has.
+        is_complete: bool,
+    },
+    /// It is known not to exist: it is neither kept nor to be forwarded.
     Absent,
+    /// It contradicts what came before: the track is malformed. It is not kept.
     Contradiction(&'static str),
 }
-pub(crate) enum Next<'a> {
-    Object { location: Location, object: &'a Object },
-    Unknown { until: Location },
-    Incomplete { location: Location },
-    End,
-}
+
+const ANOTHER_FORWARDING: &str = "an object came again in another subgroup or way";
+const ANOTHER_PRIORITY: &str = "an object came again with another priority";
+const ANOTHER_PAYLOAD: &str = "an object came again with another payload";
+const ANOTHER_STATUS: &str = "an object came again with another status";
+const TWO_PRIORITIES: &str = "two priorities in one subgroup";
+const AFTER_SUBGROUP_END: &str = "an object after the last of its subgroup";
+const WHERE_NONE_CAN_BE: &str = "an object in a gap or after an end that was stated";
+const CLAIM_COVERS_OBJECT: &str = "a gap or end stated where an object was received";
+const TWO_GAPS: &str = "two gaps before one group";
+const GAP_BEFORE_ZERO: &str = "a gap larger than the ID after it";
+
+/// The objects of one track, and what is known of those that there are.
 #[derive(Debug)]
 pub(crate) struct Store {
     limits: Limits,
+    groups: BTreeMap<u64, Group>,
+    /// Objects that exist.
     objects: BTreeMap<Location, Object>,
-    subgroups: BTreeMap<SubgroupKey, (SubgroupFacts, Option<SubgroupEnd>)>,
+    /// Objects with a status, which say that others do not exist.
+    markers: BTreeMap<Location, Object>,
+    /// Where everything that exists is in `objects`, though maybe not all of its payload.
+    known: Known,
+    /// The part of that where, as a publisher said outright, nothing can be.
+    denied: Known,
+    /// What is whole or has a status, by when it began.
+    ages: BTreeSet<(Timestamp, Location)>,
     bytes: usize,
+    end_of_track: Option<Location>,
+    /// The largest ID of a group that was here and is forgotten.
+    forgotten: Option<u64>,
 }
+
+/// How an object came.
+#[derive(Clone, Copy)]
+struct Arrival {
+    now: Timestamp,
+    location: Location,
+    forwarding: Forwarding,
+    publisher_priority: u8,
+    by_fetch: bool,
+}
+
 impl Store {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, objects: BTreeMap::new(), subgroups: BTreeMap::new(), bytes: 0 }
+        Self {
+            limits,
+            groups: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            markers: BTreeMap::new(),
+            known: Known::default(),
+            denied: Known::default(),
+            ages: BTreeSet::new(),
+            bytes: 0,
+            end_of_track: None,
+            forgotten: None,
+        }
     }
+
+    /// A stream of the subgroup begins. What an earlier one said of it is kept; the error is that
+    /// this one says another priority.
     pub(crate) fn open(
         &mut self,
         key: SubgroupKey,
         facts: SubgroupFacts,
     ) -> Result<(), &'static str> {
-        self.subgroups.entry(key).or_insert((facts, None));
+        let subgroup = self.subgroup(key, facts.publisher_priority);
+        if subgroup.publisher_priority != facts.publisher_priority {
+            return Err(TWO_PRIORITIES);
+        }
+        subgroup.facts = subgroup.facts.or(Some(facts));
+        if matches!(subgroup.end, Some(SubgroupEnd::Reset(_))) {
+            // Another stream goes on where one broke off.
+            subgroup.end = None;
+        }
+        self.enforce_limits();
         Ok(())
     }
-    fn add(&mut self, at: Location, object: Object) -> Begun {
-        if let Some(known) = self.objects.get(&at) {
-            return Begun::Known { is_complete: known.is_complete() };
-        }
-        self.objects.insert(at, object);
-        self.bytes += 128;
-        Begun::New
-    }
+
+    /// An object of the subgroup begins in a stream. If the subgroup is not here (it was forgotten
+    /// while it came in) the object is not kept, and is [`New`](Begun::New) each time.
     pub(crate) fn begin(
         &mut self,
         now: Timestamp,
         key: SubgroupKey,
         header: &ObjectHeader,
     ) -> Begun {
-        let Some((facts, _)) = self.subgroups.get(&key) else { return Begun::Absent };
-        let object = Object {
-            header: header.clone(),
-            pieces: SmallVec::new(),
-            received: 0,
-            arrived: now,
-            forwarding: Forwarding::Subgroup(key.subgroup),
-            publisher_priority: facts.publisher_priority,
+        let id = header.object_id;
+        let forwarding = Forwarding::Subgroup(key.subgroup);
+        let location = Location::new(key.group, id);
+        let group = self.groups.get_mut(&key.group);
+        let Some(subgroup) = group.and_then(|group| group.subgroups.get_mut(&key.subgroup)) else {
+            let held = self.objects.get(&location).or_else(|| self.markers.get(&location));
+            let publisher_priority = held.map_or(0, |held| held.publisher_priority);
+            let arrival =
+                Arrival { now, location, forwarding, publisher_priority, by_fetch: false };
+            return self.compare(arrival, header).unwrap_or(Begun::New);
         };
-        let begun = self.add(Location::new(key.group, header.object_id), object);
-        while self.bytes > self.limits.bytes && self.forget_oldest() {}
-        begun
+        let is_over = subgroup.is_whole && subgroup.end == Some(SubgroupEnd::Finished);
+        if is_over && header.status == ObjectStatus::Normal && Some(id) > subgroup.last {
+            return Begun::Contradiction(AFTER_SUBGROUP_END);
+        }
+        subgroup.last = subgroup.last.max(Some(id));
+        let publisher_priority = subgroup.publisher_priority;
+        let arrival = Arrival { now, location, forwarding, publisher_priority, by_fetch: false };
+        self.admit(arrival, header, false)
     }
+
+    /// Payload of an object that began in a stream of the subgroup, from this offset on: gives back
+    /// the part of it that was not here, which is its end. The error is that it differs from what
+    /// was here.
+    ///
+    /// Of an object that is not kept all payload is new. Payload beyond a hole is not kept, either.
     pub(crate) fn payload(
         &mut self,
         key: SubgroupKey,
@@ -119,164 +179,316 @@ impl Store {
     ) -> Result<Option<Bytes>, &'static str> {
         self.payload_at(Location::new(key.group, object_id), offset, piece)
     }
-    pub(crate) fn payload_at(
-        &mut self,
-        at: Location,
-        offset: u64,
-        piece: Bytes,
-    ) -> Result<Option<Bytes>, &'static str> {
-        let Some(object) = self.objects.get_mut(&at) else { return Ok(None) };
-        let skip = object.received.saturating_sub(offset);
-        if skip >= piece.len() as u64 || offset > object.received {
-            return Ok(None);
-        }
-        let new = piece.slice(skip as usize..);
-        object.received += new.len() as u64;
-        self.bytes += new.len();
-        object.pieces.push(new.clone());
-        Ok(Some(new))
-    }
+
+    /// The rest of an object that began will never come. It is forgotten, unless it is whole.
     pub(crate) fn abandon(&mut self, key: SubgroupKey, object_id: u64) {
         self.abandon_at(Location::new(key.group, object_id));
     }
-    pub(crate) fn abandon_at(&mut self, at: Location) {
-        if self.objects.get(&at).is_some_and(|object| !object.is_complete()) {
-            if let Some(object) = self.objects.remove(&at) {
-                self.bytes -= 128 + object.received as usize;
-            }
+
+    /// No more comes of the subgroup. What it says if that contradicts what came before: it was to
+    /// be the end of its group, and there is more in the group.
+    pub(crate) fn end(&mut self, key: SubgroupKey, end: SubgroupEnd) -> Option<&'static str> {
+        let group = self.groups.get_mut(&key.group)?;
+        let subgroup = group.subgroups.get_mut(&key.subgroup)?;
+        if subgroup.end == Some(SubgroupEnd::Finished) {
+            return None;
         }
-    }
-    pub(crate) fn end(&mut self, key: SubgroupKey, end: SubgroupEnd) {
-        if let Some((_, place)) = self.subgroups.get_mut(&key) {
-            *place = Some(end);
+        subgroup.end = Some(end);
+        // Of one that was forgotten in part it is not known which object was the last, and an empty
+        // one does not say where its group ends.
+        let ends_group = subgroup.facts.is_some_and(|facts| facts.end_of_group);
+        if end != SubgroupEnd::Finished || !subgroup.is_whole || !ends_group {
+            return None;
         }
+        let last = Location::new(key.group, subgroup.last?);
+        self.state([after_in_group(last), None, None]).err()
     }
+
+    /// An object comes in a datagram, whole.
     pub(crate) fn datagram(
         &mut self,
         now: Timestamp,
         datagram: &ObjectDatagram,
         publisher_priority: u8,
     ) -> Begun {
-        let header = ObjectHeader {
-            object_id: datagram.header.location.object,
-            payload_len: datagram.payload.len() as u64,
-            status: datagram.header.status,
-            properties: datagram.header.properties.clone(),
-        };
-        let object = Object {
-            header,
-            pieces: SmallVec::from_iter([datagram.payload.clone()]),
-            received: datagram.payload.len() as u64,
-            arrived: now,
+        let ObjectDatagram { header, payload } = datagram;
+        let arrival = Arrival {
+            now,
+            location: header.location,
             forwarding: Forwarding::Datagram,
             publisher_priority,
+            by_fetch: false,
         };
-        self.bytes += datagram.payload.len();
-        self.add(datagram.header.location, object)
+        let begins = ObjectHeader {
+            object_id: header.location.object,
+            payload_len: payload.len() as u64,
+            status: header.status,
+            properties: header.properties.clone(),
+        };
+        let begun = self.admit(arrival, &begins, header.end_of_group);
+        if matches!(begun, Begun::New | Begun::Known { .. })
+            && let Err(what) = self.payload_at(header.location, 0, payload.clone())
+        {
+            return Begun::Contradiction(what);
+        }
+        begun
     }
+
+    /// An object begins that comes by FETCH; its payload follows through
+    /// [`payload_at`](Self::payload_at).
     pub(crate) fn begin_fetched(&mut self, now: Timestamp, object: &FetchObject) -> Begun {
+        let location = object.location;
+        let forwarding = object.subgroup_id.map_or(Forwarding::Datagram, Forwarding::Subgroup);
+        if let Some(subgroup) = object.subgroup_id
+            && let Some(record) = self.record(SubgroupKey { group: location.group, subgroup })
+            && record.publisher_priority != object.publisher_priority
+        {
+            return Begun::Contradiction(TWO_PRIORITIES);
+        }
         let header = ObjectHeader {
             object_id: object.location.object,
             payload_len: object.payload_len,
             status: object.status,
             properties: object.properties.clone(),
         };
-        let forwarding = object.subgroup_id.map_or(Forwarding::Datagram, Forwarding::Subgroup);
-        let kept = Object {
-            header,
-            pieces: SmallVec::new(),
-            received: 0,
-            arrived: now,
-            forwarding,
-            publisher_priority: object.publisher_priority,
-        };
-        self.add(object.location, kept)
+        let publisher_priority = object.publisher_priority;
+        let arrival = Arrival { now, location, forwarding, publisher_priority, by_fetch: true };
+        self.admit(arrival, &header, false)
     }
-    pub(crate) fn note_known(&mut self, _first: Location, _last: Location) {}
-    pub(crate) fn note_end_of_track(&mut self, _at: Location) {}
+
+    /// Like [`payload`](Self::payload), of an object that came any way.
+    pub(crate) fn payload_at(
+        &mut self,
+        location: Location,
+        offset: u64,
+        mut piece: Bytes,
+    ) -> Result<Option<Bytes>, &'static str> {
+        if piece.is_empty() {
+            return Ok(None);
+        }
+        let Some(object) = self.objects.get_mut(&location) else { return Ok(Some(piece)) };
+        if object.differs(offset, &piece) {
+            return Err(ANOTHER_PAYLOAD);
+        }
+        let Some(have) = object.received.checked_sub(offset) else { return Ok(Some(piece)) };
+        let have = usize::try_from(have).unwrap_or(usize::MAX).min(piece.len());
+        let new = piece.split_off(have);
+        let left = object.header.payload_len.saturating_sub(object.received);
+        if new.is_empty() || left == 0 {
+            return Ok(None);
+        }
+        let keep = usize::try_from(left).unwrap_or(usize::MAX).min(new.len());
+        let before = object.charge();
+        object.append(new.slice(..keep), self.limits.receive_buffer);
+        self.bytes = self.bytes.saturating_add(object.charge().saturating_sub(before));
+        if object.is_complete() {
+            self.ages.insert((object.arrived, location));
+            self.known.insert(location, location);
+        }
+        self.enforce_limits();
+        Ok(Some(new))
+    }
+
+    /// Like [`abandon`](Self::abandon), of an object that came any way.
+    pub(crate) fn abandon_at(&mut self, location: Location) {
+        if self.objects.get(&location).is_some_and(|object| !object.is_complete()) {
+            self.lose(location);
+        }
+    }
+
+    /// Everything that exists from `first` to `last` is here: what a FETCH response says of the
+    /// locations between two of its objects, and before and after them.
+    ///
+    /// Tell it of each gap by itself, and not of a range that objects came in: they may have been
+    /// forgotten since.
+    pub(crate) fn note_known(&mut self, first: Location, last: Location) {
+        self.known.insert(first, last);
+        self.enforce_limits();
+    }
+
+    /// The track ends with this location: nothing exists after it. Nothing is noted if something
+    /// does.
+    pub(crate) fn note_end_of_track(&mut self, at: Location) {
+        let after = successor(at).map(|after| (after, LAST));
+        if self.state([after, None, None]).is_ok() {
+            self.end_of_track = Some(at);
+        }
+    }
+
+    /// The final object of the track, if it is known: the one with status END_OF_TRACK, or the end
+    /// of a FETCH whose response said so (draft-18, "Malformed Tracks"). Nothing exists after it.
     pub(crate) fn end_of_track(&self) -> Option<Location> {
-        None
+        self.end_of_track
     }
-    pub(crate) fn facts(&self, key: SubgroupKey) -> Option<(SubgroupFacts, Option<SubgroupEnd>)> {
-        self.subgroups.get(&key).copied()
-    }
-    pub(crate) fn after(&self, key: SubgroupKey, object_id: Option<u64>) -> Option<&Object> {
-        let from = object_id.map_or(Some(0), |id| id.checked_add(1))?;
-        let range = Location::new(key.group, from)..=Location::new(key.group, u64::MAX);
-        self.objects
-            .range(range)
-            .map(|(_, object)| object)
-            .find(|object| object.forwarding == Forwarding::Subgroup(key.subgroup))
-    }
-    pub(crate) fn object(&self, key: SubgroupKey, object_id: u64) -> Option<&Object> {
-        self.objects.get(&Location::new(key.group, object_id))
-    }
-    pub(crate) fn next(&self, _now: Timestamp, first: Location, last: Location) -> Next<'_> {
-        if first > last {
-            return Next::End;
-        }
-        match self.objects.range(first..=last).next() {
-            Some((at, object)) if object.is_complete() => Next::Object { location: *at, object },
-            Some((at, _)) => Next::Incomplete { location: *at },
-            None => Next::End,
-        }
-    }
-    pub(crate) fn is_known(&self, _now: Timestamp, _first: Location, _last: Location) -> bool {
-        true
-    }
-    pub(crate) fn group_below(&self, first: Location, group: u64) -> Option<u64> {
-        self.objects.range(first..Location::new(group, 0)).next_back().map(|(at, _)| at.group)
-    }
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-    pub(crate) fn objects(&self) -> usize {
-        self.objects.len()
-    }
-    pub(crate) fn set_max_age(&mut self, max_age: Duration) {
-        self.limits.max_age = max_age;
-    }
-    pub(crate) fn expire(&mut self, now: Timestamp) {
-        let max_age = self.limits.max_age;
+
+    /// The record of a subgroup, made if it is not there.
+    fn subgroup(&mut self, key: SubgroupKey, publisher_priority: u8) -> &mut Subgroup {
+        let group = self.groups.entry(key.group).or_default();
+        let is_whole = Some(key.group) > self.forgotten && Some(key.subgroup) > group.forgotten;
         let bytes = &mut self.bytes;
-        self.objects.retain(|_, object| {
-            let keep = now.saturating_since(object.arrived) < max_age;
-            if !keep {
-                *bytes -= 128 + object.received as usize;
-            }
-            keep
-        });
-        if self.objects.is_empty() {
-            self.subgroups.clear();
+        group.subgroups.entry(key.subgroup).or_insert_with(|| {
+            *bytes = bytes.saturating_add(SUBGROUP_CHARGE);
+            Subgroup::new(publisher_priority, is_whole)
+        })
+    }
+
+    /// An object begins.
+    fn admit(&mut self, arrival: Arrival, header: &ObjectHeader, ends_group: bool) -> Begun {
+        let location = arrival.location;
+        if let Some(begun) = self.compare(arrival, header) {
+            return begun;
         }
-    }
-    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
-        self.objects.values().map(|object| object.arrived.saturating_add(self.limits.max_age)).min()
-    }
-    pub(crate) fn forget_oldest(&mut self) -> bool {
-        let (Some(first), Some(last)) = (
-            self.objects.first_key_value().map(|(at, _)| at.group),
-            self.objects.last_key_value().map(|(at, _)| at.group),
-        ) else {
-            return false;
+        let claims = match self.claims(header, location, ends_group) {
+            Ok(claims) => claims,
+            Err(what) => return Begun::Contradiction(what),
         };
-        if first == last {
-            return false;
+        if let Err(what) = self.state(claims) {
+            return Begun::Contradiction(what);
         }
-        let bytes = &mut self.bytes;
-        self.objects.retain(|at, object| {
-            let keep = at.group != first;
-            if !keep {
-                *bytes -= 128 + object.received as usize;
-            }
-            keep
-        });
-        self.subgroups.retain(|key, _| key.group != first);
-        true
+        if let Some(gap) = header.properties.int(property_type::PRIOR_GROUP_ID_GAP) {
+            self.groups.entry(location.group).or_default().gap = Some(gap);
+        }
+        match header.status {
+            ObjectStatus::Normal => {}
+            ObjectStatus::EndOfTrack => self.end_of_track = Some(location),
+            _ => self.known.insert(location, location),
+        }
+        self.keep(arrival, header);
+        Begun::New
     }
-    pub(crate) fn clear(&mut self) {
-        self.objects.clear();
-        self.subgroups.clear();
-        self.bytes = 0;
+
+    /// What an object is to those that are here; `None` if it is new.
+    fn compare(&mut self, arrival: Arrival, header: &ObjectHeader) -> Option<Begun> {
+        let location = arrival.location;
+        let is_old = self.objects.get(&location).is_some_and(|held| self.is_old(held, arrival.now));
+        if is_old {
+            if let Some(held) = self.objects.get_mut(&location).filter(|held| !held.is_complete()) {
+                // It comes once more, so that its age counts from now.
+                held.arrived = arrival.now;
+            } else {
+                self.lose(location);
+            }
+        }
+        let Some(held) = self.objects.get(&location).or_else(|| self.markers.get(&location)) else {
+            if header.status != ObjectStatus::Normal || !self.known.contains(location) {
+                return None;
+            }
+            return Some(if self.denied.contains(location) {
+                Begun::Contradiction(WHERE_NONE_CAN_BE)
+            } else {
+                Begun::Absent
+            });
+        };
+        // On draft 14 an object may cease to exist, and earlier copies of it may come later
+        // (draft-14, "Caching Relays").
+        let gone = ObjectStatus::DoesNotExist;
+        if header.status == gone && held.header.status == ObjectStatus::Normal {
+            self.take(location);
+            self.known.insert(location, location);
+            return Some(Begun::Absent);
+        }
+        if held.header.status == gone && header.status != gone {
+            return Some(Begun::Absent);
+        }
+        let is_complete = held.is_complete();
+        Some(
+            match held.contradiction(
+                header,
+                arrival.forwarding,
+                arrival.publisher_priority,
+                arrival.by_fetch,
+            ) {
+                Some(what) => Begun::Contradiction(what),
+                None => Begun::Known { is_complete },
+            },
+        )
+    }
+
+    /// What an object says of others: up to three ranges that have nothing in them.
+    fn claims(
+        &self,
+        header: &ObjectHeader,
+        location: Location,
+        ends_group: bool,
+    ) -> Result<[Option<(Location, Location)>; 3], &'static str> {
+        let (_, last_of_group) = whole_group(location.group);
+        let after = match header.status {
+            ObjectStatus::EndOfGroup => Some((location, last_of_group)),
+            ObjectStatus::EndOfTrack => Some((location, LAST)),
+            ObjectStatus::Normal if ends_group => after_in_group(location),
+            _ => None,
+        };
+        let (mut objects, mut groups) = (None, None);
+        if !header.properties.is_empty() {
+            if let Some(gap) = header.properties.int(property_type::PRIOR_OBJECT_ID_GAP) {
+                let first = location.object.checked_sub(gap).ok_or(GAP_BEFORE_ZERO)?;
+                objects = location.object.checked_sub(1).map(|last| {
+                    (Location::new(location.group, first), Location::new(location.group, last))
+                });
+            }
+            if let Some(gap) = header.properties.int(property_type::PRIOR_GROUP_ID_GAP) {
+                let first = location.group.checked_sub(gap).ok_or(GAP_BEFORE_ZERO)?;
+                let before = self.groups.get(&location.group).and_then(|group| group.gap);
+                if before.is_some_and(|before| before != gap) {
+                    return Err(TWO_GAPS);
+                }
+                let last = predecessor(Location::new(location.group, 0));
+                groups = last.map(|last| (Location::new(first, 0), last));
+            }
+        }
+        Ok([after, objects, groups])
+    }
+
+    /// Notes that nothing is in any of these ranges, as a publisher says. The error is that it is
+    /// not so; nothing is noted then.
+    fn state(&mut self, claims: [Option<(Location, Location)>; 3]) -> Result<(), &'static str> {
+        let claims = || claims.into_iter().flatten().filter(|(first, last)| first <= last);
+        if claims().any(|(first, last)| self.objects.range(first..=last).next().is_some()) {
+            return Err(CLAIM_COVERS_OBJECT);
+        }
+        for (first, last) in claims() {
+            self.known.insert(first, last);
+            self.denied.insert(first, last);
+        }
+        self.enforce_limits();
+        Ok(())
+    }
+
+    /// Adds an object, without payload so far.
+    fn keep(&mut self, arrival: Arrival, header: &ObjectHeader) {
+        let header = ObjectHeader { properties: header.properties.detached(), ..header.clone() };
+        let Arrival { now, location, forwarding, publisher_priority, by_fetch } = arrival;
+        let is_marker = header.status != ObjectStatus::Normal;
+        let object = Object::new(header, now, forwarding, publisher_priority, by_fetch);
+        if let Forwarding::Subgroup(subgroup) = forwarding {
+            let key = SubgroupKey { group: location.group, subgroup };
+            let subgroup = self.subgroup(key, publisher_priority);
+            subgroup.last = subgroup.last.max(Some(location.object));
+            subgroup.objects.insert(location.object);
+        }
+        self.groups.entry(location.group).or_default().objects += 1;
+        self.bytes = self.bytes.saturating_add(object.charge());
+        if object.is_complete() {
+            self.ages.insert((now, location));
+        }
+        if is_marker {
+            self.markers.insert(location, object);
+        } else {
+            if object.is_complete() {
+                self.known.insert(location, location);
+            }
+            self.objects.insert(location, object);
+        }
+        self.enforce_limits();
     }
 }
+
+/// What comes after a location in its group, if there is anything.
+fn after_in_group(location: Location) -> Option<(Location, Location)> {
+    let (_, last) = whole_group(location.group);
+    let first = location.object.checked_add(1)?;
+    Some((Location::new(location.group, first), last))
+}
+
+#[cfg(test)]
+mod tests;
