@@ -31,10 +31,10 @@ impl Store {
     /// to come is kept until that has come.
     pub(crate) fn expire(&mut self, now: Timestamp) {
         while let Some((arrived, location)) = self.ages.first().copied() {
-            if !self.is_too_old(arrived, now) {
+            if !self.is_past(arrived, now) {
                 break;
             }
-            self.lose(location);
+            self.forget(location);
             self.ages.remove(&(arrived, location));
         }
     }
@@ -65,11 +65,13 @@ impl Store {
         *self = Self::new(self.limits);
     }
 
+    /// Whether an object may be read no more. One of which more is to come is never too old: it is
+    /// when that has come.
     pub(super) fn is_old(&self, object: &Object, now: Timestamp) -> bool {
-        self.is_too_old(object.arrived, now)
+        object.is_complete() && self.is_past(object.arrived, now)
     }
 
-    pub(super) fn is_too_old(&self, arrived: Timestamp, now: Timestamp) -> bool {
+    pub(super) fn is_past(&self, arrived: Timestamp, now: Timestamp) -> bool {
         now.saturating_since(arrived) > self.limits.max_age
     }
 
@@ -95,17 +97,29 @@ impl Store {
         if object.header.status == ObjectStatus::Normal {
             self.known.remove(location, location);
         }
-        let is_newest = self.groups.last_key_value().is_some_and(|(id, _)| *id == location.group);
-        let Some(group) = self.groups.get_mut(&location.group) else { return };
         if let Forwarding::Subgroup(id) = object.forwarding
+            && let Some(group) = self.groups.get_mut(&location.group)
             && let Some(subgroup) = group.subgroups.get_mut(&id)
         {
             subgroup.lost = subgroup.lost.max(Some(location.object));
-            if subgroup.end.is_some() && subgroup.objects.is_empty() {
-                group.subgroups.remove(&id);
-                group.forgotten = group.forgotten.max(Some(id));
-                self.bytes = self.bytes.saturating_sub(SUBGROUP_CHARGE);
-            }
+        }
+    }
+
+    /// Forgets an object, and its subgroup and group if those were over and have nothing left.
+    fn forget(&mut self, location: Location) {
+        let object = self.objects.get(&location).or_else(|| self.markers.get(&location));
+        let Some(forwarding) = object.map(|object| object.forwarding) else { return };
+        self.lose(location);
+        let is_newest = self.groups.last_key_value().is_some_and(|(id, _)| *id == location.group);
+        let Some(group) = self.groups.get_mut(&location.group) else { return };
+        if let Forwarding::Subgroup(id) = forwarding
+            && let Some(subgroup) = group.subgroups.get(&id)
+            && subgroup.end.is_some()
+            && subgroup.objects.is_empty()
+        {
+            group.subgroups.remove(&id);
+            group.forgotten = group.forgotten.max(Some(id));
+            self.bytes = self.bytes.saturating_sub(SUBGROUP_CHARGE);
         }
         if group.is_empty() && !is_newest {
             self.groups.remove(&location.group);
@@ -138,7 +152,7 @@ impl Store {
             self.forget_group(*group);
             return true;
         };
-        self.lose(location);
+        self.forget(location);
         let (first, _) = whole_group(location.group);
         self.unlearn(first, location);
         true
@@ -152,7 +166,7 @@ impl Store {
         };
         let (object, (_, end)) = (*object, whole_group(object.group));
         if self.groups.last_key_value().is_some_and(|(id, _)| *id == object.group) {
-            self.lose(object);
+            self.forget(object);
             self.unlearn(first, object);
         } else {
             self.forget_group(object.group);

@@ -360,14 +360,8 @@ impl Store {
     /// What an object is to those that are here; `None` if it is new.
     fn compare(&mut self, arrival: Arrival, header: &ObjectHeader) -> Option<Begun> {
         let location = arrival.location;
-        let is_old = self.objects.get(&location).is_some_and(|held| self.is_old(held, arrival.now));
-        if is_old {
-            if let Some(held) = self.objects.get_mut(&location).filter(|held| !held.is_complete()) {
-                // It comes once more, so that its age counts from now.
-                held.arrived = arrival.now;
-            } else {
-                self.lose(location);
-            }
+        if self.objects.get(&location).is_some_and(|held| self.is_old(held, arrival.now)) {
+            self.lose(location);
         }
         let Some(held) = self.objects.get(&location).or_else(|| self.markers.get(&location)) else {
             if header.status != ObjectStatus::Normal || !self.known.contains(location) {

@@ -69,11 +69,12 @@ impl Store {
         }
     }
 
-    /// Whether everything that exists from `first` to `last` is here or coming in, and not too old.
+    /// Whether everything that exists from `first` to `last` is coming in, or is here and not too
+    /// old.
     pub(crate) fn is_known(&self, now: Timestamp, first: Location, last: Location) -> bool {
         let is_fresh = |at: Location, end: Location| {
             let oldest = self.ages.first().map(|(arrived, _)| *arrived);
-            let has_old = oldest.is_some_and(|arrived| self.is_too_old(arrived, now));
+            let has_old = oldest.is_some_and(|arrived| self.is_past(arrived, now));
             !has_old || self.objects.range(at..=end).all(|(_, object)| !self.is_old(object, now))
         };
         let mut at = Some(first);

@@ -9,6 +9,8 @@ use moqt_engine::wire::{DatagramHeader, FetchObject, ObjectDatagram, ObjectHeade
 
 use super::*;
 
+mod model;
+
 const NOW: Timestamp = Timestamp::ZERO;
 const FOREVER: Duration = Duration::from_secs(u64::MAX);
 const KEY: SubgroupKey = SubgroupKey { group: 5, subgroup: 0 };
