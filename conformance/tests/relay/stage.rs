@@ -17,8 +17,11 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// A relay of one to three shards, as the seed has it.
     pub(crate) fn new(seed: u64) -> Self {
-        Self::with(seed, RelayOptions::default())
+        let mut options = RelayOptions::default();
+        options.shards = 1 + u16::try_from(seed % 3).unwrap();
+        Self::with(seed, options)
     }
 
     pub(crate) fn with(seed: u64, options: RelayOptions) -> Self {

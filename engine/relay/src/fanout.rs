@@ -18,17 +18,44 @@ use moqt_engine::{
 };
 
 use crate::connections::{Connections, ShardId};
-use crate::message::Message;
+use crate::message::{Message, What};
 use crate::stats::Stats;
-use crate::store::{Object, Store, SubgroupEnd, SubgroupFacts, SubgroupKey};
-use crate::track::{Cursor, Live, Node, Out, Sink, Track};
+use crate::store::{Store, SubgroupEnd, SubgroupFacts, SubgroupKey};
+use crate::track::{Cursor, Live, Node, Out, Sink, Track, TrackId};
 
 /// What it takes to send.
 pub(crate) struct Outlet<'a, C> {
     pub(crate) now: Timestamp,
     pub(crate) connections: &'a mut C,
+    pub(crate) id: ShardId,
     pub(crate) messages: &'a mut VecDeque<(Option<ShardId>, Message)>,
     pub(crate) stats: &'a mut Stats,
+}
+
+impl<C> Outlet<'_, C> {
+    /// Ends a subscription.
+    fn end(&mut self, node: Node, code: PublishDoneCode, reason: &str)
+    where
+        C: Connections,
+    {
+        match node {
+            Node::Session(connection, request) => {
+                self.connections.with(connection, |moqt| {
+                    if let Some(publisher) = moqt.publisher(request) {
+                        publisher.done(code, reason);
+                    }
+                });
+            }
+            Node::Shard(shard, track) => {
+                self.ship(shard, What::Done { track, code, reason: reason.into() });
+            }
+        }
+    }
+
+    /// Tells another shard something.
+    fn ship(&mut self, to: ShardId, what: What) {
+        self.messages.push_back((Some(to), Message { from: self.id, what }));
+    }
 }
 
 /// Something that has come in and is to be handed on.
@@ -40,6 +67,27 @@ pub(crate) enum Piece<'a> {
     Payload(u64, u64, &'a Bytes),
     /// No more comes.
     End,
+}
+
+impl Piece<'_> {
+    /// The same, for another shard.
+    fn shipped(self, track: TrackId, key: SubgroupKey, live: &Live) -> What {
+        match self {
+            Self::Object(header, payload) => {
+                let first_object = live.facts.first_object && live.last.is_none();
+                let facts = SubgroupFacts { first_object, ..live.facts };
+                let (header, payload) = (header.clone(), payload.cloned());
+                What::Object { track, key, facts, header, payload }
+            }
+            Self::Payload(object, offset, payload) => {
+                What::Payload { track, key, object, offset, payload: payload.clone() }
+            }
+            Self::End => {
+                let end = live.end.unwrap_or(SubgroupEnd::Finished);
+                What::End { track, key, end }
+            }
+        }
+    }
 }
 
 /// How handing on went.
@@ -60,13 +108,23 @@ impl Track {
         io: &mut Outlet<'_, C>,
         key: SubgroupKey,
         piece: Piece<'_>,
+        is_local: bool,
     ) {
         let Self { live, sinks, store, properties, has_blocked, .. } = self;
         let Some(live) = live.get_mut(&key) else { return };
         let default_priority = properties.default_publisher_priority();
         for (slot, sink) in sinks.iter_mut().enumerate() {
             let Some(sink) = sink else { continue };
-            let Node::Session(connection, _) = sink.node else { continue };
+            let connection = match sink.node {
+                Node::Session(connection, _) => connection,
+                Node::Shard(shard, track) => {
+                    // Who gives the track to other shards gives it to all of them.
+                    if is_local && sink.forward {
+                        io.ship(shard, piece.shipped(track, key, live));
+                    }
+                    continue;
+                }
+            };
             let out = live.out(slot);
             let begins = matches!(piece, Piece::Object(..));
             if matches!(out, Out::Over) || !begins && matches!(out, Out::Unopened | Out::Unwanted) {
@@ -112,9 +170,18 @@ impl Track {
         &mut self,
         io: &mut Outlet<'_, C>,
         datagram: &ObjectDatagram,
+        is_local: bool,
     ) {
         for sink in self.sinks.iter().flatten() {
-            let Node::Session(connection, request) = sink.node else { continue };
+            let (connection, request) = match sink.node {
+                Node::Session(connection, request) => (connection, request),
+                Node::Shard(shard, track) => {
+                    if is_local && sink.forward {
+                        io.ship(shard, What::Datagram { track, datagram: datagram.clone() });
+                    }
+                    continue;
+                }
+            };
             let options = DatagramOptions {
                 location: datagram.header.location,
                 publisher_priority: datagram.header.publisher_priority,
@@ -141,12 +208,8 @@ impl Track {
             return false;
         }
         let Some((code, reason)) = sink.ending.take() else { return false };
-        let Node::Session(connection, request) = sink.node else { return false };
-        io.connections.with(connection, |moqt| {
-            if let Some(publisher) = moqt.publisher(request) {
-                publisher.done(code, &reason);
-            }
-        });
+        let node = sink.node;
+        io.end(node, code, &reason);
         true
     }
 
@@ -168,13 +231,7 @@ impl Track {
         reason: &str,
     ) {
         let Some(Some(sink)) = self.sinks.get(slot) else { return };
-        if let Node::Session(connection, request) = sink.node {
-            io.connections.with(connection, |moqt| {
-                if let Some(publisher) = moqt.publisher(request) {
-                    publisher.done(code, reason);
-                }
-            });
-        }
+        io.end(sink.node, code, reason);
         self.remove_sink(slot);
     }
 }
@@ -248,6 +305,10 @@ impl Way<'_> {
         match out {
             Out::Open(cursor) => self.catch_up(moqt, sink, cursor, stats),
             Out::Waiting(after) => {
+                if self.store.has_lost(self.key, after) {
+                    stats.subgroups_given_up += 1;
+                    return Out::Over;
+                }
                 let Some(next) = self.store.after(self.key, after) else {
                     return if self.live.end.is_some() { Out::Over } else { out };
                 };
@@ -275,7 +336,7 @@ impl Way<'_> {
             let went = if cursor.left > 0 {
                 let object = cursor.last.and_then(|last| self.store.object(self.key, last));
                 let Some(object) = object else { return self.give_up(moqt, cursor, stats) };
-                let Some(rest) = rest_of(object, cursor.written) else {
+                let Some(rest) = object.rest(cursor.written) else {
                     // The rest has not come in yet.
                     cursor.is_behind = false;
                     return Out::Open(cursor);
@@ -443,16 +504,4 @@ fn begin(
             Went::Broken
         }
     }
-}
-
-/// What has come in of an object beyond this many bytes, up to the end of a piece.
-fn rest_of(object: &Object, mut skip: u64) -> Option<Bytes> {
-    for piece in &object.pieces {
-        let len = piece.len() as u64;
-        if skip < len {
-            return Some(piece.slice(usize::try_from(skip).unwrap_or(piece.len())..));
-        }
-        skip -= len;
-    }
-    None
 }

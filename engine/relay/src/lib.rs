@@ -18,7 +18,6 @@
 //! 3. [`Shard::poll_timeout`] says when to call [`Shard::handle_timeout`].
 #![no_std]
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "shards do not talk to each other yet")]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 extern crate alloc;

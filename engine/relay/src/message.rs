@@ -1,6 +1,109 @@
 //! What shards tell each other.
 
-/// Something that one shard tells another, or all others.
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+use moqt_engine::Refusal;
+use moqt_engine::model::{
+    EndOfRange, FullTrackName, GroupOrder, Location, PublishDoneCode, StreamResetCode,
+    TrackNamespace, TrackProperties,
+};
+use moqt_engine::wire::{FetchObject, ObjectDatagram, ObjectHeader};
+use thunderdome::Index;
+
+use crate::connections::ShardId;
+use crate::store::{SubgroupEnd, SubgroupFacts, SubgroupKey};
+use crate::track::TrackId;
+
+/// Something that one shard tells another, or all others. For whoever carries it, it has no
+/// more to say than that.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum Message {}
+pub struct Message {
+    pub(crate) from: ShardId,
+    pub(crate) what: What,
+}
+
+impl Message {
+    /// Bytes of payload that it carries, for whoever wants to bound what waits.
+    pub fn payload_len(&self) -> usize {
+        match &self.what {
+            What::Object { payload: Some(payload), .. }
+            | What::Payload { payload, .. }
+            | What::Fetched { item: Fetched::Payload(payload), .. } => payload.len(),
+            What::Datagram { datagram, .. } => datagram.payload.len(),
+            _ => 0,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum What {
+    /// A namespace has a publisher in the sending shard, or has none any longer.
+    Namespace { namespace: TrackNamespace, is_published: bool },
+    /// So for a track that was offered by PUBLISH.
+    Track { name: FullTrackName, is_published: bool },
+    /// The sending shard has connections to relays upstream, or has none any longer.
+    Upstream { is_there: bool },
+
+    /// The sending shard wants a track, and knows it by this key.
+    Subscribe { name: FullTrackName, track: TrackId, new_group: Option<u64>, via: Vec<u64> },
+    /// It does not any longer.
+    Unsubscribe { name: FullTrackName, track: TrackId },
+    /// It wants its objects, or does not for now.
+    Forward { name: FullTrackName, track: TrackId, forward: bool },
+    /// It wants a new group.
+    NewGroup { name: FullTrackName, value: u64 },
+
+    /// The track that the receiving shard knows by this key is subscribed to.
+    Subscribed { track: TrackId, largest: Option<Location>, properties: TrackProperties },
+    /// It cannot be had.
+    Refused { track: TrackId, refusal: Refusal },
+    /// It has ended.
+    Done { track: TrackId, code: PublishDoneCode, reason: String },
+    /// An object of it begins, with its payload if that is at hand as a whole.
+    Object {
+        track: TrackId,
+        key: SubgroupKey,
+        facts: SubgroupFacts,
+        header: ObjectHeader,
+        payload: Option<Bytes>,
+    },
+    /// Payload of the object of this ID, from this offset on.
+    Payload { track: TrackId, key: SubgroupKey, object: u64, offset: u64, payload: Bytes },
+    /// A subgroup has ended.
+    End { track: TrackId, key: SubgroupKey, end: SubgroupEnd },
+    /// An object came in a datagram.
+    Datagram { track: TrackId, datagram: ObjectDatagram },
+
+    /// The sending shard wants objects of the past, and knows the fetch by this key.
+    Fetch {
+        name: FullTrackName,
+        fetch: Index,
+        first: Location,
+        last: Location,
+        order: GroupOrder,
+        patience: Duration,
+        via: Vec<u64>,
+    },
+    /// It takes more payload of them.
+    Credit { fetch: Index, bytes: usize },
+    /// It does not want them any longer.
+    CancelFetch { fetch: Index },
+    /// Something of the fetch that the receiving shard knows by this key. The sending shard knows
+    /// it by the other.
+    Fetched { fetch: Index, by: Index, item: Fetched },
+}
+
+/// What comes in answer to a fetch.
+#[derive(Debug)]
+pub(crate) enum Fetched {
+    Accepted { end: Location, end_of_track: bool, properties: TrackProperties },
+    Refused(Refusal),
+    Object(FetchObject),
+    Payload(Bytes),
+    EndOfRange { location: Location, kind: EndOfRange },
+    Finished,
+    Reset(StreamResetCode),
+}

@@ -3,9 +3,10 @@
 use alloc::collections::VecDeque;
 
 use crate::connections::ShardId;
-use crate::message::Message;
+use crate::message::{Message, What};
 
-/// Carries messages between the shards of a relay.
+/// Carries messages between the shards of a relay, in order: what one shard says to another is
+/// heard as it was said.
 #[derive(Debug)]
 pub struct Router {
     shards: u16,
@@ -24,14 +25,37 @@ impl Router {
     }
 
     /// A shard has something to say, to one shard or, with `None`, to all others.
-    pub fn handle_message(&mut self, _from: ShardId, to: Option<ShardId>, message: Message) {
-        if let Some(to) = to {
-            self.queue.push_back((to, message));
+    pub fn handle_message(&mut self, from: ShardId, to: Option<ShardId>, message: Message) {
+        match (to, &message.what) {
+            (Some(to), _) => self.queue.push_back((to, message)),
+            (None, What::Namespace { namespace, is_published }) => {
+                let (namespace, is_published) = (namespace.clone(), *is_published);
+                self.tell_others(from, || {
+                    let namespace = namespace.clone();
+                    What::Namespace { namespace, is_published }
+                });
+            }
+            (None, What::Track { name, is_published }) => {
+                let (name, is_published) = (name.clone(), *is_published);
+                self.tell_others(from, || What::Track { name: name.clone(), is_published });
+            }
+            (None, What::Upstream { is_there }) => {
+                let is_there = *is_there;
+                self.tell_others(from, || What::Upstream { is_there });
+            }
+            // Everything else is for one shard.
+            (None, _) => {}
         }
     }
 
     /// The next message, and which shard it is for.
     pub fn poll_message(&mut self) -> Option<(ShardId, Message)> {
         self.queue.pop_front()
+    }
+
+    fn tell_others(&mut self, from: ShardId, what: impl Fn() -> What) {
+        for to in (0..self.shards).map(ShardId).filter(|to| *to != from) {
+            self.queue.push_back((to, Message { from, what: what() }));
+        }
     }
 }

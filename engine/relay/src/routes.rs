@@ -35,6 +35,11 @@ pub(crate) struct Routes {
 }
 
 impl Origin {
+    /// Whether it is another shard.
+    pub(crate) fn is_shard(&self) -> bool {
+        matches!(self, Self::Shard(_))
+    }
+
     /// Whether it is a session on this connection.
     pub(crate) fn is_on(self, id: ConnectionId) -> bool {
         matches!(self, Self::Session(connection, _) if connection == id)
@@ -126,6 +131,20 @@ impl Routes {
                 self.listeners.remove(prefix);
             }
         }
+    }
+
+    /// Whether somebody wants to hear of exactly this prefix.
+    pub(crate) fn is_listened_to(&self, prefix: &TrackNamespace) -> bool {
+        self.listeners.contains_key(prefix)
+    }
+
+    /// The prefixes that somebody wants to hear of.
+    pub(crate) fn interests(&self) -> Vec<(TrackNamespace, NamespaceInterest)> {
+        let each = self.listeners.iter();
+        let each = each.flat_map(|(prefix, listeners)| {
+            listeners.iter().map(move |listener| (prefix.clone(), listener.interest))
+        });
+        each.collect()
     }
 
     /// Those who want to hear of a namespace.

@@ -5,9 +5,11 @@ mod fill;
 mod going;
 mod ingest;
 mod namespaces;
+mod others;
 mod peer;
 mod publish;
 mod requests;
+mod response;
 mod sources;
 mod status;
 mod subscribe;
@@ -15,6 +17,7 @@ mod tracks;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -29,8 +32,10 @@ use crate::fanout::Outlet;
 use crate::message::Message;
 use crate::routes::Routes;
 use crate::stats::Stats;
+use crate::store::SubgroupKey;
 use crate::track::{Track, TrackId};
 use fetch::Fetch;
+use ingest::Feed;
 use peer::Peer;
 use status::StatusQuery;
 
@@ -51,6 +56,12 @@ pub struct Shard<A> {
     fetches: Arena<Fetch>,
     queries: Arena<StatusQuery>,
     timers: BTreeSet<(Timestamp, Due)>,
+    /// What other shards are in the middle of giving.
+    feeds: BTreeMap<(TrackId, ShardId, SubgroupKey), Feed>,
+    /// Tracks that were offered in other shards.
+    offered: BTreeMap<FullTrackName, Vec<ShardId>>,
+    /// Shards with connections to relays upstream.
+    upstream_shards: BTreeSet<ShardId>,
     messages: VecDeque<(Option<ShardId>, Message)>,
     actions: VecDeque<Action>,
     stats: Stats,
@@ -112,6 +123,9 @@ impl<A: Authorize> Shard<A> {
             fetches: Arena::new(),
             queries: Arena::new(),
             timers: BTreeSet::new(),
+            feeds: BTreeMap::new(),
+            offered: BTreeMap::new(),
+            upstream_shards: BTreeSet::new(),
             messages: VecDeque::new(),
             actions: VecDeque::new(),
             stats: Stats::default(),
@@ -154,10 +168,11 @@ impl<A: Authorize> Shard<A> {
     /// Another shard says something.
     pub fn handle_message(
         &mut self,
-        _now: Timestamp,
-        _connections: &mut impl Connections,
-        _message: Message,
+        now: Timestamp,
+        connections: &mut impl Connections,
+        message: Message,
     ) {
+        self.message(&mut Cx { now, connections }, message);
     }
 
     /// What [`Action::FindOrigin`] asked for: the connection to the relay that holds the
@@ -251,6 +266,8 @@ impl<A: Authorize> Shard<A> {
             && self.routes.is_empty()
             && self.fetches.is_empty()
             && self.queries.is_empty()
+            && self.offered.is_empty()
+            && self.feeds.is_empty()
     }
 
     fn schedule(&mut self, at: Timestamp, due: Due) {
@@ -263,8 +280,9 @@ impl<A: Authorize> Shard<A> {
         cx: &'a mut Cx<'_, C>,
         track: TrackId,
     ) -> Option<(&'a mut Track, Outlet<'a, C>)> {
-        let Self { tracks, messages, stats, .. } = self;
-        let outlet = Outlet { now: cx.now, connections: &mut *cx.connections, messages, stats };
+        let Self { id, tracks, messages, stats, .. } = self;
+        let (id, connections) = (*id, &mut *cx.connections);
+        let outlet = Outlet { now: cx.now, connections, id, messages, stats };
         Some((tracks.get_mut(track)?, outlet))
     }
 }

@@ -20,8 +20,15 @@ pub(crate) type TrackId = Index;
 pub(crate) enum Node {
     /// A subscription in a session of this shard's.
     Session(ConnectionId, RequestKey),
-    /// Another shard, which knows the track by this key.
+    /// Another shard. The key is that of the track in the shard that subscribes.
     Shard(ShardId, TrackId),
+}
+
+impl Node {
+    /// Whether it is a session of this shard's.
+    pub(crate) fn is_local(self) -> bool {
+        matches!(self, Self::Session(..))
+    }
 }
 
 /// What a shard knows of one track: who publishes it, who wants it, and its objects.
@@ -211,6 +218,22 @@ impl Track {
 
     pub(crate) fn has_established_source(&self) -> bool {
         self.sources.iter().any(|source| source.is_established)
+    }
+
+    /// Whether a session of this shard's gives the track. Other shards are given what those do.
+    pub(crate) fn has_established_local_source(&self) -> bool {
+        self.sources.iter().any(|source| source.is_established && source.node.is_local())
+    }
+
+    /// Whether a session of this shard's gives the track, or was asked to.
+    pub(crate) fn has_local_source(&self) -> bool {
+        self.sources.iter().any(|source| source.node.is_local())
+    }
+
+    /// Whether somebody of this shard's wants the track.
+    pub(crate) fn is_wanted_locally(&self) -> bool {
+        self.waiters.iter().any(|waiter| waiter.node.is_local())
+            || self.sinks.iter().flatten().any(|sink| sink.node.is_local())
     }
 
     /// Whether somebody subscribes, or wants to. Who was offered the track and wants no objects

@@ -10,14 +10,16 @@ use moqt_engine::model::{
     StreamResetCode,
 };
 use moqt_engine::wire::FetchObject;
-use moqt_engine::{AcceptFetch, CommandError, FetchResponse, Refusal, RequestKey, Timestamp};
+use moqt_engine::{AcceptFetch, Refusal, RequestKey, Timestamp};
 use thunderdome::Index;
 
 use super::fill::Fill;
 use super::peer::Purpose;
+use super::response::{Asker, SHARD_CREDIT, Say, Wrote};
 use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
-use crate::connections::{ConnectionId, Connections};
+use crate::connections::{ConnectionId, Connections, ShardId};
+use crate::message::{Fetched, What};
 use crate::store::{Forwarding, Next, Object};
 use crate::track::TrackId;
 
@@ -26,7 +28,9 @@ use crate::track::TrackId;
 pub(super) struct Fetch {
     track: TrackId,
     /// Who asks.
-    pub(super) from: (ConnectionId, RequestKey),
+    pub(super) from: Asker,
+    /// Payload that another shard takes, in bytes.
+    pub(super) credit: usize,
     /// What is asked for, or what there is of it once that is known.
     pub(super) first: Location,
     pub(super) last: Location,
@@ -54,17 +58,6 @@ impl Fetch {
     }
 }
 
-/// How writing a response goes on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wrote {
-    /// There is room for more.
-    On,
-    /// There is none for now.
-    Blocked,
-    /// Nobody wants it any more, or it cannot be said.
-    Over,
-}
-
 impl<A: Authorize> Shard<A> {
     /// A peer wants objects of the past (draft-18, "FETCH").
     pub(super) fn fetch<C: Connections>(
@@ -76,16 +69,17 @@ impl<A: Authorize> Shard<A> {
         parameters: &Parameters,
         via: Vec<u64>,
     ) {
-        let Some(id) = self.track(name) else {
+        let Some(track) = self.track(name) else {
             let reason = "the relay has too many tracks";
             return self.refuse(cx, connection, request, RequestErrorCode::ExcessiveLoad, reason);
         };
         let patience = parameters.fill_timeout.map(Duration::from_millis);
         let patience =
             patience.map_or(self.config.fill_timeout, |asked| asked.min(self.config.fill_timeout));
-        let fetch = Fetch {
-            track: id,
-            from: (connection, request),
+        let fetch = self.fetches.insert(Fetch {
+            track,
+            from: Asker::Session(connection, request),
+            credit: 0,
             first: range.start,
             last: range.last(),
             order: parameters.group_order.unwrap_or_default(),
@@ -98,10 +92,52 @@ impl<A: Authorize> Shard<A> {
             patience,
             until: cx.now.saturating_add(patience),
             via,
-        };
-        let fetch = self.fetches.insert(fetch);
+        });
         self.set_purpose(connection, request, Purpose::Fetch(fetch));
         self.begin_fetch(cx, fetch);
+    }
+
+    /// Another shard wants objects of the past, for a peer of its.
+    pub(super) fn fetch_for_shard<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        from: (ShardId, Index),
+        name: FullTrackName,
+        (first, last, order): (Location, Location, GroupOrder),
+        patience: Duration,
+        via: Vec<u64>,
+    ) {
+        let Some(track) = self.track(name) else {
+            let (shard, fetch) = from;
+            let item = Fetched::Refused(Refusal::new(RequestErrorCode::ExcessiveLoad));
+            return self.say(shard, What::Fetched { fetch, by: fetch, item });
+        };
+        let fetch = self.fetches.insert(Fetch {
+            track,
+            from: Asker::Shard(from.0, from.1),
+            credit: SHARD_CREDIT,
+            first,
+            last,
+            order,
+            is_accepted: false,
+            at: Some(first),
+            pending: VecDeque::new(),
+            missing: 0,
+            fill: None,
+            is_filled: patience.is_zero(),
+            patience,
+            until: cx.now.saturating_add(patience),
+            via,
+        });
+        self.begin_fetch(cx, fetch);
+    }
+
+    /// Another shard takes more.
+    pub(super) fn credit<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index, bytes: usize) {
+        if let Some(fetch) = self.fetches.get_mut(id) {
+            fetch.credit = fetch.credit.saturating_add(bytes);
+            self.serve(cx, id);
+        }
     }
 
     /// Answers if it is known how far the track has come; if not, a publisher says.
@@ -167,10 +203,7 @@ impl<A: Authorize> Shard<A> {
         if fetch.order == GroupOrder::Descending {
             fetch.at = Some(fetch.first.max(Location::new(fetch.last.group, 0)));
         }
-        let (connection, request) = fetch.from;
-        let accepted =
-            cx.connections.with(connection, |moqt| moqt.accept_fetch(cx.now, request, accept));
-        if matches!(accepted, Some(Err(_))) {
+        if self.respond_accept(cx, id, accept) != Wrote::On {
             let reason = "the range cannot be told of in this session".into();
             let code = RequestErrorCode::InternalError;
             self.refuse_fetch(cx, id, Refusal { reason, ..Refusal::new(code) });
@@ -210,25 +243,22 @@ impl<A: Authorize> Shard<A> {
             return false;
         };
         let end = fetch.span_end(at);
-        let (connection, request) = fetch.from;
         match track.store.next(cx.now, at, end) {
             Next::Object { location, object } => {
-                let said = said(location, object);
-                let begun = cx.connections.with(connection, |moqt| {
-                    Some(moqt.fetch_response(request)?.begin_object(&said))
-                });
-                match begun.flatten() {
-                    Some(Ok(())) => {
-                        fetch.pending.extend(object.pieces.iter().cloned());
-                        fetch.at = fetch.after(location);
-                        true
-                    }
-                    Some(Err(CommandError::Blocked(_))) => false,
-                    _ => {
+                let (said, pieces) = (said(location, object), object.pieces.clone());
+                match self.respond(cx, id, Say::Object(said)) {
+                    Wrote::On => {}
+                    Wrote::Blocked => return false,
+                    Wrote::Over => {
                         self.fetch_over(cx, id, StreamResetCode::InternalError);
-                        false
+                        return false;
                     }
                 }
+                if let Some(fetch) = self.fetches.get_mut(id) {
+                    fetch.pending.extend(pieces);
+                    fetch.at = fetch.after(location);
+                }
+                true
             }
             Next::Incomplete { .. } => {
                 if !track.waiting_fetches.contains(&id) {
@@ -275,18 +305,16 @@ impl<A: Authorize> Shard<A> {
     ) -> bool {
         let Some(fetch) = self.fetches.get_mut(id) else { return false };
         fetch.is_filled = true;
-        let (connection, request) = fetch.from;
-        let said = cx.connections.with(connection, |moqt| {
-            Some(moqt.fetch_response(request)?.end_of_range(until, EndOfRange::Unknown))
-        });
-        match said.flatten() {
-            Some(Ok(())) => {
-                fetch.at = fetch.after(until);
+        match self.respond(cx, id, Say::EndOfRange(until, EndOfRange::Unknown)) {
+            Wrote::On => {
+                if let Some(fetch) = self.fetches.get_mut(id) {
+                    fetch.at = fetch.after(until);
+                }
                 true
             }
-            Some(Err(CommandError::Blocked(_))) => false,
+            Wrote::Blocked => false,
             // The draft has no word for it.
-            _ => {
+            Wrote::Over => {
                 self.fetch_over(cx, id, StreamResetCode::UnknownObjectStatus);
                 false
             }
@@ -295,39 +323,24 @@ impl<A: Authorize> Shard<A> {
 
     /// Writes what there is of the payload of the object begun last.
     fn write_pending<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) -> Wrote {
-        let Some(fetch) = self.fetches.get_mut(id) else { return Wrote::Blocked };
-        if fetch.pending.is_empty() {
-            return Wrote::On;
-        }
-        let (connection, request) = fetch.from;
-        let pending = &mut fetch.pending;
-        let wrote = cx.connections.with(connection, |moqt| {
-            while let Some(piece) = pending.front() {
-                let Some(mut response) = moqt.fetch_response(request) else { return Wrote::Over };
-                match response.payload(piece.clone()) {
-                    Ok(()) => {
-                        self.stats.bytes_out += piece.len() as u64;
-                        pending.pop_front();
+        loop {
+            let Some(fetch) = self.fetches.get_mut(id) else { return Wrote::Blocked };
+            let Some(piece) = fetch.pending.front().cloned() else { return Wrote::On };
+            match self.respond(cx, id, Say::Payload(piece)) {
+                Wrote::On => {
+                    if let Some(fetch) = self.fetches.get_mut(id) {
+                        fetch.pending.pop_front();
                     }
-                    Err(CommandError::Blocked(_)) => return Wrote::Blocked,
-                    Err(_) => return Wrote::Over,
                 }
+                wrote => return wrote,
             }
-            Wrote::On
-        });
-        wrote.unwrap_or(Wrote::Blocked)
+        }
     }
 
     fn finish_fetch<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
-        let Some(fetch) = self.fetches.get(id) else { return };
-        let (connection, request) = fetch.from;
-        let finished = cx
-            .connections
-            .with(connection, |moqt| moqt.fetch_response(request).map(FetchResponse::finish));
-        if let Some(Some(Err(CommandError::Blocked(_)))) = finished {
-            return;
+        if self.respond(cx, id, Say::Finished) != Wrote::Blocked {
+            self.forget_fetch(cx, id);
         }
-        self.forget_fetch(cx, id);
     }
 
     /// Gives a fetch up.
@@ -338,7 +351,6 @@ impl<A: Authorize> Shard<A> {
         code: StreamResetCode,
     ) {
         let Some(fetch) = self.fetches.get(id) else { return };
-        let (connection, request) = fetch.from;
         if !fetch.is_accepted {
             let error = match code {
                 StreamResetCode::MalformedTrack => RequestErrorCode::MalformedTrack,
@@ -348,11 +360,7 @@ impl<A: Authorize> Shard<A> {
             };
             return self.refuse_fetch(cx, id, Refusal::new(error));
         }
-        cx.connections.with(connection, |moqt| {
-            if let Some(response) = moqt.fetch_response(request) {
-                response.reset(code);
-            }
-        });
+        self.respond(cx, id, Say::Reset(code));
         self.forget_fetch(cx, id);
     }
 
@@ -362,9 +370,7 @@ impl<A: Authorize> Shard<A> {
         id: Index,
         refusal: Refusal,
     ) {
-        let Some(fetch) = self.fetches.get(id) else { return };
-        let (connection, request) = fetch.from;
-        self.refuse_with(cx, connection, request, refusal);
+        self.respond_refuse(cx, id, refusal);
         self.forget_fetch(cx, id);
     }
 
@@ -376,8 +382,9 @@ impl<A: Authorize> Shard<A> {
     fn forget_fetch<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
         self.end_fill(cx, id);
         let Some(fetch) = self.fetches.remove(id) else { return };
-        let (connection, request) = fetch.from;
-        self.forget_request(connection, request);
+        if let Asker::Session(connection, request) = fetch.from {
+            self.forget_request(connection, request);
+        }
         self.track_changed(cx, fetch.track);
     }
 

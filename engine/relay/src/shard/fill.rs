@@ -2,20 +2,24 @@
 //!
 //! What comes is handed on as it comes, and only as fast as the one who asked takes it.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use moqt_engine::model::{
-    EndOfRange, GroupOrder, Location, LocationRange, RequestErrorCode, StreamResetCode,
+    EndOfRange, FullTrackName, GroupOrder, Location, LocationRange, RequestErrorCode,
+    StreamResetCode, TrackProperties,
 };
 use moqt_engine::wire::FetchObject;
-use moqt_engine::{Answer, CommandError, FetchRead, FetchTarget, Refusal, RequestKey, StreamKey};
+use moqt_engine::{Answer, FetchRead, FetchTarget, Refusal, RequestKey, StreamKey};
 use thunderdome::Index;
 
 use super::ingest::Incoming;
 use super::peer::{Ended, Purpose};
+use super::response::{Asker, Say, Wrote};
 use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
-use crate::connections::{ConnectionId, Connections, PeerKind};
+use crate::connections::{ConnectionId, Connections, PeerKind, ShardId};
+use crate::message::{Fetched, What};
 use crate::routes::Origin;
 use crate::store::Begun;
 use crate::track::Node;
@@ -23,15 +27,28 @@ use crate::track::Node;
 /// A FETCH of ours.
 #[derive(Debug)]
 pub(super) struct Fill {
-    connection: ConnectionId,
-    request: RequestKey,
-    stream: Option<StreamKey>,
+    from: Filler,
     /// The last location asked for.
     last: Location,
     /// The object that is being received.
     object: Option<(Location, u64)>,
-    /// Read, but not written yet.
-    held: Option<FetchRead>,
+    /// Read, but not written yet; of another shard, all that came.
+    held: VecDeque<FetchRead>,
+}
+
+/// Who gives what is missing.
+#[derive(Clone, Copy, Debug)]
+enum Filler {
+    Session {
+        connection: ConnectionId,
+        request: RequestKey,
+        stream: Option<StreamKey>,
+    },
+    /// Another shard, which knows the fetch by this key once it has said something.
+    Shard {
+        shard: ShardId,
+        by: Option<Index>,
+    },
 }
 
 impl<A: Authorize> Shard<A> {
@@ -49,12 +66,12 @@ impl<A: Authorize> Shard<A> {
         }
         fetch.is_filled = true;
         let (order, via, patience) = (fetch.order, fetch.via.clone(), fetch.patience);
-        let (asking, track) = (fetch.from.0, fetch.track());
+        let (from, track) = (fetch.from, fetch.track());
         let Some(track) = self.tracks.get(track) else { return false };
         let track = track.name.clone();
         let range = LocationRange::to_last(first, last);
         for publisher in self.publishers_of(id) {
-            if publisher == asking {
+            if matches!(from, Asker::Session(asking, _) if asking == publisher) {
                 continue;
             }
             let target = FetchTarget::Standalone { track: track.clone(), range };
@@ -63,25 +80,56 @@ impl<A: Authorize> Shard<A> {
             let asked =
                 cx.connections.with(publisher, |moqt| moqt.fetch(cx.now, &target, &parameters));
             let Some(Ok(request)) = asked else { continue };
-            self.stats.cache_misses += 1;
             self.set_purpose(publisher, request, Purpose::Fill(id));
-            let until = cx.now.saturating_add(patience);
-            if let Some(fetch) = self.fetches.get_mut(id) {
-                fetch.at = Some(first);
-                fetch.until = until;
-                fetch.fill = Some(Fill {
-                    connection: publisher,
-                    request,
-                    stream: None,
-                    last,
-                    object: None,
-                    held: None,
-                });
-            }
-            self.schedule(until, Due::Fetch(id));
+            let filler = Filler::Session { connection: publisher, request, stream: None };
+            self.fill_begun(cx, id, filler, first, last);
             return true;
         }
-        false
+        let asks_here = matches!(from, Asker::Session(..));
+        let Some(shard) = asks_here.then(|| self.shard_of(id, &track)).flatten() else {
+            return false;
+        };
+        let what = What::Fetch { name: track, fetch: id, first, last, order, patience, via };
+        self.say(shard, what);
+        self.fill_begun(cx, id, Filler::Shard { shard, by: None }, first, last);
+        true
+    }
+
+    fn fill_begun<C>(
+        &mut self,
+        cx: &Cx<'_, C>,
+        id: Index,
+        from: Filler,
+        first: Location,
+        last: Location,
+    ) {
+        self.stats.cache_misses += 1;
+        let Some(fetch) = self.fetches.get_mut(id) else { return };
+        let until = cx.now.saturating_add(fetch.patience);
+        fetch.at = Some(first);
+        fetch.until = until;
+        fetch.fill = Some(Fill { from, last, object: None, held: VecDeque::new() });
+        self.schedule(until, Due::Fetch(id));
+    }
+
+    /// A shard that may have a track's past.
+    fn shard_of(&self, id: Index, name: &FullTrackName) -> Option<ShardId> {
+        let track = self.fetches.get(id).and_then(|fetch| self.tracks.get(fetch.track()))?;
+        let mut sources = track.sources.iter().map(|source| source.node);
+        let source = sources.find_map(|node| match node {
+            Node::Shard(shard, _) => Some(shard),
+            Node::Session(..) => None,
+        });
+        let routed = || {
+            let origins = self.routes.publishers(name.namespace());
+            origins.into_iter().find_map(|origin| match origin {
+                Origin::Shard(shard) => Some(shard),
+                Origin::Session(..) => None,
+            })
+        };
+        let offered = || self.offered.get(name).and_then(|shards| shards.first().copied());
+        let upstream = || self.upstream_shards.first().copied();
+        source.or_else(offered).or_else(routed).or_else(upstream)
     }
 
     /// Who may have a track's past: those who send its present, those who publish its namespace,
@@ -120,9 +168,21 @@ impl<A: Authorize> Shard<A> {
         id: Index,
         answer: &Answer,
     ) {
+        if let Some(answered) = answer.fetch {
+            let (end, end_of_track) = (answered.range.end, answered.end_of_track);
+            self.fill_will_come(cx, id, end, end_of_track, &answer.track_properties);
+        }
+    }
+
+    fn fill_will_come<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: Index,
+        end: Location,
+        end_of_track: bool,
+        properties: &TrackProperties,
+    ) {
         let Some(fetch) = self.fetches.get_mut(id) else { return };
-        let Some(answered) = answer.fetch else { return };
-        let end = answered.range.end;
         let last = LocationRange::new(fetch.first, end).last();
         if let Some(fill) = &mut fetch.fill {
             fill.last = fill.last.min(last);
@@ -132,9 +192,9 @@ impl<A: Authorize> Shard<A> {
         }
         if let Some(track) = self.tracks.get_mut(fetch.track()) {
             if track.properties.is_empty() {
-                track.properties = answer.track_properties.clone();
+                track.properties = properties.clone();
             }
-            if answered.end_of_track {
+            if end_of_track {
                 track.store.note_end_of_track(last);
             }
         }
@@ -160,7 +220,7 @@ impl<A: Authorize> Shard<A> {
             return;
         };
         if let Some(fill) = self.fetches.get_mut(id).and_then(|fetch| fetch.fill.as_mut()) {
-            fill.stream = Some(stream);
+            fill.from = Filler::Session { connection, request, stream: Some(stream) };
         }
         if let Some(peer) = self.peers.get_mut(&connection) {
             peer.streams.insert(stream, Incoming::Fill(id));
@@ -173,12 +233,12 @@ impl<A: Authorize> Shard<A> {
         let Some(fetch) = self.fetches.get_mut(id) else { return false };
         let track = fetch.track();
         let Some(fill) = fetch.fill.as_mut() else { return false };
-        let Some(stream) = fill.stream else { return false };
-        let read = match fill.held.take() {
-            Some(held) => Some(held),
-            None => {
-                cx.connections.with(fill.connection, |moqt| moqt.read_fetch(stream, usize::MAX))
+        let read = match (fill.held.pop_front(), fill.from) {
+            (Some(held), _) => Some(held),
+            (None, Filler::Session { connection, stream: Some(stream), .. }) => {
+                cx.connections.with(connection, |moqt| moqt.read_fetch(stream, usize::MAX))
             }
+            (None, _) => Some(FetchRead::Pending),
         };
         let progress = cx.now.saturating_add(fetch.patience);
         match read {
@@ -197,7 +257,16 @@ impl<A: Authorize> Shard<A> {
                     *offset = offset.saturating_add(payload.len() as u64);
                     fetch.missing = fetch.missing.saturating_sub(payload.len() as u64);
                 }
+                let credit = match fill.from {
+                    Filler::Shard { shard, by: Some(fetch) } => {
+                        Some((shard, What::Credit { fetch, bytes: payload.len() }))
+                    }
+                    _ => None,
+                };
                 fetch.pending.push_back(payload);
+                if let Some((shard, credit)) = credit {
+                    self.say(shard, credit);
+                }
                 self.account(cx, track);
                 true
             }
@@ -232,24 +301,18 @@ impl<A: Authorize> Shard<A> {
         id: Index,
         object: FetchObject,
     ) -> bool {
-        let Some(fetch) = self.fetches.get_mut(id) else { return false };
-        let (connection, request) = fetch.from;
-        let begun = cx
-            .connections
-            .with(connection, |moqt| Some(moqt.fetch_response(request)?.begin_object(&object)));
-        match begun.flatten() {
-            Some(Ok(())) => {}
-            Some(Err(CommandError::Blocked(_))) => {
-                if let Some(fill) = &mut fetch.fill {
-                    fill.held = Some(FetchRead::Object(object));
-                }
+        match self.respond(cx, id, Say::Object(object.clone())) {
+            Wrote::On => {}
+            Wrote::Blocked => {
+                self.hold(id, FetchRead::Object(object));
                 return false;
             }
-            _ => {
+            Wrote::Over => {
                 self.fetch_over(cx, id, StreamResetCode::InternalError);
                 return false;
             }
         }
+        let Some(fetch) = self.fetches.get_mut(id) else { return false };
         let location = object.location;
         let Some(track) = self.tracks.get_mut(fetch.track()) else { return false };
         if let (Some(at), Some(before)) = (fetch.at, location.object.checked_sub(1))
@@ -260,7 +323,6 @@ impl<A: Authorize> Shard<A> {
         }
         let is_new = matches!(track.store.begin_fetched(cx.now, &object), Begun::New);
         self.stats.objects_in += u64::from(is_new);
-        self.stats.objects_out += 1;
         fetch.missing = object.payload_len;
         fetch.at = fetch.after(location);
         if let Some(fill) = &mut fetch.fill {
@@ -276,24 +338,18 @@ impl<A: Authorize> Shard<A> {
         location: Location,
         kind: EndOfRange,
     ) -> bool {
-        let Some(fetch) = self.fetches.get_mut(id) else { return false };
-        let (connection, request) = fetch.from;
-        let said = cx.connections.with(connection, |moqt| {
-            Some(moqt.fetch_response(request)?.end_of_range(location, kind))
-        });
-        match said.flatten() {
-            Some(Ok(())) => {}
-            Some(Err(CommandError::Blocked(_))) => {
-                if let Some(fill) = &mut fetch.fill {
-                    fill.held = Some(FetchRead::EndOfRange { location, kind });
-                }
+        match self.respond(cx, id, Say::EndOfRange(location, kind)) {
+            Wrote::On => {}
+            Wrote::Blocked => {
+                self.hold(id, FetchRead::EndOfRange { location, kind });
                 return false;
             }
-            _ => {
+            Wrote::Over => {
                 self.fetch_over(cx, id, StreamResetCode::UnknownObjectStatus);
                 return false;
             }
         }
+        let Some(fetch) = self.fetches.get_mut(id) else { return false };
         if let (Some(at), Some(track)) = (fetch.at, self.tracks.get_mut(fetch.track()))
             && kind == EndOfRange::NonExistent
             && fetch.order == GroupOrder::Ascending
@@ -302,6 +358,45 @@ impl<A: Authorize> Shard<A> {
         }
         fetch.at = fetch.after(location);
         true
+    }
+
+    /// Something was read for which there is no room yet.
+    fn hold(&mut self, id: Index, read: FetchRead) {
+        if let Some(fill) = self.fetches.get_mut(id).and_then(|fetch| fetch.fill.as_mut()) {
+            fill.held.push_front(read);
+        }
+    }
+
+    /// Something comes from another shard.
+    pub(super) fn fetched<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        shard: ShardId,
+        (id, by): (Index, Index),
+        item: Fetched,
+    ) {
+        let fill = self.fetches.get_mut(id).and_then(|fetch| fetch.fill.as_mut());
+        let Some(fill) = fill
+            .filter(|fill| matches!(fill.from, Filler::Shard { shard: from, .. } if from == shard))
+        else {
+            return;
+        };
+        fill.from = Filler::Shard { shard, by: Some(by) };
+        let read = match item {
+            Fetched::Accepted { end, end_of_track, properties } => {
+                return self.fill_will_come(cx, id, end, end_of_track, &properties);
+            }
+            Fetched::Refused(refusal) => {
+                return self.fill_failed(cx, id, Ended::Refused(refusal));
+            }
+            Fetched::Object(object) => FetchRead::Object(object),
+            Fetched::Payload(payload) => FetchRead::Payload(payload),
+            Fetched::EndOfRange { location, kind } => FetchRead::EndOfRange { location, kind },
+            Fetched::Finished => FetchRead::Finished,
+            Fetched::Reset(code) => FetchRead::Reset(code),
+        };
+        fill.held.push_back(read);
+        self.serve(cx, id);
     }
 
     /// The publisher has refused, or gone.
@@ -315,6 +410,7 @@ impl<A: Authorize> Shard<A> {
             Ended::Malformed => {
                 return self.fetch_over(cx, id, StreamResetCode::MalformedTrack);
             }
+            Ended::Refused(refusal) => Some(refusal),
             Ended::Rejected(error) => {
                 Some(Refusal { reason: error.reason, ..Refusal::new(fetch_code(error.code)) })
             }
@@ -359,16 +455,22 @@ impl<A: Authorize> Shard<A> {
         {
             track.store.abandon_at(location);
         }
-        if let Some(peer) = self.peers.get_mut(&fill.connection) {
-            if let Some(stream) = fill.stream {
-                peer.streams.remove(&stream);
+        match fill.from {
+            Filler::Session { connection, request, stream } => {
+                let Some(peer) = self.peers.get_mut(&connection) else { return };
+                if let Some(stream) = stream {
+                    peer.streams.remove(&stream);
+                }
+                if peer.requests.remove(&request).is_some() {
+                    let code = StreamResetCode::Cancelled;
+                    // It means nothing if all of it has come.
+                    cx.connections.with(connection, |moqt| moqt.cancel(cx.now, request, code));
+                }
             }
-            if peer.requests.remove(&fill.request).is_some() {
-                let code = StreamResetCode::Cancelled;
-                // It means nothing if all of it has come.
-                cx.connections
-                    .with(fill.connection, |moqt| moqt.cancel(cx.now, fill.request, code));
+            Filler::Shard { shard, by: Some(fetch) } => {
+                self.say(shard, What::CancelFetch { fetch });
             }
+            Filler::Shard { by: None, .. } => {}
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Objects on their way in: from publishers to the store of their track, and on from there.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 use moqt_engine::model::{Location, StreamResetCode, SubgroupId};
 use moqt_engine::wire::{ObjectDatagram, ObjectHeader};
@@ -10,7 +12,7 @@ use thunderdome::Index;
 use super::peer::Purpose;
 use super::{Cx, Shard};
 use crate::authorize::Authorize;
-use crate::connections::{ConnectionId, Connections};
+use crate::connections::{ConnectionId, Connections, ShardId};
 use crate::fanout::Piece;
 use crate::store::{Begun, SubgroupEnd, SubgroupFacts, SubgroupKey};
 use crate::track::{Live, Node, TrackId};
@@ -32,8 +34,11 @@ pub(super) enum Incoming {
 pub(super) struct Feed {
     track: TrackId,
     node: Node,
-    info: SubgroupInfo,
-    /// Which subgroup it is, which may not be known before its first object.
+    group: u64,
+    /// The first object's ID if it is not known.
+    subgroup: Option<u64>,
+    facts: SubgroupFacts,
+    /// Which subgroup it is, once there is a place for it.
     key: Option<SubgroupKey>,
     object: Option<InObject>,
 }
@@ -46,6 +51,13 @@ struct InObject {
     offset: u64,
     /// It is not wanted: it is known not to exist.
     is_dropped: bool,
+}
+
+/// What comes from another shard.
+pub(super) enum Shipped {
+    Object(SubgroupFacts, ObjectHeader, Option<Bytes>),
+    Payload(u64, u64, Bytes),
+    End(SubgroupEnd),
 }
 
 /// Whether to go on with a stream.
@@ -71,7 +83,18 @@ impl<A: Authorize> Shard<A> {
             return;
         };
         let node = Node::Session(connection, request);
-        let feed = Feed { track, node, info, key: None, object: None };
+        let facts = SubgroupFacts {
+            publisher_priority: info.publisher_priority,
+            end_of_group: info.end_of_group,
+            first_object: info.first_object,
+            has_properties: info.has_properties,
+        };
+        let subgroup = match info.subgroup_id {
+            SubgroupId::Explicit(id) => Some(id),
+            SubgroupId::FirstObjectId => None,
+        };
+        let group = info.group_id;
+        let feed = Feed { track, node, group, subgroup, facts, key: None, object: None };
         if let Some(peer) = self.peers.get_mut(&connection) {
             peer.streams.insert(stream, Incoming::Subgroup(feed));
             self.readable(cx, connection, stream);
@@ -166,7 +189,7 @@ impl<A: Authorize> Shard<A> {
         whole: Option<Bytes>,
     ) -> Next {
         let Some(key) = self.feed_key(feed, header) else {
-            self.contradicted(cx, feed);
+            self.contradicted(cx, feed.track, feed.node);
             return Next::Over;
         };
         let now = cx.now;
@@ -188,7 +211,8 @@ impl<A: Authorize> Shard<A> {
                         return Next::More;
                     }
                 }
-                track.deliver(&mut io, key, Piece::Object(header, whole.as_ref()));
+                let is_local = feed.node.is_local();
+                track.deliver(&mut io, key, Piece::Object(header, whole.as_ref()), is_local);
                 Next::More
             }
             Begun::Known { .. } => {
@@ -203,7 +227,7 @@ impl<A: Authorize> Shard<A> {
                 Next::More
             }
             Begun::Contradiction(_) => {
-                self.contradicted(cx, feed);
+                self.contradicted(cx, feed.track, feed.node);
                 Next::Over
             }
         }
@@ -230,12 +254,12 @@ impl<A: Authorize> Shard<A> {
                 let len = new.len() as u64;
                 io.stats.bytes_in += len;
                 let at = end.saturating_sub(len);
-                track.deliver(&mut io, key, Piece::Payload(id, at, &new));
+                track.deliver(&mut io, key, Piece::Payload(id, at, &new), feed.node.is_local());
                 Next::More
             }
             Ok(None) => Next::More,
             Err(_) => {
-                self.contradicted(cx, feed);
+                self.contradicted(cx, feed.track, feed.node);
                 Next::Over
             }
         }
@@ -262,10 +286,16 @@ impl<A: Authorize> Shard<A> {
             if let (SubgroupEnd::Reset(_), Some(object)) = (end, object) {
                 track.store.abandon(key, object.id);
             }
-            track.store.end(key, end);
-            track.deliver(&mut io, key, Piece::End);
+            let contradiction = track.store.end(key, end);
+            track.deliver(&mut io, key, Piece::End, feed.node.is_local());
+            if contradiction.is_some() {
+                self.contradicted(cx, feed.track, feed.node);
+                return Next::Over;
+            }
         }
-        track.sweep_live();
+        if let Some(track) = self.tracks.get_mut(feed.track) {
+            track.sweep_live();
+        }
         Next::Over
     }
 
@@ -274,18 +304,9 @@ impl<A: Authorize> Shard<A> {
         if let Some(key) = feed.key {
             return Some(key);
         }
-        let info = feed.info;
-        let subgroup = match info.subgroup_id {
-            SubgroupId::Explicit(id) => id,
-            SubgroupId::FirstObjectId => header.object_id,
-        };
-        let key = SubgroupKey { group: info.group_id, subgroup };
-        let facts = SubgroupFacts {
-            publisher_priority: info.publisher_priority,
-            end_of_group: info.end_of_group,
-            first_object: info.first_object,
-            has_properties: info.has_properties,
-        };
+        let facts = feed.facts;
+        let subgroup = feed.subgroup.unwrap_or(header.object_id);
+        let key = SubgroupKey { group: feed.group, subgroup };
         let track = self.tracks.get_mut(feed.track)?;
         track.store.open(key, facts).ok()?;
         let live = track.live.entry(key).or_insert_with(|| Live::new(facts));
@@ -300,12 +321,79 @@ impl<A: Authorize> Shard<A> {
     }
 
     /// A publisher contradicts what is known of a track.
-    fn contradicted<C: Connections>(&mut self, cx: &mut Cx<'_, C>, feed: &Feed) {
-        if let Node::Session(connection, request) = feed.node {
+    fn contradicted<C: Connections>(&mut self, cx: &mut Cx<'_, C>, track: TrackId, node: Node) {
+        if let Node::Session(connection, request) = node {
             self.forget_request(connection, request);
             let code = StreamResetCode::MalformedTrack;
             cx.connections.with(connection, |moqt| moqt.cancel(cx.now, request, code));
-            self.malformed(cx, feed.track, Some(feed.node));
+        }
+        self.malformed(cx, track, Some(node));
+    }
+
+    /// Something comes from another shard.
+    pub(super) fn piece_in<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        (track, shard, key): (TrackId, ShardId, SubgroupKey),
+        piece: Shipped,
+    ) {
+        let at = (track, shard, key);
+        let node = Node::Shard(shard, track);
+        if self.tracks.get(track).is_none_or(|track| track.source(node).is_none()) {
+            self.feeds.remove(&at);
+            return;
+        }
+        let feed = self.feeds.remove(&at);
+        let (feed, next) = match (feed, piece) {
+            (feed, Shipped::Object(facts, header, payload)) => {
+                let mut feed = feed.unwrap_or(Feed {
+                    track,
+                    node,
+                    group: key.group,
+                    subgroup: Some(key.subgroup),
+                    facts,
+                    key: None,
+                    object: None,
+                });
+                let next = self.object_in(cx, &mut feed, &header, payload);
+                (feed, next)
+            }
+            (Some(mut feed), Shipped::Payload(object, offset, payload)) => {
+                // A shard that began to get the track in the middle of an object waits for the
+                // next.
+                let is_next = feed.object.is_some_and(|at| (at.id, at.offset) == (object, offset));
+                let next =
+                    if is_next { self.payload_in(cx, &mut feed, payload) } else { Next::More };
+                (feed, next)
+            }
+            (Some(mut feed), Shipped::End(end)) => {
+                let next = self.feed_ends(cx, &mut feed, end);
+                (feed, next)
+            }
+            (None, _) => return,
+        };
+        self.account(cx, track);
+        self.serve_waiting(cx, track);
+        if next == Next::More {
+            self.feeds.insert(at, feed);
+        }
+    }
+
+    /// Nothing more comes from another shard.
+    pub(super) fn shard_feeds_end<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        track: TrackId,
+        shard: ShardId,
+    ) {
+        let all = |key| (track, shard, key);
+        let (first, last) = (all(SubgroupKey::MIN), all(SubgroupKey::MAX));
+        let over = self.feeds.range(first..=last).map(|(at, _)| *at);
+        for at in over.collect::<Vec<_>>() {
+            if let Some(mut feed) = self.feeds.remove(&at) {
+                let end = SubgroupEnd::Reset(StreamResetCode::Cancelled);
+                self.feed_ends(cx, &mut feed, end);
+            }
         }
     }
 
@@ -332,8 +420,8 @@ impl<A: Authorize> Shard<A> {
         let is_of =
             |incoming: &Incoming| matches!(incoming, Incoming::Subgroup(feed) if feed.node == node);
         let keys = peer.streams.iter().filter(|(_, incoming)| is_of(incoming));
-        let keys: alloc::vec::Vec<StreamKey> = keys.map(|(key, _)| *key).collect();
-        let mut feeds = alloc::vec::Vec::new();
+        let keys: Vec<StreamKey> = keys.map(|(key, _)| *key).collect();
+        let mut feeds = Vec::new();
         for key in keys {
             if let Some(Incoming::Subgroup(feed)) = peer.streams.remove(&key) {
                 feeds.push(feed);
@@ -352,7 +440,19 @@ impl<A: Authorize> Shard<A> {
         request: RequestKey,
         object: &ObjectDatagram,
     ) {
-        let Some(Purpose::Source(id)) = self.purpose(connection, request) else { return };
+        if let Some(Purpose::Source(track)) = self.purpose(connection, request) {
+            self.datagram_in(cx, track, Node::Session(connection, request), object);
+        }
+    }
+
+    /// An object came in a datagram.
+    pub(super) fn datagram_in<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        node: Node,
+        object: &ObjectDatagram,
+    ) {
         let now = cx.now;
         let Some((track, mut io)) = self.outlet(cx, id) else { return };
         track.note_largest(Some(object.header.location));
@@ -362,17 +462,11 @@ impl<A: Authorize> Shard<A> {
             Begun::New => {
                 io.stats.objects_in += 1;
                 io.stats.bytes_in += object.payload.len() as u64;
-                track.deliver_datagram(&mut io, object);
+                track.deliver_datagram(&mut io, object, node.is_local());
             }
             Begun::Known { .. } => io.stats.duplicates += 1,
             Begun::Absent => {}
-            Begun::Contradiction(_) => {
-                let code = StreamResetCode::MalformedTrack;
-                let node = Node::Session(connection, request);
-                self.forget_request(connection, request);
-                cx.connections.with(connection, |moqt| moqt.cancel(cx.now, request, code));
-                self.malformed(cx, id, Some(node));
-            }
+            Begun::Contradiction(_) => self.contradicted(cx, id, node),
         }
         self.account(cx, id);
     }

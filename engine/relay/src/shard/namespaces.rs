@@ -5,12 +5,13 @@ use alloc::vec::Vec;
 use moqt_engine::model::{
     FullTrackName, NamespaceInterest, Parameters, RequestErrorCode, TrackNamespace,
 };
-use moqt_engine::{Accept, RequestKey};
+use moqt_engine::{Accept, CommandError, RequestKey};
 
 use super::peer::Purpose;
 use super::{Action, Cx, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
+use crate::message::What;
 use crate::routes::{Listener, Origin};
 use crate::track::{Track, TrackId};
 
@@ -52,21 +53,34 @@ impl<A: Authorize> Shard<A> {
                 self.tell(cx, listener, namespace);
             }
         }
-        let Origin::Session(connection, _) = origin else { return };
-        let is_ours = self.is_client(connection);
-        if is_first && is_ours {
-            self.actions.push_back(Action::Hold { namespace: namespace.clone() });
-        }
         if is_first {
             let upstream: Vec<ConnectionId> = self.upstream().collect();
-            for upstream in upstream.into_iter().filter(|upstream| *upstream != connection) {
+            for upstream in upstream.into_iter().filter(|upstream| !origin.is_on(*upstream)) {
                 self.announce_upstream(cx, upstream, namespace, via);
             }
         }
+        if let Origin::Session(connection, _) = origin {
+            let others = self.routes.origins(namespace).iter();
+            let is_first_here = others.filter(|origin| !origin.is_shard()).count() == 1;
+            if is_first_here {
+                self.say_all(What::Namespace { namespace: namespace.clone(), is_published: true });
+            }
+            if is_first_here && self.is_client(connection) {
+                self.actions.push_back(Action::Hold { namespace: namespace.clone() });
+            }
+        }
         let tracks: Vec<TrackId> = self.tracks_under(namespace).collect();
-        for track in tracks {
-            if self.tracks.get(track).is_some_and(Track::is_wanted) {
-                self.subscribe_at(cx, track, connection, via);
+        for id in tracks {
+            let Some(track) = self.tracks.get(id).filter(|track| track.is_wanted()) else {
+                continue;
+            };
+            match origin {
+                Origin::Session(connection, _) => self.subscribe_at(cx, id, connection, via),
+                Origin::Shard(shard) => {
+                    if track.is_wanted_locally() {
+                        self.subscribe_in_shard(id, shard, via, false);
+                    }
+                }
             }
         }
     }
@@ -80,6 +94,10 @@ impl<A: Authorize> Shard<A> {
     ) {
         self.routes.withdraw(namespace, origin);
         let left = self.routes.origins(namespace).to_vec();
+        if !origin.is_shard() && left.iter().all(Origin::is_shard) {
+            self.say_all(What::Namespace { namespace: namespace.clone(), is_published: false });
+            self.actions.push_back(Action::Release { namespace: namespace.clone() });
+        }
         for listener in self.routes.listeners(namespace) {
             let is_known = left.iter().any(|origin| !origin.is_on(listener.connection));
             if listener.wants_namespaces() && !is_known {
@@ -92,7 +110,6 @@ impl<A: Authorize> Shard<A> {
         if !left.is_empty() {
             return;
         }
-        self.actions.push_back(Action::Release { namespace: namespace.clone() });
         let upstream: Vec<ConnectionId> = self.upstream().collect();
         for upstream in upstream {
             let Some(peer) = self.peers.get_mut(&upstream) else { continue };
@@ -110,12 +127,19 @@ impl<A: Authorize> Shard<A> {
         cx: &mut Cx<'_, C>,
         upstream: ConnectionId,
     ) {
+        if self.upstream().count() == 1 {
+            self.say_all(What::Upstream { is_there: true });
+        }
         let root = TrackNamespace::root();
         let namespaces: Vec<TrackNamespace> =
             self.routes.under(&root).map(|(namespace, _)| namespace.clone()).collect();
         for namespace in namespaces {
             self.announce_upstream(cx, upstream, &namespace, &[]);
         }
+        for (prefix, interest) in self.routes.interests() {
+            self.listen_upstream(cx, upstream, &prefix, interest);
+        }
+        self.take_offered(&root);
         let tracks: Vec<TrackId> = self.names.values().copied().collect();
         for track in tracks {
             self.offer(cx, track);
@@ -168,6 +192,72 @@ impl<A: Authorize> Shard<A> {
         self.set_purpose(connection, request, Purpose::Listener(prefix.clone()));
         self.routes.listen(prefix, listener);
         self.tell_all(cx, listener, namespaces, tracks);
+        if listener.wants_tracks() {
+            self.take_offered(prefix);
+        }
+        let upstream: Vec<ConnectionId> = self.upstream().collect();
+        for upstream in upstream.into_iter().filter(|upstream| *upstream != connection) {
+            self.listen_upstream(cx, upstream, prefix, interest);
+        }
+    }
+
+    /// Asks a relay upstream about what somebody asks about here.
+    fn listen_upstream<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        upstream: ConnectionId,
+        prefix: &TrackNamespace,
+        interest: NamespaceInterest,
+    ) {
+        let parameters = self.onward(upstream, &[]);
+        let asked = cx.connections.with(upstream, |moqt| {
+            let mut ask =
+                |interest| moqt.subscribe_namespace(cx.now, prefix, interest, &parameters);
+            match ask(interest) {
+                // The draft has a request for each.
+                Err(CommandError::Encode(_)) if interest == NamespaceInterest::Both => {
+                    let each = [NamespaceInterest::Namespaces, NamespaceInterest::Tracks];
+                    each.map(|interest| ask(interest).ok())
+                }
+                // It fails if the relay is asked about the prefix, or one that overlaps, already.
+                asked => [asked.ok(), None],
+            }
+        });
+        for request in asked.into_iter().flatten().flatten() {
+            self.set_purpose(upstream, request, Purpose::Listening(prefix.clone(), Vec::new()));
+        }
+    }
+
+    /// Somebody asks about a prefix no longer: if nobody does, nor are relays upstream.
+    pub(super) fn stop_listening<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        prefix: &TrackNamespace,
+        connection: ConnectionId,
+        request: RequestKey,
+    ) {
+        self.routes.stop_listening(prefix, connection, request);
+        if self.routes.is_listened_to(prefix) {
+            return;
+        }
+        let upstream: Vec<ConnectionId> = self.upstream().collect();
+        for upstream in upstream {
+            let Some(peer) = self.peers.get(&upstream) else { continue };
+            let of_prefix = peer.requests.iter().filter(
+                |(_, purpose)| matches!(purpose, Purpose::Listening(asked, _) if asked == prefix),
+            );
+            for request in of_prefix.map(|(request, _)| *request).collect::<Vec<_>>() {
+                let told = match self.forget_request(upstream, request) {
+                    Some(Purpose::Listening(_, told)) => told,
+                    _ => Vec::new(),
+                };
+                let code = moqt_engine::model::StreamResetCode::Cancelled;
+                cx.connections.with(upstream, |moqt| moqt.cancel(cx.now, request, code));
+                for namespace in told {
+                    self.withdraw(cx, &namespace, Origin::Session(upstream, request));
+                }
+            }
+        }
     }
 
     /// What a namespace subscription is to be told of at first; `None` if that is too much, which
@@ -251,7 +341,7 @@ impl<A: Authorize> Shard<A> {
             .into_iter()
             .find(|listener| (listener.connection, listener.request) == (connection, request));
         let Some(listener) = known else { return };
-        self.routes.stop_listening(before, connection, request);
+        self.stop_listening(cx, before, connection, request);
         self.routes.listen(&prefix, listener);
         self.set_purpose(connection, request, Purpose::Listener(prefix.clone()));
         // An update that was accepted cannot be refused any more: what is too much is not told.
@@ -269,7 +359,7 @@ impl<A: Authorize> Shard<A> {
         namespace: &TrackNamespace,
     ) {
         let Some(peer) = self.peers.get_mut(&connection) else { return };
-        if let Some(Purpose::Listening(told)) = peer.requests.get_mut(&request) {
+        if let Some(Purpose::Listening(_, told)) = peer.requests.get_mut(&request) {
             told.push(namespace.clone());
             self.announce(cx, namespace, Origin::Session(connection, request), &[]);
         }
@@ -284,7 +374,7 @@ impl<A: Authorize> Shard<A> {
         namespace: &TrackNamespace,
     ) {
         let Some(peer) = self.peers.get_mut(&connection) else { return };
-        if let Some(Purpose::Listening(told)) = peer.requests.get_mut(&request) {
+        if let Some(Purpose::Listening(_, told)) = peer.requests.get_mut(&request) {
             told.retain(|other| other != namespace);
             self.withdraw(cx, namespace, Origin::Session(connection, request));
         }
@@ -306,6 +396,10 @@ impl<A: Authorize> Shard<A> {
             .take_while(move |(name, _)| begins(name))
             .filter(|(name, _)| name.namespace().starts_with(prefix))
             .map(|(_, id)| *id)
+    }
+
+    pub(super) fn has_upstream(&self) -> bool {
+        self.upstream().next().is_some()
     }
 
     /// The relays that this one has connected to.

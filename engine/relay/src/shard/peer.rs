@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use moqt_engine::model::{PublishDoneCode, RequestErrorCode, SessionError, TrackNamespace};
-use moqt_engine::{Event, RequestError, RequestKey, StreamKey, Timestamp};
+use moqt_engine::{Event, Refusal, RequestError, RequestKey, StreamKey, Timestamp};
 use thunderdome::Index;
 
 use super::ingest::Incoming;
@@ -51,8 +51,8 @@ pub(super) enum Purpose {
     Listener(TrackNamespace),
     /// A PUBLISH_NAMESPACE of ours.
     Announced,
-    /// A namespace subscription of ours, and what was told in it.
-    Listening(Vec<TrackNamespace>),
+    /// A namespace subscription of ours for this prefix, and what was told in it.
+    Listening(TrackNamespace, Vec<TrackNamespace>),
     /// A FETCH of the peer's.
     Fetch(Index),
     /// A FETCH of ours.
@@ -245,8 +245,8 @@ impl<A: Authorize> Shard<A> {
             Purpose::Namespace(namespace) => {
                 self.withdraw(cx, &namespace, Origin::Session(id, request));
             }
-            Purpose::Listener(prefix) => self.routes.stop_listening(&prefix, id, request),
-            Purpose::Listening(told) => {
+            Purpose::Listener(prefix) => self.stop_listening(cx, &prefix, id, request),
+            Purpose::Listening(_, told) => {
                 for namespace in told {
                     self.withdraw(cx, &namespace, Origin::Session(id, request));
                 }
@@ -274,7 +274,10 @@ impl<A: Authorize> Shard<A> {
         for (request, purpose) in others.into_iter().chain(sources) {
             self.ended(cx, id, request, purpose, Ended::Lost);
         }
-        self.peers.remove(&id);
+        let gone = self.peers.remove(&id);
+        if gone.is_some_and(|peer| peer.info.kind == PeerKind::Upstream) {
+            self.upstream_left();
+        }
     }
 }
 
@@ -283,6 +286,8 @@ impl<A: Authorize> Shard<A> {
 pub(super) enum Ended {
     /// It was refused.
     Rejected(RequestError),
+    /// Another shard has refused it.
+    Refused(Refusal),
     /// It was withdrawn.
     Cancelled,
     /// The publisher said so.

@@ -9,6 +9,7 @@ use super::peer::Purpose;
 use super::{Cx, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
+use crate::message::What;
 use crate::track::{Node, Sink, Source, TrackId};
 
 impl<A: Authorize> Shard<A> {
@@ -21,7 +22,7 @@ impl<A: Authorize> Shard<A> {
         parameters: &Parameters,
         properties: TrackProperties,
     ) {
-        let Some(id) = self.track(name) else {
+        let Some(id) = self.track(name.clone()) else {
             let reason = "the relay has too many tracks";
             return self.refuse(cx, connection, request, RequestErrorCode::ExcessiveLoad, reason);
         };
@@ -41,8 +42,13 @@ impl<A: Authorize> Shard<A> {
             return self.track_changed(cx, id);
         }
         let node = Node::Session(connection, request);
+        let is_first =
+            !track.sources.iter().any(|source| source.is_publish && source.node.is_local());
         track.sources.push(Source { node, is_publish: true, is_established: true, forward });
         self.set_purpose(connection, request, Purpose::Source(id));
+        if is_first {
+            self.say_all(What::Track { name, is_published: true });
+        }
         self.source_established(cx, id, parameters, properties);
     }
 

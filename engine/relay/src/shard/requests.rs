@@ -192,14 +192,14 @@ impl<A: Authorize> Shard<A> {
                 self.withdraw(cx, &namespace, Origin::Session(id, request));
             }
             Purpose::Listener(prefix) => {
-                self.routes.stop_listening(&prefix, id, request);
+                self.stop_listening(cx, &prefix, id, request);
                 let reset = StreamResetCode::ExpiredAuthToken;
                 cx.connections.with(id, |moqt| moqt.cancel(cx.now, request, reset));
             }
             Purpose::Fetch(fetch) => self.fetch_over(cx, fetch, StreamResetCode::ExpiredAuthToken),
             Purpose::Query(_)
             | Purpose::Announced
-            | Purpose::Listening(_)
+            | Purpose::Listening(..)
             | Purpose::Fill(_)
             | Purpose::Asked(_) => {}
         }

@@ -6,14 +6,15 @@ use alloc::vec::Vec;
 use moqt_engine::model::{
     FullTrackName, Parameters, PublishDoneCode, RequestErrorCode, StreamResetCode, TrackProperties,
 };
-use moqt_engine::{Answer, CommandError, Refusal, RequestError};
+use moqt_engine::{Answer, CommandError, Refusal};
 
 use super::peer::{Ended, Purpose};
 use super::{Action, Cx, Due, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
+use crate::message::{Message, What};
 use crate::routes::Origin;
-use crate::track::{Node, Source, Track, TrackId};
+use crate::track::{Node, Source, Track, TrackId, Waiter};
 
 impl<A: Authorize> Shard<A> {
     /// Asks everybody for a track who publishes it and was not asked (draft-18, "Publisher
@@ -32,13 +33,14 @@ impl<A: Authorize> Shard<A> {
         let is_available =
             |id: &ConnectionId| self.peers.get(id).is_some_and(|peer| !peer.is_leaving);
         sessions.retain(is_available);
-        if sessions.is_empty() && !track.has_established_source() {
+        if sessions.is_empty() && !track.has_established_source() && !self.is_in_shards(&name) {
             let upstream = self
                 .peers
                 .iter()
                 .filter(|(_, peer)| peer.info.kind == PeerKind::Upstream && !peer.is_leaving);
             sessions.extend(upstream.map(|(id, _)| *id));
-            if sessions.is_empty() && self.uses_directory && track.sources.is_empty() {
+            let is_unknown = sessions.is_empty() && self.upstream_shards.is_empty();
+            if is_unknown && self.uses_directory && track.sources.is_empty() {
                 let namespace = name.namespace().clone();
                 self.actions.push_back(Action::FindOrigin { namespace });
             }
@@ -46,6 +48,7 @@ impl<A: Authorize> Shard<A> {
         for connection in sessions {
             self.subscribe_at(cx, id, connection, &via);
         }
+        self.seek_in_shards(id, &name, &via);
     }
 
     /// Asks one connection for a track, if it was not asked.
@@ -136,19 +139,29 @@ impl<A: Authorize> Shard<A> {
         node: Node,
         how: Ended,
     ) {
-        if matches!(how, Ended::Malformed) {
+        if matches!(how, Ended::Malformed | Ended::Done(PublishDoneCode::MalformedTrack, _)) {
             return self.malformed(cx, id, Some(node));
         }
         let Some(track) = self.tracks.get_mut(id) else { return };
         let Some(at) = track.sources.iter().position(|source| source.node == node) else { return };
         let source = track.sources.remove(at);
+        if node.is_local() && !track.has_local_source() {
+            self.tell_shards_of_end(cx, id, source.is_publish, &how);
+        }
+        let Some(track) = self.tracks.get_mut(id) else { return };
         if !track.sources.is_empty() {
             return;
         }
         match how {
             Ended::Rejected(error) if !source.is_established => {
-                self.nobody_publishes(cx, id, Some(error));
+                let refusal = Refusal {
+                    reason: error.reason,
+                    retry_after: error.retry_after,
+                    ..Refusal::new(onward_code(error.code))
+                };
+                self.nobody_publishes(cx, id, Some(refusal));
             }
+            Ended::Refused(refusal) => self.nobody_publishes(cx, id, Some(refusal)),
             Ended::Done(
                 code @ (PublishDoneCode::TrackEnded | PublishDoneCode::SubscriptionEnded),
                 reason,
@@ -187,22 +200,19 @@ impl<A: Authorize> Shard<A> {
         &mut self,
         cx: &mut Cx<'_, C>,
         id: TrackId,
-        error: Option<RequestError>,
+        refusal: Option<Refusal>,
     ) {
-        let refusal = match error {
-            Some(error) => Refusal {
-                reason: error.reason,
-                retry_after: error.retry_after,
-                ..Refusal::new(onward_code(error.code))
-            },
-            None => Refusal {
-                reason: "nobody publishes the track".into(),
-                ..Refusal::new(RequestErrorCode::DoesNotExist)
-            },
-        };
+        let refusal = refusal.unwrap_or_else(|| Refusal {
+            reason: "nobody publishes the track".into(),
+            ..Refusal::new(RequestErrorCode::DoesNotExist)
+        });
         let now = cx.now;
         let Some(track) = self.tracks.get_mut(id) else { return };
-        let is_over = |waiter: &crate::track::Waiter| waiter.until.is_none_or(|until| until <= now);
+        let has_other = !track.sources.is_empty();
+        let is_over = |waiter: &Waiter| {
+            // Who is of this shard may get the track from another.
+            !(has_other && waiter.node.is_local()) && waiter.until.is_none_or(|until| until <= now)
+        };
         let (over, waiting) = core::mem::take(&mut track.waiters).into_iter().partition(is_over);
         track.waiters = waiting;
         self.refuse_waiters(cx, over, &refusal);
@@ -229,6 +239,12 @@ impl<A: Authorize> Shard<A> {
             if source.forward == forward || !source.is_established {
                 continue;
             }
+            if let Node::Shard(shard, theirs) = source.node {
+                source.forward = forward;
+                let name = track.name.clone();
+                let what = What::Forward { name, track: theirs, forward };
+                self.messages.push_back((Some(shard), Message { from: self.id, what }));
+            }
             if let Node::Session(connection, request) = source.node {
                 let mut parameters = Parameters::default();
                 parameters.forward = Some(forward);
@@ -253,12 +269,19 @@ impl<A: Authorize> Shard<A> {
             }
             source.is_publish
         });
+        let name = track.name.clone();
         for node in released {
-            if let Node::Session(connection, request) = node {
-                self.forget_request(connection, request);
-                let code = StreamResetCode::Cancelled;
-                cx.connections.with(connection, |moqt| moqt.cancel(cx.now, request, code));
-                self.streams_cancelled(cx, connection, node);
+            match node {
+                Node::Session(connection, request) => {
+                    self.forget_request(connection, request);
+                    let code = StreamResetCode::Cancelled;
+                    cx.connections.with(connection, |moqt| moqt.cancel(cx.now, request, code));
+                    self.streams_cancelled(cx, connection, node);
+                }
+                Node::Shard(shard, track) => {
+                    self.say(shard, What::Unsubscribe { name: name.clone(), track });
+                    self.shard_feeds_end(cx, track, shard);
+                }
             }
         }
         self.set_forward(cx, id, false);
@@ -280,8 +303,15 @@ impl<A: Authorize> Shard<A> {
         let mut parameters = Parameters::default();
         parameters.new_group_request = Some(value);
         for source in track.sources.iter().filter(|source| source.is_established) {
-            if let Node::Session(connection, request) = source.node {
-                cx.connections.with(connection, |moqt| moqt.update(cx.now, request, &parameters));
+            match source.node {
+                Node::Session(connection, request) => {
+                    cx.connections
+                        .with(connection, |moqt| moqt.update(cx.now, request, &parameters));
+                }
+                Node::Shard(shard, _) => {
+                    let what = What::NewGroup { name: track.name.clone(), value };
+                    self.messages.push_back((Some(shard), Message { from: self.id, what }));
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use super::peer::Purpose;
 use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections};
+use crate::message::What;
 use crate::track::{Node, Out, Sink, TrackId, Waiter};
 
 impl<A: Authorize> Shard<A> {
@@ -50,9 +51,15 @@ impl<A: Authorize> Shard<A> {
     pub(super) fn wait<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId, waiter: Waiter) {
         let Some(track) = self.tracks.get_mut(id) else { return };
         let until = waiter.until;
+        let is_local = waiter.node.is_local();
+        let is_there = if is_local {
+            track.has_established_source()
+        } else {
+            track.has_established_local_source()
+        };
         track.waiters.push(waiter);
         track.idle_since = None;
-        if track.has_established_source() {
+        if is_there {
             self.accept_waiters(cx, id);
             self.update_forward(cx, id);
             return;
@@ -61,22 +68,38 @@ impl<A: Authorize> Shard<A> {
         if let Some(until) = until {
             self.schedule(until, Due::Track(id));
         }
-        let is_sought = self.tracks.get(id).is_some_and(|track| {
-            !track.sources.is_empty() || track.orphaned.is_some() || self.uses_directory
-        });
-        if !is_sought {
+        if !self.is_sought(id, is_local) {
             self.nobody_publishes(cx, id, None);
             self.track_changed(cx, id);
         }
     }
 
+    /// Whether somebody may give a track who was asked, or who is about to be.
+    fn is_sought(&self, id: TrackId, is_local: bool) -> bool {
+        let Some(track) = self.tracks.get(id) else { return false };
+        let is_asked = if is_local { !track.sources.is_empty() } else { track.has_local_source() };
+        is_asked || track.orphaned.is_some() || self.uses_directory
+    }
+
     /// The track has a publisher: those who waited are subscribers.
     pub(super) fn accept_waiters<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
         let Some(track) = self.tracks.get_mut(id) else { return };
-        let waiters = core::mem::take(&mut track.waiters);
-        for waiter in waiters {
-            let Node::Session(connection, request) = waiter.node else { continue };
+        let is_local = track.has_established_local_source();
+        let (accepted, waiting) = core::mem::take(&mut track.waiters)
+            .into_iter()
+            .partition::<Vec<_>, _>(|waiter| is_local || waiter.node.is_local());
+        track.waiters = waiting;
+        for waiter in accepted {
             let Some(track) = self.tracks.get_mut(id) else { return };
+            let (connection, request) = match waiter.node {
+                Node::Session(connection, request) => (connection, request),
+                Node::Shard(shard, theirs) => {
+                    let (largest, properties) = (track.largest, track.properties.clone());
+                    track.add_sink(Sink::new(waiter.node, false, waiter.forward));
+                    self.say(shard, What::Subscribed { track: theirs, largest, properties });
+                    continue;
+                }
+            };
             let accept = track.accept();
             let accepted =
                 cx.connections.with(connection, |moqt| moqt.accept(cx.now, request, accept));
@@ -105,8 +128,13 @@ impl<A: Authorize> Shard<A> {
         refusal: &Refusal,
     ) {
         for waiter in waiters {
-            if let Node::Session(connection, request) = waiter.node {
-                self.refuse_with(cx, connection, request, refusal.clone());
+            match waiter.node {
+                Node::Session(connection, request) => {
+                    self.refuse_with(cx, connection, request, refusal.clone());
+                }
+                Node::Shard(shard, track) => {
+                    self.say(shard, What::Refused { track, refusal: refusal.clone() });
+                }
             }
         }
     }

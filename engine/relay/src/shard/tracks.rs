@@ -10,6 +10,7 @@ use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
 use crate::connections::Connections;
 use crate::fanout::Piece;
+use crate::message::What;
 use crate::store::{SubgroupEnd, SubgroupKey};
 use crate::track::{Node, Track, TrackId};
 
@@ -60,6 +61,7 @@ impl<A: Authorize> Shard<A> {
 
     fn forget_track(&mut self, id: TrackId) {
         if let Some(track) = self.tracks.remove(id) {
+            self.feeds.retain(|(of, ..), _| *of != id);
             self.held = self.held.saturating_sub(track.charged);
             self.names.remove(&track.name);
         }
@@ -122,7 +124,7 @@ impl<A: Authorize> Shard<A> {
                 live.feeds = 0;
             }
             track.store.end(key, reset);
-            track.deliver(&mut io, key, Piece::End);
+            track.deliver(&mut io, key, Piece::End, true);
         }
         track.sweep_live();
         for sink in track.sinks.iter_mut().flatten() {
@@ -147,6 +149,7 @@ impl<A: Authorize> Shard<A> {
     ) {
         self.stats.malformed_tracks += 1;
         let Some((track, mut io)) = self.outlet(cx, id) else { return };
+        let name = track.name.clone();
         let sources = core::mem::take(&mut track.sources);
         let waiters = core::mem::take(&mut track.waiters);
         let mut over = Vec::new();
@@ -164,7 +167,14 @@ impl<A: Authorize> Shard<A> {
             }
         }
         for other in sources {
-            let Node::Session(connection, request) = other.node else { continue };
+            let Node::Session(connection, request) = other.node else {
+                if let Node::Shard(shard, theirs) = other.node {
+                    let what = What::Unsubscribe { name: name.clone(), track: theirs };
+                    self.say(shard, what);
+                    self.shard_feeds_end(cx, theirs, shard);
+                }
+                continue;
+            };
             if Some(other.node) != source {
                 self.forget_request(connection, request);
                 let code = StreamResetCode::MalformedTrack;

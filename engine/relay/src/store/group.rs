@@ -14,6 +14,13 @@ pub(crate) struct SubgroupKey {
     pub(crate) subgroup: u64,
 }
 
+impl SubgroupKey {
+    /// The first there can be.
+    pub(crate) const MIN: Self = Self { group: 0, subgroup: 0 };
+    /// The last.
+    pub(crate) const MAX: Self = Self { group: u64::MAX, subgroup: u64::MAX };
+}
+
 /// What a subgroup's header says of it (draft-18, "Subgroup Header").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SubgroupFacts {

@@ -19,7 +19,14 @@ pub(crate) enum Next<'a> {
     /// after that.
     Unknown { until: Location },
     /// Nothing exists before this object, which is coming in: ask again later.
-    Incomplete { location: Location },
+    Incomplete {
+        /// Which it is.
+        #[cfg_attr(
+            not(test),
+            expect(dead_code, reason = "who waits asks again for what it asked for")
+        )]
+        location: Location,
+    },
     /// Nothing exists in the range.
     End,
 }

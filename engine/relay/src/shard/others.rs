@@ -1,0 +1,250 @@
+//! Other shards: what they have, what they want, and what they say.
+//!
+//! Each shard gives others what its own sessions give it, and gets from each what its sessions
+//! give, so that nothing goes in circles.
+
+use alloc::vec::Vec;
+
+use moqt_engine::Answer;
+use moqt_engine::model::{FullTrackName, PublishDoneCode, TrackNamespace};
+
+use super::ingest::Shipped;
+use super::peer::Ended;
+use super::{Cx, Shard};
+use crate::authorize::Authorize;
+use crate::connections::{Connections, ShardId};
+use crate::message::{Message, What};
+use crate::routes::Origin;
+use crate::track::{Node, Source, TrackId, Waiter};
+
+impl<A: Authorize> Shard<A> {
+    pub(super) fn say(&mut self, to: ShardId, what: What) {
+        self.messages.push_back((Some(to), Message { from: self.id, what }));
+    }
+
+    /// Tells all other shards, if there are any.
+    pub(super) fn say_all(&mut self, what: What) {
+        if self.shards > 1 {
+            self.messages.push_back((None, Message { from: self.id, what }));
+        }
+    }
+
+    pub(super) fn message<C: Connections>(&mut self, cx: &mut Cx<'_, C>, message: Message) {
+        let Message { from, what } = message;
+        match what {
+            What::Namespace { namespace, is_published: true } => {
+                self.announce(cx, &namespace, Origin::Shard(from), &[]);
+            }
+            What::Namespace { namespace, is_published: false } => {
+                self.withdraw(cx, &namespace, Origin::Shard(from));
+            }
+            What::Track { name, is_published } => self.offered_elsewhere(from, name, is_published),
+            What::Upstream { is_there } => {
+                if is_there {
+                    self.upstream_shards.insert(from);
+                } else {
+                    self.upstream_shards.remove(&from);
+                }
+            }
+            What::Subscribe { name, track, new_group, via } => {
+                let node = Node::Shard(from, track);
+                let Some(id) = self.track(name) else {
+                    let code = moqt_engine::model::RequestErrorCode::ExcessiveLoad;
+                    let refusal = moqt_engine::Refusal::new(code);
+                    return self.say(from, What::Refused { track, refusal });
+                };
+                let waiter = Waiter { node, forward: true, new_group, via, until: None };
+                self.wait(cx, id, waiter);
+            }
+            What::Unsubscribe { name, track } => {
+                let Some(id) = self.names.get(&name).copied() else { return };
+                let node = Node::Shard(from, track);
+                let slot = self.tracks.get(id).and_then(|track| track.slot(node));
+                match slot {
+                    Some(slot) => self.sink_gone(cx, id, slot),
+                    None => self.waiter_gone(cx, id, node),
+                }
+            }
+            What::Forward { name, track, forward } => {
+                let Some(id) = self.names.get(&name).copied() else { return };
+                let Some(known) = self.tracks.get_mut(id) else { return };
+                let node = Node::Shard(from, track);
+                if let Some(sink) = known.sinks.iter_mut().flatten().find(|sink| sink.node == node)
+                {
+                    sink.forward = forward;
+                    // Who wants no objects for now does not keep publishers from resting.
+                    sink.is_offered = !forward;
+                }
+                self.update_forward(cx, id);
+                self.track_changed(cx, id);
+            }
+            What::NewGroup { name, value } => {
+                if let Some(id) = self.names.get(&name).copied() {
+                    self.ask_new_group(cx, id, value);
+                }
+            }
+            What::Subscribed { track, largest, properties } => {
+                let mut answer = Answer::default();
+                answer.parameters.largest_object = largest;
+                answer.track_properties = properties;
+                self.source_accepted(cx, track, Node::Shard(from, track), answer);
+            }
+            What::Refused { track, refusal } => {
+                let how = Ended::Refused(refusal);
+                self.source_ended(cx, track, Node::Shard(from, track), how);
+            }
+            What::Done { track, code, reason } => {
+                self.shard_feeds_end(cx, track, from);
+                let how = Ended::Done(code, reason);
+                self.source_ended(cx, track, Node::Shard(from, track), how);
+            }
+            What::Object { track, key, facts, header, payload } => {
+                self.piece_in(cx, (track, from, key), Shipped::Object(facts, header, payload));
+            }
+            What::Payload { track, key, object, offset, payload } => {
+                self.piece_in(cx, (track, from, key), Shipped::Payload(object, offset, payload));
+            }
+            What::End { track, key, end } => {
+                self.piece_in(cx, (track, from, key), Shipped::End(end));
+            }
+            What::Datagram { track, datagram } => {
+                let node = Node::Shard(from, track);
+                if self.tracks.get(track).is_some_and(|track| track.source(node).is_some()) {
+                    self.datagram_in(cx, track, node, &datagram);
+                }
+            }
+            What::Fetch { name, fetch, first, last, order, patience, via } => {
+                let range = (first, last, order);
+                self.fetch_for_shard(cx, (from, fetch), name, range, patience, via);
+            }
+            What::Credit { fetch, bytes } => self.credit(cx, fetch, bytes),
+            What::CancelFetch { fetch } => self.fetch_cancelled(cx, fetch),
+            What::Fetched { fetch, by, item } => self.fetched(cx, from, (fetch, by), item),
+        }
+    }
+
+    /// Whether another shard has a track, or may have it.
+    pub(super) fn is_in_shards(&self, name: &FullTrackName) -> bool {
+        self.offered.contains_key(name)
+            || self.routes.publishers(name.namespace()).iter().any(Origin::is_shard)
+    }
+
+    /// Asks other shards for a track that somebody here wants.
+    pub(super) fn seek_in_shards(&mut self, id: TrackId, name: &FullTrackName, via: &[u64]) {
+        let Some(track) = self.tracks.get(id) else { return };
+        if self.shards <= 1 || !track.is_wanted_locally() {
+            return;
+        }
+        let offered = self.offered.get(name).cloned().unwrap_or_default();
+        for shard in &offered {
+            self.subscribe_in_shard(id, *shard, via, true);
+        }
+        for origin in self.routes.publishers(name.namespace()) {
+            if let Origin::Shard(shard) = origin {
+                self.subscribe_in_shard(id, shard, via, false);
+            }
+        }
+        if self.tracks.get(id).is_some_and(|track| track.sources.is_empty()) {
+            for shard in self.upstream_shards.clone() {
+                self.subscribe_in_shard(id, shard, via, false);
+            }
+        }
+    }
+
+    pub(super) fn subscribe_in_shard(
+        &mut self,
+        id: TrackId,
+        shard: ShardId,
+        via: &[u64],
+        is_publish: bool,
+    ) {
+        let node = Node::Shard(shard, id);
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        if track.source(node).is_some() {
+            return;
+        }
+        track.sources.push(Source { node, is_publish, is_established: false, forward: true });
+        let new_group = track.waiters.iter().filter_map(|waiter| waiter.new_group).max();
+        let name = track.name.clone();
+        self.say(shard, What::Subscribe { name, track: id, new_group, via: via.to_vec() });
+    }
+
+    /// No session of this shard's gives a track any longer: other shards get it from here no more.
+    pub(super) fn tell_shards_of_end<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        was_published: bool,
+        how: &Ended,
+    ) {
+        let (code, reason) = match how {
+            Ended::Done(code, reason) => (*code, reason.as_str()),
+            _ => (PublishDoneCode::InternalError, "the publisher has gone"),
+        };
+        let Some((track, mut io)) = self.outlet(cx, id) else { return };
+        let name = track.name.clone();
+        for slot in 0..track.sinks.len() {
+            let sink = track.sinks.get(slot).and_then(Option::as_ref);
+            if sink.is_some_and(|sink| !sink.node.is_local()) {
+                track.drop_sink(&mut io, slot, code, reason);
+            }
+        }
+        if was_published {
+            self.say_all(What::Track { name, is_published: false });
+        }
+    }
+
+    /// A track was offered in another shard, or is not any longer.
+    fn offered_elsewhere(&mut self, from: ShardId, name: FullTrackName, is_published: bool) {
+        if !is_published {
+            if let Some(shards) = self.offered.get_mut(&name) {
+                shards.retain(|shard| *shard != from);
+                if shards.is_empty() {
+                    self.offered.remove(&name);
+                }
+            }
+            return;
+        }
+        let shards = self.offered.entry(name.clone()).or_default();
+        if !shards.contains(&from) {
+            shards.push(from);
+        }
+        let is_listened_to =
+            self.routes.listeners(name.namespace()).iter().any(|listener| listener.wants_tracks());
+        let is_wanted = self.names.get(&name).and_then(|id| self.tracks.get(*id));
+        if is_listened_to
+            || self.has_upstream()
+            || is_wanted.is_some_and(crate::track::Track::is_wanted_locally)
+        {
+            self.take(from, name);
+        }
+    }
+
+    /// Gets what was offered in other shards under a prefix, for somebody who asked for it.
+    pub(super) fn take_offered(&mut self, prefix: &TrackNamespace) {
+        let under = self.offered.iter();
+        let under = under.filter(|(name, _)| name.namespace().starts_with(prefix));
+        let under: Vec<(FullTrackName, Vec<ShardId>)> = under
+            .take(self.config.namespaces_told)
+            .map(|(name, shards)| (name.clone(), shards.clone()))
+            .collect();
+        for (name, shards) in under {
+            for shard in shards {
+                self.take(shard, name.clone());
+            }
+        }
+    }
+
+    fn take(&mut self, shard: ShardId, name: FullTrackName) {
+        if let Some(id) = self.track(name) {
+            self.subscribe_in_shard(id, shard, &[], true);
+        }
+    }
+
+    /// A connection to a relay upstream is gone.
+    pub(super) fn upstream_left(&mut self) {
+        if !self.has_upstream() {
+            self.say_all(What::Upstream { is_there: false });
+        }
+    }
+}
