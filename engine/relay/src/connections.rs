@@ -1,11 +1,12 @@
 //! How a shard reaches its connections.
 
-use moqt_engine::{Draft, MoqtConnection, Transport};
-
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::IpAddr;
+
 use bytes::Bytes;
 use moqt_engine::model::AuthToken;
+use moqt_engine::{Draft, MoqtConnection, Transport};
 
 /// A connection of a relay's, under a number that whoever drives the relay gives it. It is not
 /// given again, in any shard.
@@ -50,6 +51,8 @@ pub struct PeerInfo {
     pub tokens: Vec<AuthToken>,
     /// The name that a client's certificate was verified to state.
     pub certificate_name: Option<String>,
+    /// Where a client has connected from, if whoever drives the relay says so.
+    pub address: Option<IpAddr>,
 }
 
 /// What a peer is to a relay.
@@ -77,6 +80,7 @@ impl PeerInfo {
             authority: Bytes::new(),
             tokens: Vec::new(),
             certificate_name: None,
+            address: None,
         }
     }
 }
