@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use moqt_engine::model::StreamResetCode;
 
 /// What a subgroup is charged.
-pub(super) const SUBGROUP_CHARGE: usize = 256;
+pub(super) const SUBGROUP_CHARGE: usize = 320;
 
 /// A subgroup of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

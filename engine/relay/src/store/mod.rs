@@ -32,8 +32,8 @@ pub(crate) struct Limits {
     /// is left, its oldest objects.
     pub(crate) objects: usize,
     /// Bytes. The oldest groups are forgotten; the newest is kept up to twice that, then its
-    /// oldest objects are forgotten. An object counts as 512 and its properties and payload, a
-    /// subgroup as 256.
+    /// oldest objects are forgotten. An object counts as 640 and its properties and payload, a
+    /// subgroup as 320: what they take in memory.
     pub(crate) bytes: usize,
     /// Time for which an object may be read after it began to come in.
     pub(crate) max_age: Duration,
@@ -47,7 +47,7 @@ pub(crate) struct Limits {
 pub(crate) enum Begun {
     /// It has not come before.
     New,
-    /// It has come before.
+    /// It has come before. What is kept stays as it is, with the properties it came with first.
     Known {
         /// All of it has.
         is_complete: bool,

@@ -11,7 +11,7 @@ use super::{ANOTHER_FORWARDING, ANOTHER_PAYLOAD, ANOTHER_PRIORITY, ANOTHER_STATU
 
 /// What an object is charged besides its properties and payload: itself and its places in the
 /// indexes.
-pub(super) const OBJECT_CHARGE: usize = 512;
+pub(super) const OBJECT_CHARGE: usize = 640;
 
 /// How an object was sent (draft-18, "Object Header": Object Forwarding Preference).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -415,3 +415,66 @@ fn nothing_a_peer_claims_is_held_without_bound() {
     }
     assert!(store.bytes() <= 1 << 17);
 }
+
+#[test]
+fn a_subgroup_forgotten_in_part_does_not_say_where_its_group_ends() {
+    let facts = SubgroupFacts { end_of_group: true, ..FACTS };
+    let mut store = store();
+    store.open(KEY, facts).unwrap();
+    for object in 0..9 {
+        store.begin(NOW, KEY, &header(object, 0));
+    }
+    store.add(6, 0, 0);
+    assert!(store.forget_oldest());
+    // Another publisher has not come as far when the first says that the subgroup is complete.
+    store.open(KEY, facts).unwrap();
+    store.begin(NOW, KEY, &header(0, 0));
+    assert_eq!(store.end(KEY, SubgroupEnd::Finished), None);
+    assert_eq!(store.read(NOW, at(5, 0), at(5, 8)), "{5, 0} ?{5, 8} ");
+    assert_eq!(store.begin(NOW, KEY, &header(8, 0)), Begun::New);
+}
+
+#[test]
+fn a_subgroup_that_comes_again_after_it_was_forgotten_is_no_log() {
+    let mut store = store();
+    store.set_max_age(Duration::ZERO);
+    let late = Timestamp::from_micros(1);
+    for subgroup in 0..3 {
+        store.add(5, subgroup, subgroup);
+        store.end(SubgroupKey { group: 5, subgroup }, SubgroupEnd::Finished);
+    }
+    store.expire(late);
+    assert_eq!((store.objects(), store.bytes()), (0, 0));
+    let old = SubgroupKey { group: 5, subgroup: 1 };
+    store.open(old, FACTS).unwrap();
+    store.begin(late, old, &header(5, 0));
+    assert!(store.has_lost(old, None));
+    // One that has not been here is.
+    let new = SubgroupKey { group: 5, subgroup: 3 };
+    store.open(new, FACTS).unwrap();
+    store.begin(late, new, &header(6, 0));
+    assert!(!store.has_lost(new, None));
+}
+
+#[test]
+fn trimming_a_group_leaves_no_ranges_behind() {
+    let mut store = Store::new(Limits { objects: 10, ..limits() });
+    store.note_known(at(5, 0), at(5, 0));
+    for object in 0..100 {
+        store.add(5, 0, object * 10 + 1);
+        store.note_known(at(5, object * 10 + 2), at(5, object * 10 + 10));
+    }
+    assert_eq!(store.objects(), 10);
+    assert_eq!(store.known.len(), 1);
+}
+
+#[test]
+fn the_charges_cover_what_is_held() {
+    // A node of a map has place for eleven entries and holds five at least, but for the root.
+    let in_maps = |len: usize| len * 11 / 5;
+    let object = size_of::<(Location, Object)>();
+    let indexes = size_of::<(Timestamp, Location)>() + 2 * size_of::<Location>() + size_of::<u64>();
+    assert!(in_maps(object + indexes) <= object::OBJECT_CHARGE);
+    let ids = 11 * size_of::<u64>();
+    assert!(in_maps(size_of::<(u64, Subgroup)>()) + ids <= group::SUBGROUP_CHARGE);
+}
