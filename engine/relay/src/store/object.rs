@@ -7,7 +7,7 @@ use moqt_engine::Timestamp;
 use moqt_engine::wire::ObjectHeader;
 use smallvec::SmallVec;
 
-use super::{ANOTHER_FORWARDING, ANOTHER_PAYLOAD, ANOTHER_PRIORITY, ANOTHER_STATUS};
+use super::admit::{ANOTHER_FORWARDING, ANOTHER_PAYLOAD, ANOTHER_PRIORITY, ANOTHER_STATUS};
 
 /// What an object is charged besides its properties and payload: itself and its places in the
 /// indexes.
