@@ -24,6 +24,14 @@ impl Stage {
         Self::with(seed, options)
     }
 
+    /// The same, of a relay that lets publishers rest while nobody subscribes.
+    pub(crate) fn resting(seed: u64) -> Self {
+        let mut options = RelayOptions::default();
+        options.shards = 1 + u16::try_from(seed % 3).unwrap();
+        options.config.rest_publishers = true;
+        Self::with(seed, options)
+    }
+
     pub(crate) fn with(seed: u64, options: RelayOptions) -> Self {
         let simulation = Simulation::new(seed);
         let relay = simulation.relay(options);

@@ -59,7 +59,7 @@ fn a_subscribe_goes_to_who_publishes_the_namespace() {
 #[test]
 fn a_published_track_goes_to_who_subscribes_to_it() {
     for (number, (from, to)) in pairs().enumerate() {
-        let stage = Stage::new(number as u64);
+        let stage = Stage::resting(number as u64);
         stage.run(async {
             let publisher = stage.client(from).await;
             let subscriber = stage.client(to).await;

@@ -12,6 +12,11 @@ pub struct Config {
     /// Time for which a subscription without any publisher left waits for another before its
     /// subscribers are told that it is done: 2 s.
     pub takeover: Duration,
+    /// Whether publishers that offered their track are asked to send no objects (FORWARD 0) while
+    /// nobody subscribes: no. Then the cache has what latecomers want, and publishers that cannot
+    /// change a subscription can be used. Relays that this one is connected with are always asked
+    /// to.
+    pub rest_publishers: bool,
     /// Time for which a SUBSCRIBE waits for a publisher to come if it does not say itself
     /// (RENDEZVOUS_TIMEOUT, draft 18): zero. It is refused with DOES_NOT_EXIST at once, then.
     pub wait_for_publisher: Duration,
@@ -63,6 +68,7 @@ impl Default for Config {
         Self {
             linger: Duration::from_secs(2),
             takeover: Duration::from_secs(2),
+            rest_publishers: false,
             wait_for_publisher: Duration::ZERO,
             wait_for_publisher_max: Duration::from_secs(30),
             fill_timeout: Duration::from_secs(5),

@@ -52,6 +52,23 @@ impl<C> Outlet<'_, C> {
         }
     }
 
+    /// Gives another shard what is held of an object's payload.
+    fn ship_held(
+        &mut self,
+        to: ShardId,
+        (track, key, object): (TrackId, SubgroupKey, u64),
+        store: &Store,
+    ) {
+        let mut offset = 0;
+        let held = store.object(key, object);
+        for piece in held.into_iter().flat_map(|object| &object.pieces) {
+            let payload = piece.clone();
+            let len = payload.len() as u64;
+            self.ship(to, What::Payload { track, key, object, offset, payload });
+            offset += len;
+        }
+    }
+
     /// Tells another shard something.
     fn ship(&mut self, to: ShardId, what: What) {
         self.messages.push_back((Some(to), Message { from: self.id, what }));
@@ -63,6 +80,8 @@ impl<C> Outlet<'_, C> {
 pub(crate) enum Piece<'a> {
     /// An object begins, and its payload if that is at hand as a whole.
     Object(&'a ObjectHeader, Option<&'a Bytes>),
+    /// An object begins that is in the store, in whole or in part.
+    Held(&'a ObjectHeader),
     /// Payload of an object, from this offset on.
     Payload(u64, u64, &'a Bytes),
     /// No more comes.
@@ -73,6 +92,7 @@ impl Piece<'_> {
     /// The same, for another shard.
     fn shipped(self, track: TrackId, key: SubgroupKey, live: &Live) -> What {
         match self {
+            Self::Held(header) => Self::Object(header, None).shipped(track, key, live),
             Self::Object(header, payload) => {
                 let first_object = live.facts.first_object && live.last.is_none();
                 let facts = SubgroupFacts { first_object, ..live.facts };
@@ -110,9 +130,8 @@ impl Track {
         piece: Piece<'_>,
         is_local: bool,
     ) {
-        let Self { live, sinks, store, properties, has_blocked, .. } = self;
+        let Self { live, sinks, store, has_blocked, .. } = self;
         let Some(live) = live.get_mut(&key) else { return };
-        let default_priority = properties.default_publisher_priority();
         for (slot, sink) in sinks.iter_mut().enumerate() {
             let Some(sink) = sink else { continue };
             let connection = match sink.node {
@@ -121,41 +140,43 @@ impl Track {
                     // Who gives the track to other shards gives it to all of them.
                     if is_local && sink.forward {
                         io.ship(shard, piece.shipped(track, key, live));
+                        if let Piece::Held(header) = piece {
+                            io.ship_held(shard, (track, key, header.object_id), store);
+                        }
                     }
                     continue;
                 }
             };
             let out = live.out(slot);
-            let begins = matches!(piece, Piece::Object(..));
+            let begins = matches!(piece, Piece::Object(..) | Piece::Held(_));
             if matches!(out, Out::Over) || !begins && matches!(out, Out::Unopened | Out::Unwanted) {
                 continue;
             }
             let Outlet { now, connections, stats, .. } = io;
-            let way = Way { now: *now, key, store, live, default_priority };
+            let way = Way { now: *now, key, store, live };
             let was_blocked = sink.blocked_since.is_some();
             let next = connections.with(connection, |moqt| way.hand(moqt, sink, out, piece, stats));
             *has_blocked |= !was_blocked && sink.blocked_since.is_some();
             live.set_out(slot, next.unwrap_or(Out::Over));
         }
-        if let Piece::Object(header, _) = piece {
+        if let Piece::Object(header, _) | Piece::Held(header) = piece {
             live.last = live.last.max(Some(header.object_id));
         }
     }
 
     /// Goes on with what a subscriber did not take before.
     pub(crate) fn resume<C: Connections>(&mut self, io: &mut Outlet<'_, C>, slot: usize) {
-        let Self { live, sinks, store, properties, .. } = self;
+        let Self { live, sinks, store, .. } = self;
         let Some(sink) = sinks.get_mut(slot).and_then(Option::as_mut) else { return };
         let Node::Session(connection, _) = sink.node else { return };
         sink.blocked_since = None;
-        let default_priority = properties.default_publisher_priority();
         for (key, live) in &mut *live {
             let out = live.out(slot);
             if !out.is_behind() {
                 continue;
             }
             let Outlet { now, connections, stats, .. } = io;
-            let way = Way { now: *now, key: *key, store, live, default_priority };
+            let way = Way { now: *now, key: *key, store, live };
             let next = connections.with(connection, |moqt| way.go_on(moqt, sink, out, stats));
             live.set_out(slot, next.unwrap_or(Out::Over));
             if sink.blocked_since.is_some() {
@@ -242,7 +263,6 @@ struct Way<'a> {
     key: SubgroupKey,
     store: &'a Store,
     live: &'a Live,
-    default_priority: u8,
 }
 
 impl Way<'_> {
@@ -260,11 +280,11 @@ impl Way<'_> {
             (Out::Open(cursor), _) if !cursor.is_behind => cursor,
             (Out::Open(_) | Out::Waiting(_), _) if sink.blocked_since.is_some() => return out,
             (Out::Open(_) | Out::Waiting(_), _) => return self.go_on(moqt, sink, out, stats),
-            (Out::Unwanted, Piece::Object(header, _)) => {
+            (Out::Unwanted, Piece::Object(header, _) | Piece::Held(header)) => {
                 self.note_published(moqt, sink, header.object_id);
                 return out;
             }
-            (Out::Unopened, Piece::Object(header, _)) => {
+            (Out::Unopened, Piece::Object(header, _) | Piece::Held(header)) => {
                 match self.open(moqt, sink, self.live.last, header.object_id) {
                     Out::Open(cursor) => cursor,
                     out => return out,
@@ -289,7 +309,8 @@ impl Way<'_> {
                 }
                 payload(moqt, &mut cursor, bytes, stats)
             }
-            Piece::End => return self.catch_up(moqt, sink, cursor, stats),
+            Piece::End if cursor.left == 0 => return self.finish(moqt, cursor),
+            Piece::Held(_) | Piece::End => return self.catch_up(moqt, sink, cursor, stats),
         };
         self.after(sink, cursor, went)
     }
@@ -373,8 +394,8 @@ impl Way<'_> {
         let options = SubgroupOptions {
             group_id: self.key.group,
             subgroup_id: SubgroupId::Explicit(self.key.subgroup),
-            publisher_priority: Some(publisher_priority)
-                .filter(|priority| *priority != self.default_priority),
+            // It is a byte to say, and there are peers that do not know how to do without.
+            publisher_priority: Some(publisher_priority),
             end_of_group,
             first_object: first_object && last.is_none(),
             has_properties,

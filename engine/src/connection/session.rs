@@ -24,6 +24,8 @@ impl MoqtConnection {
     }
 
     pub(super) fn close_for(&mut self, violation: Violation) {
+        // Peers that are done close their control stream first, as often as not.
+        self.complete_those_done();
         self.close_local(violation.error, violation.reason);
     }
 

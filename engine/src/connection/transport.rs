@@ -264,16 +264,20 @@ impl MoqtConnection {
         if self.is_closed() {
             return;
         }
-        // Datagrams that may be late come no more.
-        for request in self.requests.done_and_whole() {
-            self.late_streams_expired(request);
-        }
+        self.complete_those_done();
         self.end(match closed {
             TransportClosed::ByPeer { code, reason } => {
                 CloseReason::Peer { error: self.dialect.session_error(code), code, reason }
             }
             TransportClosed::Lost { reason } => CloseReason::Transport { reason },
         });
+    }
+
+    /// The session is about to end: datagrams that may be late come no more.
+    pub(super) fn complete_those_done(&mut self) {
+        for request in self.requests.done_and_whole() {
+            self.late_streams_expired(request);
+        }
     }
 
     fn on_reset(&mut self, now: Timestamp, stream: StreamKey, code: u64) {

@@ -70,8 +70,18 @@ impl Connection {
         self.with_streams(at, |session, streams| session.begin(streams, now));
         loop {
             let mut is_busy = false;
+            // A peer that is done stops what it does not read any more together with its last
+            // words, and those must be heard first.
+            let mut stopped = Vec::new();
             while let Some(event) = self.quic.poll() {
                 is_busy = true;
+                if matches!(event, quinn_proto::Event::Stream(StreamEvent::Stopped { .. })) {
+                    stopped.push(event);
+                } else {
+                    self.handle_quic_event(now, at, event, events);
+                }
+            }
+            for event in stopped {
                 self.handle_quic_event(now, at, event, events);
             }
             is_busy |= self.with_streams(at, |session, streams| session.pump(streams, now));

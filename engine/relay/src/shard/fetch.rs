@@ -434,6 +434,39 @@ impl Fetch {
         }
     }
 
+    /// The locations between where the fetch is and an object that comes next: what is there does
+    /// not exist.
+    pub(super) fn gap_before(&self, object: Location) -> Vec<(Location, Location)> {
+        let Some(at) = self.at else { return Vec::new() };
+        let mut gap = Vec::new();
+        if self.order == GroupOrder::Ascending || at.group == object.group {
+            gap.extend(before(object).map(|before| (at, before)));
+        } else {
+            // The rest of a group, the groups between, and the beginning of another.
+            gap.push((at, self.span_end(at)));
+            let next = object.group.checked_add(1).map(|group| Location::new(group, 0));
+            gap.extend(next.zip(before(Location::new(at.group, 0))));
+            let first = self.first.max(Location::new(object.group, 0));
+            gap.extend(before(object).map(|before| (first, before)));
+        }
+        gap.retain(|(first, last)| first <= last);
+        gap
+    }
+
+    /// The same when no object comes any more.
+    pub(super) fn gap_at_end(&self, last: Location) -> Vec<(Location, Location)> {
+        let Some(at) = self.at else { return Vec::new() };
+        let mut gap = match self.order {
+            GroupOrder::Ascending => alloc::vec![(at, last)],
+            GroupOrder::Descending => {
+                let below = before(Location::new(at.group, 0)).map(|below| (self.first, below));
+                [Some((at, self.span_end(at).min(last))), below].into_iter().flatten().collect()
+            }
+        };
+        gap.retain(|(first, last)| first <= last);
+        gap
+    }
+
     /// Where to go on after a run that ends at this location.
     fn next_span(&self, end: Location) -> Option<Location> {
         if self.order == GroupOrder::Ascending || end.group <= self.first.group {
@@ -441,6 +474,14 @@ impl Fetch {
         }
         let group = end.group.checked_sub(1)?;
         Some(self.first.max(Location::new(group, 0)))
+    }
+}
+
+/// The location before another.
+fn before(location: Location) -> Option<Location> {
+    match location.object.checked_sub(1) {
+        Some(object) => Some(Location::new(location.group, object)),
+        None => location.group.checked_sub(1).map(|group| Location::new(group, u64::MAX)),
     }
 }
 

@@ -251,9 +251,10 @@ impl<A: Authorize> Shard<A> {
                 fetch.until = progress;
                 let kept = self.tracks.get_mut(track);
                 if let (Some((location, offset)), Some(kept)) = (fill.object.as_mut(), kept) {
-                    // What differs from what is held is the publisher's mistake to tell of: its
-                    // subscription finds it malformed.
-                    let _ = kept.store.payload_at(*location, *offset, payload.clone());
+                    if kept.store.payload_at(*location, *offset, payload.clone()).is_err() {
+                        self.malformed(cx, track, None);
+                        return false;
+                    }
                     *offset = offset.saturating_add(payload.len() as u64);
                     fetch.missing = fetch.missing.saturating_sub(payload.len() as u64);
                 }
@@ -275,11 +276,11 @@ impl<A: Authorize> Shard<A> {
                 self.filled_gap(cx, id, location, kind)
             }
             Some(FetchRead::Finished) => {
-                let (at, last) = (fetch.at, fill.last);
-                if let (Some(at), Some(track)) = (at, self.tracks.get_mut(track))
-                    && fetch.order == GroupOrder::Ascending
-                {
-                    track.store.note_known(at, last);
+                let last = fill.last;
+                if let Some(track) = self.tracks.get_mut(track) {
+                    for (first, last) in fetch.gap_at_end(last) {
+                        track.store.note_known(first, last);
+                    }
                 }
                 fetch.at = match fetch.order {
                     GroupOrder::Ascending => fetch.after(last),
@@ -315,14 +316,18 @@ impl<A: Authorize> Shard<A> {
         let Some(fetch) = self.fetches.get_mut(id) else { return false };
         let location = object.location;
         let Some(track) = self.tracks.get_mut(fetch.track()) else { return false };
-        if let (Some(at), Some(before)) = (fetch.at, location.object.checked_sub(1))
-            && at <= Location::new(location.group, before)
-            && fetch.order == GroupOrder::Ascending
-        {
-            track.store.note_known(at, Location::new(location.group, before));
+        for (first, last) in fetch.gap_before(location) {
+            track.store.note_known(first, last);
         }
-        let is_new = matches!(track.store.begin_fetched(cx.now, &object), Begun::New);
-        self.stats.objects_in += u64::from(is_new);
+        match track.store.begin_fetched(cx.now, &object) {
+            Begun::New => self.stats.objects_in += 1,
+            Begun::Known { .. } | Begun::Absent => {}
+            Begun::Contradiction(_) => {
+                let track = fetch.track();
+                self.malformed(cx, track, None);
+                return false;
+            }
+        }
         fetch.missing = object.payload_len;
         fetch.at = fetch.after(location);
         if let Some(fill) = &mut fetch.fill {

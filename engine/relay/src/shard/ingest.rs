@@ -217,6 +217,11 @@ impl<A: Authorize> Shard<A> {
             }
             Begun::Known { .. } => {
                 io.stats.duplicates += 1;
+                let last = track.live.get(&key).and_then(|live| live.last);
+                if Some(header.object_id) > last {
+                    // It came by a fetch before: subscribers have not had it.
+                    track.deliver(&mut io, key, Piece::Held(header), feed.node.is_local());
+                }
                 match whole {
                     Some(payload) => self.payload_in(cx, feed, payload),
                     None => Next::More,

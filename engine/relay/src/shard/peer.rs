@@ -31,9 +31,16 @@ pub(super) struct Peer {
     /// Until when it may have requests that were not granted for longer.
     pub(super) request_expiry: BTreeSet<(Timestamp, RequestKey)>,
     /// It is a relay: requests of its have come through others.
-    pub(super) is_relay: bool,
+    pub(super) says_via: bool,
     /// It has said GOAWAY: nothing new is asked of it.
     pub(super) is_leaving: bool,
+}
+
+impl Peer {
+    /// Whether it is a relay that this one is connected with.
+    pub(super) fn is_relay(&self) -> bool {
+        self.says_via || self.info.kind != PeerKind::Client
+    }
 }
 
 /// What a request is for. Where there is an index, there may be nothing under it any more.
@@ -96,7 +103,7 @@ impl<A: Authorize> Shard<A> {
             blocked: Vec::new(),
             expires,
             request_expiry: BTreeSet::new(),
-            is_relay: false,
+            says_via: false,
             is_leaving: false,
         };
         self.peers.insert(id, peer);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use moqt_engine::model::{FullTrackName, Parameters, RequestErrorCode, TrackProperties};
 use moqt_engine::{Accept, CommandError, RequestKey};
 
-use super::peer::Purpose;
+use super::peer::{Peer, Purpose};
 use super::{Cx, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
@@ -26,12 +26,13 @@ impl<A: Authorize> Shard<A> {
             let reason = "the relay has too many tracks";
             return self.refuse(cx, connection, request, RequestErrorCode::ExcessiveLoad, reason);
         };
+        let rests = self.rests(connection);
         let Some(track) = self.tracks.get_mut(id) else { return };
         if track.sources.len() >= self.config.publishers_per_track {
             let reason = "the track has too many publishers";
             return self.refuse(cx, connection, request, RequestErrorCode::ExcessiveLoad, reason);
         }
-        let forward = track.is_flowing();
+        let forward = !rests || track.is_flowing();
         let mut wanted = Parameters::default();
         wanted.forward = Some(forward);
         let accept = Accept { parameters: wanted, ..Accept::default() };
@@ -50,6 +51,11 @@ impl<A: Authorize> Shard<A> {
             self.say_all(What::Track { name, is_published: true });
         }
         self.source_established(cx, id, parameters, properties);
+    }
+
+    /// Whether a publisher is asked to send nothing while nobody subscribes.
+    pub(super) fn rests(&self, connection: ConnectionId) -> bool {
+        self.config.rest_publishers || self.peers.get(&connection).is_some_and(Peer::is_relay)
     }
 
     /// Offers a track that has a publisher to everybody who asked for tracks of its namespace, and

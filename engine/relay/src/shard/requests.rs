@@ -64,7 +64,7 @@ impl<A: Authorize> Shard<A> {
         if !via.is_empty()
             && let Some(peer) = self.peers.get_mut(&id)
         {
-            peer.is_relay = true;
+            peer.says_via = true;
         }
         match what {
             IncomingRequest::Subscribe { track, parameters } => {
@@ -246,8 +246,7 @@ impl<A: Authorize> Shard<A> {
     /// peer is one that may ask here in turn.
     pub(super) fn onward(&self, id: ConnectionId, via: &[u64]) -> Parameters {
         let mut parameters = Parameters::default();
-        let is_relay = |peer: &Peer| peer.is_relay || peer.info.kind != PeerKind::Client;
-        if !self.peers.get(&id).is_some_and(is_relay) {
+        if !self.peers.get(&id).is_some_and(Peer::is_relay) {
             return parameters;
         }
         let mut value = Vec::with_capacity(8 * (via.len() + 1));

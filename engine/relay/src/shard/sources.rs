@@ -8,7 +8,7 @@ use moqt_engine::model::{
 };
 use moqt_engine::{Answer, CommandError, Refusal};
 
-use super::peer::{Ended, Purpose};
+use super::peer::{Ended, Peer, Purpose};
 use super::{Action, Cx, Due, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
@@ -116,6 +116,13 @@ impl<A: Authorize> Shard<A> {
         properties: TrackProperties,
     ) {
         let Some(track) = self.tracks.get_mut(id) else { return };
+        if track.sources.len() == 1 && track.sink_count == 0 {
+            // What another has published before under this name, which nobody follows, need not
+            // be what this one goes on with.
+            track.store.clear();
+            track.live.clear();
+            track.largest = None;
+        }
         track.note_largest(parameters.largest_object);
         let max_age = properties.max_cache_duration();
         let max_age = max_age.map(core::time::Duration::from_millis);
@@ -237,6 +244,13 @@ impl<A: Authorize> Shard<A> {
         let Some(track) = self.tracks.get_mut(id) else { return };
         for source in &mut track.sources {
             if source.forward == forward || !source.is_established {
+                continue;
+            }
+            if let Node::Session(connection, _) = source.node
+                && !forward
+                && !self.config.rest_publishers
+                && !self.peers.get(&connection).is_some_and(Peer::is_relay)
+            {
                 continue;
             }
             if let Node::Shard(shard, theirs) = source.node {

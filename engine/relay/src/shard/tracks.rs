@@ -1,5 +1,6 @@
 //! Tracks as wholes: how they begin, how they end, and what they are allowed to hold.
 
+use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -205,11 +206,18 @@ impl<A: Authorize> Shard<A> {
         }
         // A little more than has to be, so that it is not for each object.
         let goal = self.config.shard_bytes - self.config.shard_bytes / 16;
+        // Those that have nothing more that could be spared.
+        let mut spare = BTreeSet::new();
         while self.held > goal {
-            let largest = self.tracks.iter_mut().max_by_key(|(_, track)| track.store.bytes());
-            let Some((_, track)) = largest else { return };
-            if !track.store.forget_oldest() {
+            let others = self.tracks.iter_mut().filter(|(id, _)| !spare.contains(id));
+            let Some((id, track)) = others.max_by_key(|(_, track)| track.store.bytes()) else {
                 return;
+            };
+            if !track.store.forget_oldest() {
+                if !track.is_wanted() {
+                    track.store.clear();
+                }
+                spare.insert(id);
             }
             let held = track.store.bytes();
             self.held = self.held.saturating_sub(track.charged).saturating_add(held);
