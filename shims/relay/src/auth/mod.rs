@@ -99,5 +99,6 @@ pub use clock::WallClock;
 pub use credentials::path_without_secrets;
 pub use error::LoadError;
 pub use guesses::Guesses;
+pub(crate) use pattern::unescape;
 pub use pattern::{NamespacePattern, PatternError, TextPattern};
 pub use rules::{Rules, Sources};

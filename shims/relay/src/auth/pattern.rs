@@ -129,7 +129,7 @@ impl FromStr for TextPattern {
 }
 
 /// The bytes that a text with `%` escapes stands for.
-pub(super) fn unescape(text: &str) -> Result<Vec<u8>, PatternError> {
+pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, PatternError> {
     let mut parts = text.as_bytes().split(|byte| *byte == b'%');
     let mut bytes = parts.next().unwrap_or_default().to_vec();
     for part in parts {
