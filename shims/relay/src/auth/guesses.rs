@@ -8,9 +8,10 @@ use std::time::Duration;
 /// Counts failed attempts by address; IPv6 addresses of one /64 count as one.
 ///
 /// An address has [`ATTEMPTS`](Self::ATTEMPTS), and gets one back every
-/// [`REGAINED`](Self::REGAINED). With none left its sessions and requests with tokens are refused
-/// as UNAUTHORIZED without a look at the tokens. A server asks
-/// [`is_blocked`](Self::is_blocked) before it takes on a connection. Clones count together.
+/// [`REGAINED`](Self::REGAINED). With none left, new sessions and requests with tokens of their own
+/// are refused as UNAUTHORIZED without a look at the tokens; what the tokens of a session allow
+/// goes on. A server asks [`is_blocked`](Self::is_blocked) before it takes on a connection. Clones
+/// count together.
 ///
 /// At most [`ADDRESSES`](Self::ADDRESSES) are known at a time. When there are more, those that have
 /// tried least are forgotten, half of them at once.

@@ -80,6 +80,46 @@ fn guesses_in_sessions_count_as_those_in_requests() {
 }
 
 #[test]
+fn neighbours_of_a_guesser_go_on_with_the_sessions_they_have() {
+    let hand = Hand::at(NOON);
+    let (known, _) = rules("neighbours", &hand);
+    let sources = Sources { jwt_keys: vec![key("ed25519.pub.pem")], ..Sources::default() };
+    let signed = Rules::load(&sources, hand.clock(), Guesses::default()).unwrap();
+    let token =
+        crate::signed::sign("ed25519.pem", None, &serde_json::json!({ "subscribe": "a/**" }));
+    for (rules, token) in [(known, "good"), (signed, token.as_str())] {
+        let guesser = from("192.0.2.7");
+        let mut neighbour = guesser.clone();
+        neighbour.path = format!("/?token={token}").into();
+        assert!(is_allowed(&rules.session(&neighbour)));
+        for _ in 0..Guesses::ATTEMPTS {
+            assert!(!subscribe(&rules, &guesser, "a", &[b"guess"]));
+        }
+        assert!(!subscribe(&rules, &guesser, "a", &[token.as_bytes()]));
+        assert!(!subscribe(&rules, &neighbour, "a", &[token.as_bytes()]), "it might be a guess");
+        assert!(subscribe(&rules, &neighbour, "a", &[]));
+        assert!(!is_allowed(&rules.session(&neighbour)), "a new one");
+    }
+}
+
+#[test]
+fn signatures_are_not_verified_for_a_guesser() {
+    let hand = Hand::at(NOON);
+    let sources = Sources { jwt_keys: vec![key("ed25519.pub.pem")], ..Sources::default() };
+    let rules = Rules::load(&sources, hand.clock(), Guesses::default()).unwrap();
+    let sign = |claims| crate::signed::sign("ed25519.pem", None, &claims);
+    let mut guesser = from("192.0.2.7");
+    // Where it may be no token at all, and lets the session be had.
+    guesser.path = format!("/{}", sign(serde_json::json!({ "subscribe": "a" }))).into();
+    for _ in 0..Guesses::ATTEMPTS {
+        assert!(!subscribe(&rules, &from("192.0.2.7"), "a", &[b"guess"]));
+    }
+    assert!(!subscribe(&rules, &guesser, "a", &[]), "it would be good if it were looked at");
+    hand.set(NOON + Guesses::REGAINED.as_secs());
+    assert!(subscribe(&rules, &guesser, "a", &[]));
+}
+
+#[test]
 fn who_is_known_or_was_does_not_guess() {
     let hand = Hand::at(NOON);
     let (rules, _) = rules("known", &hand);
