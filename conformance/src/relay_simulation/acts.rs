@@ -22,6 +22,9 @@ const RECOVERY: Duration = Duration::from_secs(10);
 
 impl Run<'_> {
     pub(super) fn act(&mut self, act: &Act) {
+        if act.client().is_some_and(|client| !self.is_ready(client)) {
+            return;
+        }
         match act {
             Act::Connect { client } => self.connect(*client),
             Act::Offer { client, track, how } => self.offer(*client, *track, *how),
@@ -120,6 +123,12 @@ impl Run<'_> {
                 self.trouble(if *at_parent { at.peer() } else { at }, *trouble);
             }
         }
+    }
+
+    /// Whether a client's session is set up, and not over.
+    fn is_ready(&mut self, number: usize) -> bool {
+        let at = self.client(number).map(|client| client.at);
+        at.is_some_and(|at| self.network.connection(at).is_established())
     }
 
     /// A command of a client's that begins something, unless its session is over.

@@ -47,6 +47,15 @@ impl Maker {
             let at = if is_one || self.percent(75) { 0 } else { self.rng.below(10_000) };
             self.step(at, Act::Connect { client });
         }
+        let mut tracks = tracks;
+        let says_all = |client: &ClientPlan| client.draft >= Draft::D16;
+        if !clients.iter().take(usize::try_from(publishers).unwrap_or(0)).all(says_all) {
+            // Publishers of draft 14 cannot tell of a track's default, so that others, who can,
+            // would say something else.
+            for track in &mut tracks {
+                track.has_default_priority = false;
+            }
+        }
         self.offers(tracks.len(), publishers);
         self.subscriptions(tracks.len(), publishers, count);
         self.course(tracks.len(), publishers, count, relays.len());
@@ -208,7 +217,7 @@ impl Maker {
             parent: self.pick(number.max(1)),
             draft: self.draft(),
             transport: self.transport(),
-            link: self.link(),
+            link: Some(self.link()),
             shards: if is_one { 1 } else { u16::try_from(self.rng.between(1, 3)).unwrap_or(1) },
             message_delay: if self.percent(50) { 0 } else { self.rng.below(20) },
             track_objects: if self.percent(80) {
@@ -224,7 +233,7 @@ impl Maker {
             relay: self.pick(relays as u64),
             draft: self.draft(),
             transport: self.transport(),
-            link: self.link(),
+            link: Some(self.link()),
             read_max: if self.percent(50) { usize::MAX } else { 1 + self.pick(5000) },
             halves: self.percent(25).then(|| self.rng.below(300)),
         }

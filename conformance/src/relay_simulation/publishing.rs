@@ -344,11 +344,10 @@ impl Run<'_> {
                 return subgroup.object(&header, object.payload.clone());
             }
             let written = subgroup.begin_object(&header)?;
-            if written == Written::Queued {
-                let first = object.payload.slice(..object.payload.len() / 2);
-                // There is room: the header was taken.
-                let _ = subgroup.payload(first);
-            }
+            let all = object.payload.len();
+            // Of what is left out, all is given at once.
+            let first = if written == Written::Queued { all / 2 } else { all };
+            subgroup.payload(object.payload.slice(..first))?;
             Ok(written)
         });
         let Some(writer) = self.writer(number, request, name) else { return false };

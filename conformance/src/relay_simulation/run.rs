@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
         let plan = &self.scenario.relays[relay];
         let ends = [self.nodes[relay], self.nodes[plan.parent]];
         let Self { relays, network, .. } = self;
-        let link = plan.link.clone();
+        let link = plan.link.clone().unwrap_or_default();
         let at = relays.connect_upstream(network, ends, plan.draft, plan.transport, link);
         self.uplinks[relay] = Some(at);
     }
@@ -131,7 +131,8 @@ impl<'a> Run<'a> {
         let now = self.network.now();
         let client = MoqtConnection::new(Role::Client, plan.draft, plan.transport, config, now);
         let node = self.nodes[plan.relay];
-        let at = self.relays.connect(&mut self.network, node, client, plan.link.clone());
+        let link = plan.link.clone().unwrap_or_default();
+        let at = self.relays.connect(&mut self.network, node, client, link);
         self.clients[number] = Some(Client::new(at, plan.draft));
     }
 

@@ -70,8 +70,8 @@ pub struct RelayPlan {
     pub draft: Draft,
     /// What carries that.
     pub transport: Transport,
-    /// The link with it.
-    pub link: LinkConfig,
+    /// The link with it; `None` is a plain one.
+    pub link: Option<LinkConfig>,
     /// How many shards it has.
     pub shards: u16,
     /// How long messages between them take at most, in milliseconds.
@@ -89,8 +89,8 @@ pub struct ClientPlan {
     pub draft: Draft,
     /// What carries that.
     pub transport: Transport,
-    /// The link.
-    pub link: LinkConfig,
+    /// The link; `None` is a plain one.
+    pub link: Option<LinkConfig>,
     /// How much payload it reads at a time.
     pub read_max: usize,
     /// Payload of objects in subgroups is written in halves, the second so many milliseconds
@@ -233,4 +233,23 @@ pub enum Act {
         at_parent: bool,
         trouble: Trouble,
     },
+}
+
+impl Act {
+    /// Whose it is, if it takes a session.
+    pub(super) fn client(&self) -> Option<usize> {
+        match self {
+            Self::Offer { client, .. }
+            | Self::Leave { client, .. }
+            | Self::Subscribe { client, .. }
+            | Self::Forward { client, .. }
+            | Self::Unsubscribe { client, .. }
+            | Self::Fetch { client, .. }
+            | Self::Join { client, .. }
+            | Self::TrackStatus { client, .. }
+            | Self::SubscribeNamespace { client, .. }
+            | Self::EndNamespaceSubscription { client, .. } => Some(*client),
+            _ => None,
+        }
+    }
 }

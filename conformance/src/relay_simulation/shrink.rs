@@ -1,7 +1,5 @@
 //! Smaller scenarios that break the same rule.
 
-use moqt_loopback::PathConfig;
-
 use super::model::check;
 use super::scenario::Scenario;
 use crate::simulation::Broken;
@@ -55,10 +53,7 @@ impl Shrinking<'_> {
     fn simplify(&mut self) {
         for client in 0..self.best.clients.len() {
             self.change(|it| it.clients[client].relay = 0);
-            self.change(|it| {
-                it.clients[client].link.up = PathConfig::default();
-                it.clients[client].link.down = PathConfig::default();
-            });
+            self.change(|it| it.clients[client].link = None);
             self.change(|it| it.clients[client].halves = None);
             self.change(|it| it.clients[client].read_max = usize::MAX);
             self.change(|it| it.clients[client].draft = moqt_engine::Draft::D18);
@@ -68,10 +63,7 @@ impl Shrinking<'_> {
             && self.change(|it| it.relays.truncate(it.relays.len() - 1))
         {}
         for relay in 0..self.best.relays.len() {
-            self.change(|it| {
-                it.relays[relay].link.up = PathConfig::default();
-                it.relays[relay].link.down = PathConfig::default();
-            });
+            self.change(|it| it.relays[relay].link = None);
             self.change(|it| it.relays[relay].parent = 0);
             self.change(|it| it.relays[relay].shards = 1);
             self.change(|it| it.relays[relay].message_delay = 0);

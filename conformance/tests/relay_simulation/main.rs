@@ -6,5 +6,6 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod found;
 mod nodes;
 mod trees;

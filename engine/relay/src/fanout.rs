@@ -20,7 +20,7 @@ use moqt_engine::{
 use crate::connections::{Connections, ShardId};
 use crate::message::{Message, What};
 use crate::stats::Stats;
-use crate::store::{Store, SubgroupEnd, SubgroupFacts, SubgroupKey};
+use crate::store::{Object, Store, SubgroupEnd, SubgroupFacts, SubgroupKey};
 use crate::track::{Cursor, Live, Node, Out, Sink, Track, TrackId};
 
 /// What it takes to send.
@@ -132,6 +132,10 @@ impl Track {
     ) {
         let Self { live, sinks, store, has_blocked, .. } = self;
         let Some(live) = live.get_mut(&key) else { return };
+        let bound = match piece {
+            Piece::Object(header, _) | Piece::Held(header) => live.last.max(Some(header.object_id)),
+            Piece::Payload(..) | Piece::End => live.last,
+        };
         for (slot, sink) in sinks.iter_mut().enumerate() {
             let Some(sink) = sink else { continue };
             let connection = match sink.node {
@@ -153,7 +157,7 @@ impl Track {
                 continue;
             }
             let Outlet { now, connections, stats, .. } = io;
-            let way = Way { now: *now, key, store, live };
+            let way = Way { now: *now, key, store, live, bound };
             let was_blocked = sink.blocked_since.is_some();
             let next = connections.with(connection, |moqt| way.hand(moqt, sink, out, piece, stats));
             *has_blocked |= !was_blocked && sink.blocked_since.is_some();
@@ -176,7 +180,8 @@ impl Track {
                 continue;
             }
             let Outlet { now, connections, stats, .. } = io;
-            let way = Way { now: *now, key: *key, store, live };
+            let bound = live.last;
+            let way = Way { now: *now, key: *key, store, live, bound };
             let next = connections.with(connection, |moqt| way.go_on(moqt, sink, out, stats));
             live.set_out(slot, next.unwrap_or(Out::Over));
             if sink.blocked_since.is_some() {
@@ -263,6 +268,9 @@ struct Way<'a> {
     key: SubgroupKey,
     store: &'a Store,
     live: &'a Live,
+    /// The last object that has begun to come in. The store may have later ones, by FETCH, and
+    /// lack some before those.
+    bound: Option<u64>,
 }
 
 impl Way<'_> {
@@ -297,22 +305,39 @@ impl Way<'_> {
                 if cursor.last >= Some(header.object_id) {
                     return Out::Open(cursor);
                 }
-                if cursor.left > 0 {
-                    cursor.is_behind = true;
-                    return Out::Open(cursor);
+                if cursor.left > 0 || cursor.last < self.live.last {
+                    return self.catch_up(moqt, sink, cursor, stats);
                 }
                 begin(moqt, &mut cursor, header, payload, self.now, stats)
             }
             Piece::Payload(object, offset, bytes) => {
-                if cursor.last != Some(object) || cursor.written != offset || cursor.left == 0 {
+                if cursor.last != Some(object) || cursor.left == 0 {
                     return Out::Open(cursor);
                 }
-                payload(moqt, &mut cursor, bytes, stats)
+                let Some(skip) = cursor.written.checked_sub(offset) else {
+                    return self.catch_up(moqt, sink, cursor, stats);
+                };
+                let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+                if skip >= bytes.len() {
+                    return Out::Open(cursor);
+                }
+                payload(moqt, &mut cursor, &bytes.slice(skip..), stats)
             }
-            Piece::End if cursor.left == 0 => return self.finish(moqt, cursor),
+            // The store may have forgotten what this subscriber has.
+            Piece::End if cursor.left == 0 && cursor.last >= self.live.last => {
+                return self.finish(moqt, cursor);
+            }
             Piece::Held(_) | Piece::End => return self.catch_up(moqt, sink, cursor, stats),
         };
-        self.after(sink, cursor, went)
+        match self.after(sink, cursor, went) {
+            // Others have begun meanwhile.
+            Out::Open(cursor)
+                if !cursor.is_behind && cursor.left == 0 && cursor.last < self.bound =>
+            {
+                self.catch_up(moqt, sink, cursor, stats)
+            }
+            out => out,
+        }
     }
 
     /// Goes on with what was left behind.
@@ -330,7 +355,7 @@ impl Way<'_> {
                     stats.subgroups_given_up += 1;
                     return Out::Over;
                 }
-                let Some(next) = self.store.after(self.key, after) else {
+                let Some(next) = self.next(after) else {
                     return if self.live.end.is_some() { Out::Over } else { out };
                 };
                 match self.open(moqt, sink, after, next.header.object_id) {
@@ -364,7 +389,7 @@ impl Way<'_> {
                 };
                 payload(moqt, &mut cursor, &rest, stats)
             } else {
-                let Some(object) = self.store.after(self.key, cursor.last) else {
+                let Some(object) = self.next(cursor.last) else {
                     return self.finish(moqt, cursor);
                 };
                 let whole = object.is_complete().then(|| object.pieces.first()).flatten();
@@ -376,6 +401,12 @@ impl Way<'_> {
                 out => return out,
             }
         }
+    }
+
+    /// The first object after this one that has begun to come in.
+    fn next(&self, after: Option<u64>) -> Option<&Object> {
+        let next = self.store.after(self.key, after)?;
+        (Some(next.header.object_id) <= self.bound).then_some(next)
     }
 
     /// Opens the stream for what comes after `last`, if the subscriber wants anything of the

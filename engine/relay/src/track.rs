@@ -236,6 +236,11 @@ impl Track {
             || self.sinks.iter().flatten().any(|sink| sink.node.is_local())
     }
 
+    /// Whether what is published comes in, so that it is known how far the track has come.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.sources.iter().any(|source| source.is_established && source.forward)
+    }
+
     /// Whether somebody subscribes, or wants to. Who was offered the track and wants no objects
     /// does not count.
     pub(crate) fn is_wanted(&self) -> bool {

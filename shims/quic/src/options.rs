@@ -3,7 +3,6 @@ use std::time::Duration;
 use moqt_engine::Draft;
 use moqt_session::RouterLimits;
 
-use crate::admission::ConnectionLimits;
 use crate::target::Scheme;
 use crate::tls::{ClientTls, Identity, ServerTls};
 use crate::trace::Trace;
@@ -59,8 +58,8 @@ pub struct ServerOptions {
     pub transport: TransportOptions,
     /// The engine's configuration.
     pub engine: moqt_engine::Config,
-    /// Bounds on connections.
-    pub connections: ConnectionLimits,
+    /// Connections at a time: 10,000. More are refused.
+    pub max_connections: usize,
     /// Bounds on what waits for the application.
     pub limits: RouterLimits,
     /// Traces sessions: none.
@@ -76,7 +75,7 @@ impl ServerOptions {
             tls: ServerTls::new(identity),
             transport: TransportOptions::default(),
             engine: moqt_engine::Config::default(),
-            connections: ConnectionLimits::default(),
+            max_connections: 10_000,
             limits: RouterLimits::default(),
             trace: None,
         }

@@ -9,6 +9,7 @@ use moqt_engine::model::{
 
 use super::{Checked, GRACE, Model, known, must};
 use crate::relay_simulation::record::{FetchEnd, Fetched, Item, TrackState};
+use crate::relay_simulation::scenario::How;
 
 impl Model<'_> {
     pub(super) fn fetch(&self, fetched: &Fetched) -> Checked {
@@ -160,7 +161,11 @@ impl Model<'_> {
                 must(*largest <= largest_by(*at), "no track has come further than it has", || {
                     about(format!("{largest:?}"))
                 })?;
-                let is_due = is_there && is_quiet;
+                // Where objects are not forwarded, a relay does not hear of them.
+                let publishers = &self.record.tracks[*track].publishers;
+                let is_forwarded = publishers.iter().all(|it| it.how == How::Namespace)
+                    && self.is_always_forwarded(*track);
+                let is_due = is_there && is_quiet && is_forwarded;
                 let long_ago = asked.saturating_since(Timestamp::ZERO).saturating_sub(GRACE);
                 let long_ago = Timestamp::ZERO.saturating_add(long_ago);
                 must(

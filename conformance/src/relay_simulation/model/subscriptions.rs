@@ -1,6 +1,7 @@
 //! Subscriptions: everything comes once, in order, and ends as it should.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use moqt_engine::Timestamp;
 use moqt_engine::model::{Location, ObjectStatus, PublishDoneCode, SubscriptionFilter};
@@ -8,6 +9,9 @@ use moqt_engine::model::{Location, ObjectStatus, PublishDoneCode, SubscriptionFi
 use super::{Checked, GRACE, Model, known, must};
 use crate::relay_simulation::record::{Left, Made, Seen, Stream, Subscribed, SubscriptionEnd};
 use crate::relay_simulation::scenario::How;
+
+/// How long an object takes at most, from publishers that take their time and over several relays.
+const LATE: Duration = Duration::from_secs(20);
 
 impl Model<'_> {
     pub(super) fn subscription(&self, number: usize) -> Checked {
@@ -108,12 +112,16 @@ impl Model<'_> {
     fn complete(&self, subscribed: &Subscribed) -> Checked {
         let Some((accepted, _)) = subscribed.accepted else { return Ok(()) };
         let track = &self.record.tracks[subscribed.track];
-        let seen: BTreeSet<Location> =
-            subscribed.seen().map(|(object, _)| object.location).collect();
+        let seen: BTreeMap<Location, Timestamp> =
+            subscribed.seen().map(|(object, _)| (object.location, object.at)).collect();
         for (location, made) in &track.objects {
-            if made.object.status != ObjectStatus::Normal || seen.contains(location) {
+            let seen = seen.get(location).copied();
+            let is_late = seen.is_none_or(|at| at > made.at.saturating_add(LATE));
+            if made.object.status != ObjectStatus::Normal || !is_late {
                 continue;
             }
+            // Nothing is late if something is wrong meanwhile.
+            let by = seen.map_or(known(made.at), |_| made.at.saturating_add(LATE));
             let due = self.due_since(subscribed, accepted);
             let is_due = made.at >= due
                 && subscribed.passes(*location)
@@ -122,22 +130,33 @@ impl Model<'_> {
                 && subscribed.forward_throughout(made.at, known(made.at)) == Some(true)
                 && self.publishers(subscribed.track, made.at, made.at).next().is_some()
                 && !subscribed.is_over_by(known(made.at))
-                && self.is_quiet(earlier(made.subgroup_at), known(made.at))
-                && self.reads(subscribed.client, accepted, known(made.at))
+                && self.is_quiet(earlier(made.subgroup_at), by)
+                && self.reads(subscribed.client, accepted, by)
                 && !self.may_be_lost(made)
+                && !self.was_left_out(subscribed.track, accepted, made.subgroup_at)
                 && !self.may_be_filtered(subscribed, accepted, *location, made);
             must(!is_due, "what is published arrives", || {
                 let how = match subscribed.stream_of(*location, made) {
                     Some(stream) => format!("its stream: {stream}"),
                     None => "no stream of its subgroup came".to_owned(),
                 };
-                format!("{location}, published at {:?}, did not; {how}", made.at)
+                let late = seen.map(|at| format!(" but at {at:?}")).unwrap_or_default();
+                format!("{location}, published at {:?}, did not{late}; {how}", made.at)
             })?;
         }
         for stream in &subscribed.streams {
             self.whole(subscribed, stream)?;
         }
         Ok(())
+    }
+
+    /// Whether publishers may not have been asked yet for objects when a subgroup began, so that
+    /// some are missing in its stream, and it has to be reset.
+    fn was_left_out(&self, track: usize, accepted: Timestamp, subgroup_at: Timestamp) -> bool {
+        let publishers = &self.record.tracks[track].publishers;
+        let is_asked_at_once =
+            publishers.iter().all(|it| it.how == How::Namespace) && self.is_always_forwarded(track);
+        !is_asked_at_once && subgroup_at < known(accepted)
     }
 
     /// Whether an object comes so late that relays may have asked for later ones only.
@@ -165,11 +184,15 @@ impl Model<'_> {
     /// for objects by then.
     fn due_since(&self, subscribed: &Subscribed, accepted: Timestamp) -> Timestamp {
         let track = &self.record.tracks[subscribed.track];
-        let of_track = |it: &&Subscribed| it.track == subscribed.track;
-        let mut others = self.record.subscriptions.iter().filter(of_track);
         let is_simple = matches!(&track.publishers[..], [only] if only.how == How::Namespace)
-            && others.all(|it| it.forward.iter().all(|(_, forward)| *forward));
+            && self.is_always_forwarded(subscribed.track);
         if is_simple { accepted } else { known(accepted) }
+    }
+
+    /// Whether all who subscribe to a track want its objects always.
+    pub(super) fn is_always_forwarded(&self, track: usize) -> bool {
+        let mut all = self.record.subscriptions.iter().filter(|it| it.track == track);
+        all.all(|it| it.forward.iter().all(|(_, forward)| *forward))
     }
 
     /// A subgroup whose stream is finished is whole, from the first object in it on.
@@ -253,7 +276,13 @@ impl Model<'_> {
         let is_slow = !self.reads(subscribed.client, accepted, self.record.ended);
         for stream in &subscribed.streams {
             let over = stream.end.map_or(self.record.ended, |(at, _)| at);
+            // What was left out on the way is missing in the stream.
+            let is_forwarded = subscribed.forward.iter().all(|(_, forward)| *forward);
             let is_excused = is_slow
+                || !is_forwarded
+                || self
+                    .subgroup_begun(subscribed.track, stream)
+                    .is_some_and(|begun| self.was_left_out(subscribed.track, accepted, begun))
                 || !self.is_quiet(earlier(stream.opened), over)
                 || subscribed.is_over_by(known(over))
                 || self.has_left(subscribed.track, over);
@@ -264,6 +293,15 @@ impl Model<'_> {
             )?;
         }
         Ok(())
+    }
+
+    /// When the subgroup of a stream began to be published.
+    fn subgroup_begun(&self, track: usize, stream: &Stream) -> Option<Timestamp> {
+        let objects = self.record.tracks[track].objects.iter();
+        let of_stream = objects.filter(|(location, made)| {
+            location.group == stream.info.group_id && made.object.subgroup == stream.subgroup
+        });
+        of_stream.map(|(_, made)| made.subgroup_at).min()
     }
 
     /// Whether a publisher of a track has left it before the track was over.

@@ -13,7 +13,7 @@ use moqt_engine::wire::FetchObject;
 use moqt_engine::{AcceptFetch, Refusal, RequestKey, Timestamp};
 use thunderdome::Index;
 
-use super::fill::Fill;
+use super::fill::{Asked, Fill};
 use super::peer::Purpose;
 use super::response::{Asker, SHARD_CREDIT, Say, Wrote};
 use super::{Cx, Due, Shard};
@@ -46,6 +46,8 @@ pub(super) struct Fetch {
     pub(super) fill: Option<Fill>,
     /// Nobody is asked for what is missing, or not any more.
     pub(super) is_filled: bool,
+    /// Who has been asked already for what is missing here.
+    pub(super) asked: Vec<Asked>,
     /// How long to wait for what is missing.
     pub(super) patience: Duration,
     pub(super) until: Timestamp,
@@ -89,6 +91,7 @@ impl<A: Authorize> Shard<A> {
             missing: 0,
             fill: None,
             is_filled: patience.is_zero(),
+            asked: Vec::new(),
             patience,
             until: cx.now.saturating_add(patience),
             via,
@@ -125,6 +128,7 @@ impl<A: Authorize> Shard<A> {
             missing: 0,
             fill: None,
             is_filled: patience.is_zero(),
+            asked: Vec::new(),
             patience,
             until: cx.now.saturating_add(patience),
             via,
@@ -145,8 +149,11 @@ impl<A: Authorize> Shard<A> {
         let Some(fetch) = self.fetches.get(id) else { return };
         let Some(track) = self.tracks.get(fetch.track) else { return };
         let range = LocationRange::to_last(fetch.first, fetch.last);
-        let is_held = self.is_held(cx.now, fetch);
-        if !track.has_established_source() && !is_held {
+        let published = track.largest.and_then(|largest| range.published(largest));
+        let is_held = published.is_some() && self.is_held(cx.now, fetch);
+        // What was published before anything came in is not known here.
+        let may_have_come_further = !track.is_observed() || track.largest.is_none();
+        if may_have_come_further && !is_held {
             if self.begin_fill(cx, id, fetch.first, fetch.last) {
                 return;
             }
@@ -179,7 +186,9 @@ impl<A: Authorize> Shard<A> {
     /// Whether everything that is asked for is here, if it exists.
     fn is_held(&self, now: Timestamp, fetch: &Fetch) -> bool {
         let Some(track) = self.tracks.get(fetch.track) else { return false };
-        let last = track.largest.map_or(fetch.last, |largest| largest.min(fetch.last));
+        // Of what is not observed, nobody here knows how far it has come.
+        let largest = track.largest.filter(|_| track.is_observed());
+        let last = largest.map_or(fetch.last, |largest| largest.min(fetch.last));
         track.store.is_known(now, fetch.first, last)
     }
 
@@ -267,8 +276,11 @@ impl<A: Authorize> Shard<A> {
                 false
             }
             Next::Unknown { until } => {
+                let group = fetch.first.max(Location::new(at.group, 0));
                 let (from, to) = match fetch.order {
                     GroupOrder::Ascending => (at, fetch.last),
+                    // Of a group that has been begun, only the rest is asked for.
+                    GroupOrder::Descending if at > group => (at, end),
                     GroupOrder::Descending => (fetch.first, end),
                 };
                 let is_descending = fetch.order == GroupOrder::Descending;
@@ -453,13 +465,13 @@ impl Fetch {
         gap
     }
 
-    /// The same when no object comes any more.
-    pub(super) fn gap_at_end(&self, last: Location) -> Vec<(Location, Location)> {
+    /// The same when no object comes any more of what was asked for, from `first` to `last`.
+    pub(super) fn gap_at_end(&self, first: Location, last: Location) -> Vec<(Location, Location)> {
         let Some(at) = self.at else { return Vec::new() };
         let mut gap = match self.order {
             GroupOrder::Ascending => alloc::vec![(at, last)],
             GroupOrder::Descending => {
-                let below = before(Location::new(at.group, 0)).map(|below| (self.first, below));
+                let below = before(Location::new(at.group, 0)).map(|below| (first, below));
                 [Some((at, self.span_end(at).min(last))), below].into_iter().flatten().collect()
             }
         };
@@ -468,7 +480,7 @@ impl Fetch {
     }
 
     /// Where to go on after a run that ends at this location.
-    fn next_span(&self, end: Location) -> Option<Location> {
+    pub(super) fn next_span(&self, end: Location) -> Option<Location> {
         if self.order == GroupOrder::Ascending || end.group <= self.first.group {
             return None;
         }

@@ -28,6 +28,8 @@ use crate::track::Node;
 #[derive(Debug)]
 pub(super) struct Fill {
     from: Filler,
+    /// The first location asked for.
+    first: Location,
     /// The last location asked for.
     last: Location,
     /// The object that is being received.
@@ -51,8 +53,16 @@ enum Filler {
     },
 }
 
+/// Somebody who has been asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Session(ConnectionId),
+    Shard(ShardId),
+}
+
 impl<A: Authorize> Shard<A> {
-    /// Asks a publisher for what is missing in a range. Whether there is one.
+    /// Asks a publisher for what is missing in a range, one that has not been asked yet. Whether
+    /// there is one.
     pub(super) fn begin_fill<C: Connections>(
         &mut self,
         cx: &mut Cx<'_, C>,
@@ -64,29 +74,34 @@ impl<A: Authorize> Shard<A> {
         if fetch.is_filled {
             return false;
         }
-        fetch.is_filled = true;
+        let asked = fetch.asked.clone();
         let (order, via, patience) = (fetch.order, fetch.via.clone(), fetch.patience);
         let (from, track) = (fetch.from, fetch.track());
         let Some(track) = self.tracks.get(track) else { return false };
         let track = track.name.clone();
         let range = LocationRange::to_last(first, last);
         for publisher in self.publishers_of(id) {
-            if matches!(from, Asker::Session(asking, _) if asking == publisher) {
+            let is_asking = matches!(from, Asker::Session(asking, _) if asking == publisher);
+            if is_asking || asked.contains(&Asked::Session(publisher)) {
                 continue;
             }
             let target = FetchTarget::Standalone { track: track.clone(), range };
             let mut parameters = self.onward(publisher, &via);
             parameters.group_order = Some(order).filter(|order| *order != GroupOrder::Ascending);
-            let asked =
+            let begun =
                 cx.connections.with(publisher, |moqt| moqt.fetch(cx.now, &target, &parameters));
-            let Some(Ok(request)) = asked else { continue };
+            let Some(Ok(request)) = begun else { continue };
             self.set_purpose(publisher, request, Purpose::Fill(id));
             let filler = Filler::Session { connection: publisher, request, stream: None };
             self.fill_begun(cx, id, filler, first, last);
             return true;
         }
         let asks_here = matches!(from, Asker::Session(..));
-        let Some(shard) = asks_here.then(|| self.shard_of(id, &track)).flatten() else {
+        let shard = asks_here.then(|| self.shard_of(id, &track)).flatten();
+        let Some(shard) = shard.filter(|shard| !asked.contains(&Asked::Shard(*shard))) else {
+            if let Some(fetch) = self.fetches.get_mut(id) {
+                fetch.is_filled = true;
+            }
             return false;
         };
         let what = What::Fetch { name: track, fetch: id, first, last, order, patience, via };
@@ -106,9 +121,16 @@ impl<A: Authorize> Shard<A> {
         self.stats.cache_misses += 1;
         let Some(fetch) = self.fetches.get_mut(id) else { return };
         let until = cx.now.saturating_add(fetch.patience);
-        fetch.at = Some(first);
+        fetch.asked.push(match from {
+            Filler::Session { connection, .. } => Asked::Session(connection),
+            Filler::Shard { shard, .. } => Asked::Shard(shard),
+        });
+        fetch.at = Some(match fetch.order {
+            GroupOrder::Ascending => first,
+            GroupOrder::Descending => first.max(Location::new(last.group, 0)),
+        });
         fetch.until = until;
-        fetch.fill = Some(Fill { from, last, object: None, held: VecDeque::new() });
+        fetch.fill = Some(Fill { from, first, last, object: None, held: VecDeque::new() });
         self.schedule(until, Due::Fetch(id));
     }
 
@@ -186,6 +208,9 @@ impl<A: Authorize> Shard<A> {
         let last = LocationRange::new(fetch.first, end).last();
         if let Some(fill) = &mut fetch.fill {
             fill.last = fill.last.min(last);
+            if fetch.order == GroupOrder::Descending && fill.object.is_none() {
+                fetch.at = Some(fill.first.max(Location::new(fill.last.group, 0)));
+            }
         }
         if fetch.is_accepted {
             return;
@@ -275,18 +300,13 @@ impl<A: Authorize> Shard<A> {
                 fetch.until = progress;
                 self.filled_gap(cx, id, location, kind)
             }
+            // Until it is accepted, it is not known how much was to come.
+            Some(FetchRead::Finished) if !fetch.is_accepted => {
+                self.hold(id, FetchRead::Finished);
+                false
+            }
             Some(FetchRead::Finished) => {
-                let last = fill.last;
-                if let Some(track) = self.tracks.get_mut(track) {
-                    for (first, last) in fetch.gap_at_end(last) {
-                        track.store.note_known(first, last);
-                    }
-                }
-                fetch.at = match fetch.order {
-                    GroupOrder::Ascending => fetch.after(last),
-                    GroupOrder::Descending => None,
-                };
-                self.end_fill(cx, id);
+                self.filled(cx, id);
                 true
             }
             _ => {
@@ -294,6 +314,26 @@ impl<A: Authorize> Shard<A> {
                 false
             }
         }
+    }
+
+    /// Everything has come that was asked for and exists.
+    fn filled<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
+        let Some(fetch) = self.fetches.get_mut(id) else { return };
+        let Some(fill) = &fetch.fill else { return };
+        let (first, last) = (fill.first, fill.last);
+        if let Some(track) = self.tracks.get_mut(fetch.track()) {
+            for (first, last) in fetch.gap_at_end(first, last) {
+                track.store.note_known(first, last);
+            }
+        }
+        match fetch.order {
+            GroupOrder::Ascending => fetch.at = fetch.after(last),
+            GroupOrder::Descending => {
+                fetch.at = fetch.next_span(first);
+                fetch.asked.clear();
+            }
+        }
+        self.end_fill(cx, id);
     }
 
     fn filled_object<C: Connections>(
@@ -421,6 +461,13 @@ impl<A: Authorize> Shard<A> {
             }
             _ => None,
         };
+        let is_accepted = self.fetches.get(id).is_some_and(|fetch| fetch.is_accepted);
+        let has_none = |refusal: &Refusal| refusal.code == RequestErrorCode::NoObjects;
+        if is_accepted && refusal.as_ref().is_some_and(has_none) {
+            // Some drafts say so of an empty range.
+            self.filled(cx, id);
+            return self.serve(cx, id);
+        }
         self.fill_ended(cx, id, refusal);
     }
 
@@ -442,6 +489,10 @@ impl<A: Authorize> Shard<A> {
             return self.fetch_over(cx, id, StreamResetCode::UnknownObjectStatus);
         }
         if !fetch.is_accepted {
+            let (first, last) = (fetch.first, fetch.last);
+            if self.begin_fill(cx, id, first, last) {
+                return;
+            }
             let refusal = refusal.unwrap_or_else(|| {
                 let reason = "no publisher answered in time".into();
                 Refusal { reason, ..Refusal::new(RequestErrorCode::Timeout) }

@@ -51,6 +51,8 @@ struct InObject {
     offset: u64,
     /// It is not wanted: it is known not to exist.
     is_dropped: bool,
+    /// No stream has given it before, though a FETCH may have.
+    leads: bool,
 }
 
 /// What comes from another shard.
@@ -160,7 +162,7 @@ impl<A: Authorize> Shard<A> {
                         };
                         self.object_in(cx, feed, &header, whole)
                     }
-                    Read::Payload(payload) => self.payload_in(cx, feed, payload),
+                    Read::Payload(payload) => self.payload_in(cx, feed, &payload),
                     Read::Pending => Next::Later,
                     Read::Finished => self.feed_ends(cx, feed, SubgroupEnd::Finished),
                     Read::Reset(code) => self.feed_ends(cx, feed, SubgroupEnd::Reset(code)),
@@ -196,7 +198,8 @@ impl<A: Authorize> Shard<A> {
         let Some((track, mut io)) = self.outlet(cx, feed.track) else { return Next::Over };
         track.note_largest(Some(Location::new(key.group, header.object_id)));
         let begun = track.store.begin(now, key, header);
-        let object = InObject { id: header.object_id, offset: 0, is_dropped: false };
+        let leads = track.live.get(&key).is_some_and(|live| live.last < Some(header.object_id));
+        let object = InObject { id: header.object_id, offset: 0, is_dropped: false, leads };
         feed.object = Some(object);
         match begun {
             Begun::New => {
@@ -217,13 +220,12 @@ impl<A: Authorize> Shard<A> {
             }
             Begun::Known { .. } => {
                 io.stats.duplicates += 1;
-                let last = track.live.get(&key).and_then(|live| live.last);
-                if Some(header.object_id) > last {
+                if leads {
                     // It came by a fetch before: subscribers have not had it.
                     track.deliver(&mut io, key, Piece::Held(header), feed.node.is_local());
                 }
                 match whole {
-                    Some(payload) => self.payload_in(cx, feed, payload),
+                    Some(payload) => self.payload_in(cx, feed, &payload),
                     None => Next::More,
                 }
             }
@@ -243,7 +245,7 @@ impl<A: Authorize> Shard<A> {
         &mut self,
         cx: &mut Cx<'_, C>,
         feed: &mut Feed,
-        payload: Bytes,
+        payload: &Bytes,
     ) -> Next {
         let (Some(key), Some(object)) = (feed.key, feed.object.as_mut()) else { return Next::More };
         let offset = object.offset;
@@ -251,10 +253,16 @@ impl<A: Authorize> Shard<A> {
         if object.is_dropped {
             return Next::More;
         }
-        let id = object.id;
+        let (id, leads) = (object.id, object.leads);
         let end = object.offset;
         let Some((track, mut io)) = self.outlet(cx, feed.track) else { return Next::Over };
-        match track.store.payload(key, id, offset, payload) {
+        match track.store.payload(key, id, offset, payload.clone()) {
+            Ok(new) if leads => {
+                io.stats.bytes_in += new.map_or(0, |new| new.len() as u64);
+                let piece = Piece::Payload(id, offset, payload);
+                track.deliver(&mut io, key, piece, feed.node.is_local());
+                Next::More
+            }
             Ok(Some(new)) => {
                 let len = new.len() as u64;
                 io.stats.bytes_in += len;
@@ -368,7 +376,7 @@ impl<A: Authorize> Shard<A> {
                 // next.
                 let is_next = feed.object.is_some_and(|at| (at.id, at.offset) == (object, offset));
                 let next =
-                    if is_next { self.payload_in(cx, &mut feed, payload) } else { Next::More };
+                    if is_next { self.payload_in(cx, &mut feed, &payload) } else { Next::More };
                 (feed, next)
             }
             (Some(mut feed), Shipped::End(end)) => {

@@ -1,7 +1,7 @@
 //! The answer to a FETCH: to a peer, or to another shard on behalf of a peer of its.
 
 use bytes::Bytes;
-use moqt_engine::model::{EndOfRange, Location, StreamResetCode};
+use moqt_engine::model::{EndOfRange, Location, ObjectStatus, StreamResetCode};
 use moqt_engine::wire::FetchObject;
 use moqt_engine::{AcceptFetch, CommandError, Refusal, RequestKey};
 use thunderdome::Index;
@@ -57,6 +57,8 @@ impl<A: Authorize> Shard<A> {
             Say::Payload(payload) => self.stats.bytes_out += payload.len() as u64,
             _ => {}
         }
+        let goes_without_saying =
+            matches!(&say, Say::Object(object) if object.status != ObjectStatus::Normal);
         match fetch.from {
             Asker::Session(connection, request) => {
                 let said = cx.connections.with(connection, |moqt| {
@@ -75,6 +77,9 @@ impl<A: Authorize> Shard<A> {
                 match said {
                     Some(Ok(())) => Wrote::On,
                     Some(Err(CommandError::Blocked(_))) => Wrote::Blocked,
+                    // Only draft 14 has words for a status; in a fetch of any other, what is left
+                    // out does not exist, which is all that it says.
+                    Some(Err(_)) if goes_without_saying => Wrote::On,
                     _ => Wrote::Over,
                 }
             }

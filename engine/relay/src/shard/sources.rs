@@ -51,6 +51,35 @@ impl<A: Authorize> Shard<A> {
         self.seek_in_shards(id, &name, &via);
     }
 
+    /// Asks the relays upstream for a track that nobody here has after all. Whether there are any.
+    fn seek_upstream<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        refused: Node,
+    ) -> bool {
+        let is_upstream = |peer: &Peer| peer.info.kind == PeerKind::Upstream && !peer.is_leaving;
+        let was_upstream = match refused {
+            Node::Session(connection, _) => self.peers.get(&connection).is_some_and(is_upstream),
+            Node::Shard(shard, _) => self.upstream_shards.contains(&shard),
+        };
+        let track = self.tracks.get(id).filter(|track| track.is_wanted());
+        let Some(track) = track.filter(|_| !was_upstream) else { return false };
+        let via = track.waiters.first().map(|waiter| waiter.via.clone()).unwrap_or_default();
+        let is_wanted_here = track.is_wanted_locally();
+        let upstream = self.peers.iter().filter(|(_, peer)| is_upstream(peer));
+        let upstream: Vec<ConnectionId> = upstream.map(|(id, _)| *id).collect();
+        for connection in upstream {
+            self.subscribe_at(cx, id, connection, &via);
+        }
+        if is_wanted_here {
+            for shard in self.upstream_shards.clone() {
+                self.subscribe_in_shard(id, shard, &via, false);
+            }
+        }
+        self.tracks.get(id).is_some_and(|track| !track.sources.is_empty())
+    }
+
     /// Asks one connection for a track, if it was not asked.
     pub(super) fn subscribe_at<C: Connections>(
         &mut self,
@@ -157,6 +186,9 @@ impl<A: Authorize> Shard<A> {
         }
         let Some(track) = self.tracks.get_mut(id) else { return };
         if !track.sources.is_empty() {
+            return;
+        }
+        if !source.is_established && self.seek_upstream(cx, id, node) {
             return;
         }
         match how {

@@ -103,9 +103,13 @@ impl Relays {
         }
     }
 
-    /// A relay without connections.
-    pub fn add(&mut self, options: RelayOptions) -> RelayId {
+    /// A relay without connections. Its [`relay_id`](moqt_relay::Config::relay_id), if it has none,
+    /// is its number, counted from 1.
+    pub fn add(&mut self, mut options: RelayOptions) -> RelayId {
         let id = RelayId(self.nodes.len());
+        if options.config.relay_id == 0 {
+            options.config.relay_id = u64::try_from(id.0).unwrap_or_default().saturating_add(1);
+        }
         self.nodes.push(Node::new(options));
         id
     }

@@ -9,4 +9,3 @@ mod socket;
 
 pub use client::Client;
 pub use server::Server;
-pub use socket::{Origin, RecvBuffers, Socket};
