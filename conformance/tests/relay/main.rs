@@ -5,3 +5,4 @@ mod namespaces;
 mod past;
 mod stage;
 mod tracks;
+mod trees;

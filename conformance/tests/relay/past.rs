@@ -16,7 +16,7 @@ async fn read(mut fetch: FetchReader) -> Vec<Location> {
     seen
 }
 
-async fn fetch(
+pub(crate) async fn fetch(
     session: &Session,
     name: &str,
     range: LocationRange,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use moqt_engine::model::{FullTrackName, Location, Parameters, PublishDoneCode, TrackNamespace};
 use moqt_engine::{Accept, Config, Draft, MoqtConnection, Role, SubgroupOptions, Transport};
 use moqt_loopback::{LinkConfig, RelayNode, RelayOptions, Simulation};
-use moqt_session::{Incoming, NamespacePublication, Publication, Session};
+use moqt_session::{Incoming, NamespacePublication, Publication, Session, Subscription};
 
 /// A network with one relay.
 pub(crate) struct Stage {
@@ -38,13 +38,33 @@ impl Stage {
         Self { simulation, relay, seed }
     }
 
+    /// A relay below another.
+    pub(crate) fn below(&self, upstream: &RelayNode, draft: Draft) -> RelayNode {
+        let mut options = RelayOptions::default();
+        options.shards = 1 + u16::try_from(self.seed % 2).unwrap();
+        let relay = self.simulation.relay(options);
+        self.connect(&relay, upstream, draft);
+        relay
+    }
+
+    /// Puts a relay below another.
+    pub(crate) fn connect(&self, down: &RelayNode, up: &RelayNode, draft: Draft) {
+        let link = LinkConfig::seeded(self.seed);
+        self.simulation.connect_relays(down, up, draft, Transport::Quic, link);
+    }
+
     /// A session with the relay.
     pub(crate) async fn client(&self, draft: Draft) -> Session {
+        self.client_of(&self.relay, draft).await
+    }
+
+    /// A session with one of several relays.
+    pub(crate) async fn client_of(&self, relay: &RelayNode, draft: Draft) -> Session {
         let config = Arc::new(Config::default());
         let now = self.simulation.now();
         let client = MoqtConnection::new(Role::Client, draft, Transport::Quic, config, now);
         let link = LinkConfig::seeded(self.seed);
-        self.simulation.connect_to_relay(&self.relay, client, link).await.unwrap()
+        self.simulation.connect_to_relay(relay, client, link).await.unwrap()
     }
 
     pub(crate) async fn sleep(&self, millis: u64) {
@@ -101,4 +121,20 @@ pub(crate) async fn write_track(publication: Publication, groups: u64, objects: 
         write_group(&publication, group, objects).await;
     }
     publication.done(PublishDoneCode::TrackEnded, "that is all");
+}
+
+/// Everything that comes, and how it ends.
+pub(crate) async fn receive(mut subscription: Subscription) -> (Vec<Location>, PublishDoneCode) {
+    let mut seen = Vec::new();
+    while let Some(object) = subscription.next_object().await.unwrap() {
+        assert_eq!(object.payload, payload(object.location), "{}", object.location);
+        seen.push(object.location);
+    }
+    seen.sort_unstable();
+    (seen, subscription.done().expect("it ended").code)
+}
+
+pub(crate) fn locations(groups: u64, objects: u64) -> Vec<Location> {
+    let of_group = |group| (0..objects).map(move |object| Location::new(group, object));
+    (0..groups).flat_map(of_group).collect()
 }

@@ -7,27 +7,11 @@ use moqt_engine::Draft;
 use moqt_engine::model::{
     Location, Parameters, PublishDoneCode, RequestErrorCode, SessionError, TrackProperties,
 };
-use moqt_session::{Error, Subscription};
+use moqt_session::Error;
 
 use crate::stage::{
-    Stage, accept_subscribe, payload, publish_namespace, track, write_group, write_track,
+    Stage, accept_subscribe, locations, publish_namespace, receive, track, write_group, write_track,
 };
-
-/// Everything that comes, and how it ends.
-async fn receive(mut subscription: Subscription) -> (Vec<Location>, PublishDoneCode) {
-    let mut seen = Vec::new();
-    while let Some(object) = subscription.next_object().await.unwrap() {
-        assert_eq!(object.payload, payload(object.location), "{}", object.location);
-        seen.push(object.location);
-    }
-    seen.sort_unstable();
-    (seen, subscription.done().expect("it ended").code)
-}
-
-fn locations(groups: u64, objects: u64) -> Vec<Location> {
-    let of_group = |group| (0..objects).map(move |object| Location::new(group, object));
-    (0..groups).flat_map(of_group).collect()
-}
 
 fn pairs() -> impl Iterator<Item = (Draft, Draft)> {
     DRAFTS.into_iter().flat_map(|from| DRAFTS.into_iter().map(move |to| (from, to)))

@@ -143,7 +143,7 @@ impl<A: Authorize> Shard<A> {
         let tracks: Vec<TrackId> = self.names.values().copied().collect();
         for track in tracks {
             self.offer(cx, track);
-            let lacks_source = |track: &Track| track.sources.is_empty() && track.is_wanted();
+            let lacks_source = |track: &Track| track.is_wanted() && !self.has_lasting_source(track);
             if self.tracks.get(track).is_some_and(lacks_source) {
                 self.seek(cx, track);
             }

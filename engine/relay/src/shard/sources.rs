@@ -33,7 +33,7 @@ impl<A: Authorize> Shard<A> {
         let is_available =
             |id: &ConnectionId| self.peers.get(id).is_some_and(|peer| !peer.is_leaving);
         sessions.retain(is_available);
-        if sessions.is_empty() && !track.has_established_source() && !self.is_in_shards(&name) {
+        if sessions.is_empty() && !self.has_lasting_source(track) && !self.is_in_shards(&name) {
             let upstream = self
                 .peers
                 .iter()
@@ -78,6 +78,16 @@ impl<A: Authorize> Shard<A> {
             }
         }
         self.tracks.get(id).is_some_and(|track| !track.sources.is_empty())
+    }
+
+    /// Whether a track comes from somebody who is not about to leave, or may do so soon.
+    pub(super) fn has_lasting_source(&self, track: &Track) -> bool {
+        track.sources.iter().any(|source| match source.node {
+            Node::Session(connection, _) => {
+                self.peers.get(&connection).is_some_and(|peer| !peer.is_leaving)
+            }
+            Node::Shard(..) => true,
+        })
     }
 
     /// Asks one connection for a track, if it was not asked.

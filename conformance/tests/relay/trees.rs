@@ -1,0 +1,140 @@
+//! Relays that subscribe at relays.
+
+use std::time::Duration;
+
+use moqt_conformance::DRAFTS;
+use moqt_engine::Draft;
+use moqt_engine::model::{
+    Location, LocationRange, NamespaceInterest, Parameters, PublishDoneCode, RequestErrorCode,
+    TrackNamespace,
+};
+use moqt_session::{Error, NamespaceEvent};
+
+use crate::past::fetch;
+use crate::stage::{
+    Stage, accept_subscribe, locations, namespace, publish_namespace, receive, track, write_group,
+    write_track,
+};
+
+/// A publisher at one leaf, subscribers at another, and a root between them.
+#[test]
+fn a_track_goes_up_and_down_again() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let (left, right) =
+                (stage.below(&stage.relay, draft), stage.below(&stage.relay, draft));
+            stage.sleep(2000).await;
+            let publisher = stage.client_of(&left, Draft::D16).await;
+            let _published = publish_namespace(&publisher).await;
+            stage.sleep(2000).await;
+            let subscriber = stage.client_of(&right, Draft::D14).await;
+            let pending = subscriber.subscribe(track("across"), Parameters::default());
+            let publication = accept_subscribe(&publisher).await;
+            let subscription = pending.await.unwrap();
+            write_group(&publication, 0, 4).await;
+            stage.sleep(2000).await;
+            // A late one at the root gets the past as well.
+            let late = stage.client(Draft::D18).await;
+            let range = LocationRange::new(Location::ZERO, Location::new(0, 0));
+            assert_eq!(fetch(&late, "across", range).await.unwrap(), locations(1, 4), "{draft:?}");
+            let writing = async {
+                write_group(&publication, 1, 4).await;
+                publication.done(PublishDoneCode::TrackEnded, "");
+            };
+            let ((seen, code), ()) = tokio::join!(receive(subscription), writing);
+            assert_eq!(seen, locations(2, 4), "{draft:?}");
+            assert_eq!(code, PublishDoneCode::TrackEnded);
+        });
+    }
+}
+
+/// Who asks at one leaf hears of what is published at another.
+#[test]
+fn namespaces_are_told_of_across_a_tree() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let (left, right) =
+                (stage.below(&stage.relay, draft), stage.below(&stage.relay, draft));
+            stage.sleep(2000).await;
+            let listener = stage.client_of(&right, Draft::D18).await;
+            let prefix = TrackNamespace::new([namespace().field(0).unwrap()]).unwrap();
+            let interest = NamespaceInterest::Namespaces;
+            let asked = listener.subscribe_namespace(prefix, interest, Parameters::default());
+            let mut told = asked.await.unwrap();
+            let publisher = stage.client_of(&left, draft).await;
+            let published = publish_namespace(&publisher).await;
+            match told.next().await.unwrap() {
+                NamespaceEvent::Namespace(told) => assert_eq!(told, namespace(), "{draft:?}"),
+                other => panic!("{draft:?}: {other:?}"),
+            }
+            drop(published);
+            match told.next().await.unwrap() {
+                NamespaceEvent::NamespaceDone(told) => assert_eq!(told, namespace(), "{draft:?}"),
+                other => panic!("{draft:?}: {other:?}"),
+            }
+        });
+    }
+}
+
+/// Three relays, each upstream of the next: nothing goes round, and what nobody has is refused.
+#[test]
+fn circles_are_cut() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let second = stage.below(&stage.relay, draft);
+            let third = stage.below(&second, draft);
+            stage.connect(&stage.relay, &third, draft);
+            stage.sleep(2000).await;
+            let subscriber = stage.client_of(&second, draft).await;
+            match subscriber.subscribe(track("none"), Parameters::default()).await {
+                Err(Error::Rejected(error)) => {
+                    assert_eq!(error.code, RequestErrorCode::DoesNotExist, "{draft:?}");
+                }
+                other => panic!("{draft:?}: {other:?}"),
+            }
+            let publisher = stage.client_of(&third, draft).await;
+            let published = publish_namespace(&publisher).await;
+            stage.sleep(2000).await;
+            let pending = subscriber.subscribe(track("round"), Parameters::default());
+            let publication = accept_subscribe(&publisher).await;
+            let subscription = pending.await.unwrap();
+            let ((seen, code), ()) =
+                tokio::join!(receive(subscription), write_track(publication, 3, 3));
+            assert_eq!((seen, code), (locations(3, 3), PublishDoneCode::TrackEnded), "{draft:?}");
+            drop((subscriber, published, publisher));
+            stage.sleep(2 * 3600 * 1000).await;
+            for relay in [&stage.relay, &second, &third] {
+                for shard in relay.stats() {
+                    assert_eq!((shard.tracks, shard.namespaces), (0, 0), "{draft:?}: {shard:?}");
+                }
+            }
+        });
+    }
+}
+
+/// A relay in the middle dies: below it everything ends, in time.
+#[test]
+fn who_is_below_a_relay_that_dies_is_told() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let leaf = stage.below(&stage.relay, draft);
+            stage.sleep(2000).await;
+            let publisher = stage.client(draft).await;
+            let _published = publish_namespace(&publisher).await;
+            let subscriber = stage.client_of(&leaf, draft).await;
+            let pending = subscriber.subscribe(track("cut"), Parameters::default());
+            let _publication = accept_subscribe(&publisher).await;
+            let subscription = pending.await.unwrap();
+            let died = stage.simulation.now();
+            stage.simulation.kill_relay(&stage.relay, Duration::from_secs(10));
+            let (_, code) = receive(subscription).await;
+            assert_eq!(code, PublishDoneCode::InternalError, "{draft:?}");
+            let waited = stage.simulation.now().saturating_since(died);
+            assert!(waited < Duration::from_secs(15), "{draft:?}: after {waited:?}");
+        });
+    }
+}
