@@ -191,6 +191,18 @@ impl Track {
         self.sweep_live();
     }
 
+    /// No more comes of a subgroup that has not ended.
+    pub(crate) fn give_up<C: Connections>(&mut self, io: &mut Outlet<'_, C>, key: SubgroupKey) {
+        let end = SubgroupEnd::Reset(StreamResetCode::Cancelled);
+        let Some(live) = self.live.get_mut(&key) else { return };
+        (live.end, live.lost_since, live.feeds) = (Some(end), None, 0);
+        if let Some(last) = live.last {
+            self.store.abandon(key, last);
+        }
+        self.store.end(key, end);
+        self.deliver(io, key, Piece::End, true);
+    }
+
     /// A datagram came in, which the store has already.
     pub(crate) fn deliver_datagram<C: Connections>(
         &mut self,

@@ -55,6 +55,8 @@ pub(crate) struct Track {
     pub(crate) orphaned: Option<(Timestamp, PublishDoneCode, String)>,
     /// FETCHes that wait for an object that is coming in.
     pub(crate) waiting_fetches: Vec<Index>,
+    /// When the store is looked after next, as far as that is planned.
+    pub(crate) expires: Option<Timestamp>,
     /// What of the store was counted last, in bytes.
     pub(crate) charged: usize,
     /// Somebody takes no more, which nobody has looked at yet.
@@ -111,6 +113,8 @@ pub(crate) struct Live {
     pub(crate) facts: SubgroupFacts,
     /// Streams that give it.
     pub(crate) feeds: u32,
+    /// Since when nothing gives it, though it has not ended.
+    pub(crate) lost_since: Option<Timestamp>,
     /// The object begun last.
     pub(crate) last: Option<u64>,
     pub(crate) end: Option<SubgroupEnd>,
@@ -182,6 +186,7 @@ impl Track {
             idle_since: None,
             orphaned: None,
             waiting_fetches: Vec::new(),
+            expires: None,
             charged: 0,
             has_blocked: false,
         }
@@ -304,7 +309,15 @@ impl Track {
 
 impl Live {
     pub(crate) fn new(facts: SubgroupFacts) -> Self {
-        Self { facts, feeds: 0, last: None, end: None, outs: Vec::new(), open_outs: 0 }
+        Self {
+            facts,
+            feeds: 0,
+            lost_since: None,
+            last: None,
+            end: None,
+            outs: Vec::new(),
+            open_outs: 0,
+        }
     }
 
     pub(crate) fn out(&self, slot: usize) -> Out {

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use thunderdome::Index;
 
 use super::peer::Purpose;
-use super::{Cx, Shard};
+use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, ShardId};
 use crate::fanout::Piece;
@@ -286,10 +286,10 @@ impl<A: Authorize> Shard<A> {
         end: SubgroupEnd,
     ) -> Next {
         let (key, object) = (feed.key.take(), feed.object.take());
-        let Some((track, mut io)) = self.outlet(cx, feed.track) else { return Next::Over };
         let Some(key) = key else { return Next::Over };
+        self.feed_gone(cx, feed.track, key);
+        let Some((track, mut io)) = self.outlet(cx, feed.track) else { return Next::Over };
         let Some(live) = track.live.get_mut(&key) else { return Next::Over };
-        live.feeds = live.feeds.saturating_sub(1);
         // While somebody else gives it, or may do so soon, the end of one is not its end.
         let others = track.sources.iter().any(|source| source.node != feed.node);
         let is_end = matches!(end, SubgroupEnd::Finished)
@@ -312,6 +312,18 @@ impl<A: Authorize> Shard<A> {
         Next::Over
     }
 
+    /// A feed gives nothing more of a subgroup. If no other does, it is given up after a while.
+    fn feed_gone<C>(&mut self, cx: &Cx<'_, C>, id: TrackId, key: SubgroupKey) {
+        let live = self.tracks.get_mut(id).and_then(|track| track.live.get_mut(&key));
+        let Some(live) = live else { return };
+        live.feeds = live.feeds.saturating_sub(1);
+        if live.feeds == 0 && live.end.is_none() {
+            live.lost_since = Some(cx.now);
+            let at = cx.now.saturating_add(self.config.takeover);
+            self.schedule(at, Due::Track(id));
+        }
+    }
+
     /// Which subgroup a feed gives, and a place for it.
     fn feed_key(&mut self, feed: &mut Feed, header: &ObjectHeader) -> Option<SubgroupKey> {
         if let Some(key) = feed.key {
@@ -329,6 +341,7 @@ impl<A: Authorize> Shard<A> {
             live.reopen();
         }
         live.feeds += 1;
+        live.lost_since = None;
         feed.key = Some(key);
         Some(key)
     }
@@ -413,12 +426,13 @@ impl<A: Authorize> Shard<A> {
     /// A stream has gone with its session.
     pub(super) fn stream_lost<C: Connections>(&mut self, cx: &mut Cx<'_, C>, incoming: Incoming) {
         let Incoming::Subgroup(feed) = incoming else { return };
-        let Some(track) = self.tracks.get_mut(feed.track) else { return };
-        if let Some(live) = feed.key.and_then(|key| track.live.get_mut(&key)) {
-            // It stays open for as long as another publisher may go on with it.
-            live.feeds = live.feeds.saturating_sub(1);
+        // It stays open for as long as another publisher may go on with it.
+        if let Some(key) = feed.key {
+            self.feed_gone(cx, feed.track, key);
         }
-        track.sweep_live();
+        if let Some(track) = self.tracks.get_mut(feed.track) {
+            track.sweep_live();
+        }
         self.account(cx, feed.track);
     }
 

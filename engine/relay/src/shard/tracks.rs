@@ -10,10 +10,9 @@ use moqt_engine::model::{FullTrackName, PublishDoneCode, RequestErrorCode, Strea
 use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
 use crate::connections::Connections;
-use crate::fanout::Piece;
 use crate::message::What;
-use crate::store::{SubgroupEnd, SubgroupKey};
-use crate::track::{Node, Track, TrackId};
+use crate::store::SubgroupKey;
+use crate::track::{Live, Node, Track, TrackId};
 
 impl<A: Authorize> Shard<A> {
     /// The track of this name, made if there is none; `None` if there are too many.
@@ -73,7 +72,9 @@ impl<A: Authorize> Shard<A> {
         let now = cx.now;
         let Some(track) = self.tracks.get_mut(id) else { return };
         track.store.expire(now);
+        track.expires = None;
         self.account(cx, id);
+        self.give_up_lost(cx, id);
         self.drop_laggards(cx, id);
         let Some(track) = self.tracks.get_mut(id) else { return };
         let is_late =
@@ -114,18 +115,12 @@ impl<A: Authorize> Shard<A> {
         code: PublishDoneCode,
         reason: &str,
     ) {
-        let reset = SubgroupEnd::Reset(StreamResetCode::Cancelled);
         let Some((track, mut io)) = self.outlet(cx, id) else { return };
         track.orphaned = None;
         let unfinished = track.live.iter().filter(|(_, live)| live.end.is_none());
         let unfinished: Vec<SubgroupKey> = unfinished.map(|(key, _)| *key).collect();
         for key in unfinished {
-            if let Some(live) = track.live.get_mut(&key) {
-                live.end = Some(reset);
-                live.feeds = 0;
-            }
-            track.store.end(key, reset);
-            track.deliver(&mut io, key, Piece::End, true);
+            track.give_up(&mut io, key);
         }
         track.sweep_live();
         for sink in track.sinks.iter_mut().flatten() {
@@ -196,6 +191,10 @@ impl<A: Authorize> Shard<A> {
             let held = track.store.bytes();
             self.held = self.held.saturating_sub(track.charged).saturating_add(held);
             track.charged = held;
+            if let Some(at) = track.store.next_expiry().filter(|_| track.expires.is_none()) {
+                track.expires = Some(at);
+                self.timers.insert((at, Due::Track(id)));
+            }
             if core::mem::take(&mut track.has_blocked) {
                 let at = cx.now.saturating_add(self.config.too_far_behind);
                 self.schedule(at, Due::Track(id));
@@ -223,6 +222,20 @@ impl<A: Authorize> Shard<A> {
             self.held = self.held.saturating_sub(track.charged).saturating_add(held);
             track.charged = held;
         }
+    }
+
+    /// Gives up subgroups that nobody has given any more of for too long.
+    fn give_up_lost<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
+        let (now, takeover) = (cx.now, self.config.takeover);
+        let Some((track, mut io)) = self.outlet(cx, id) else { return };
+        let is_over = |live: &Live| {
+            live.lost_since.is_some_and(|since| now.saturating_since(since) >= takeover)
+        };
+        let lost = track.live.iter().filter(|(_, live)| is_over(live)).map(|(key, _)| *key);
+        for key in lost.collect::<Vec<_>>() {
+            track.give_up(&mut io, key);
+        }
+        track.sweep_live();
     }
 
     /// Ends the subscriptions of those that have been unable to take anything for too long.
