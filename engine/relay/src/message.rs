@@ -40,8 +40,9 @@ impl Message {
 
 #[derive(Debug)]
 pub(crate) enum What {
-    /// A namespace has a publisher in the sending shard, or has none any longer.
-    Namespace { namespace: TrackNamespace, is_published: bool },
+    /// A namespace has a publisher in the sending shard, to whom it came through these relays, or
+    /// has none any longer.
+    Namespace { namespace: TrackNamespace, is_published: bool, via: Vec<u64> },
     /// So for a track that was offered by PUBLISH.
     Track { name: FullTrackName, is_published: bool },
     /// The sending shard has connections to relays upstream, or has none any longer.
@@ -57,7 +58,13 @@ pub(crate) enum What {
     NewGroup { name: FullTrackName, value: u64 },
 
     /// The track that the receiving shard knows by this key is subscribed to.
-    Subscribed { track: TrackId, largest: Option<Location>, properties: TrackProperties },
+    Subscribed {
+        track: TrackId,
+        largest: Option<Location>,
+        properties: TrackProperties,
+        /// Relays that its PUBLISH has come through, if it was offered.
+        via: Vec<u64>,
+    },
     /// It cannot be had.
     Refused { track: TrackId, refusal: Refusal },
     /// It has ended.

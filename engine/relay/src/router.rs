@@ -28,11 +28,12 @@ impl Router {
     pub fn handle_message(&mut self, from: ShardId, to: Option<ShardId>, message: Message) {
         match (to, &message.what) {
             (Some(to), _) => self.queue.push_back((to, message)),
-            (None, What::Namespace { namespace, is_published }) => {
+            (None, What::Namespace { namespace, is_published, via }) => {
                 let (namespace, is_published) = (namespace.clone(), *is_published);
+                let via = via.clone();
                 self.tell_others(from, || {
-                    let namespace = namespace.clone();
-                    What::Namespace { namespace, is_published }
+                    let (namespace, via) = (namespace.clone(), via.clone());
+                    What::Namespace { namespace, is_published, via }
                 });
             }
             (None, What::Track { name, is_published }) => {

@@ -31,6 +31,8 @@ pub(crate) struct Listener {
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     published: BTreeMap<TrackNamespace, Vec<Origin>>,
+    /// The relays that a namespace has come through from each who publishes it, if any.
+    via: BTreeMap<(TrackNamespace, Origin), Vec<u64>>,
     listeners: BTreeMap<TrackNamespace, Vec<Listener>>,
 }
 
@@ -67,7 +69,10 @@ impl Routes {
     }
 
     /// Adds somebody who publishes a namespace.
-    pub(crate) fn publish(&mut self, namespace: &TrackNamespace, origin: Origin) {
+    pub(crate) fn publish(&mut self, namespace: &TrackNamespace, origin: Origin, via: &[u64]) {
+        if !via.is_empty() {
+            self.via.insert((namespace.clone(), origin), via.to_vec());
+        }
         let origins = self.published.entry(namespace.clone()).or_default();
         if !origins.contains(&origin) {
             origins.push(origin);
@@ -76,6 +81,7 @@ impl Routes {
 
     /// Somebody publishes a namespace no longer.
     pub(crate) fn withdraw(&mut self, namespace: &TrackNamespace, origin: Origin) {
+        self.via.remove(&(namespace.clone(), origin));
         if let Some(origins) = self.published.get_mut(namespace) {
             origins.retain(|other| *other != origin);
             if origins.is_empty() {
@@ -87,6 +93,12 @@ impl Routes {
     /// Those who publish exactly this namespace.
     pub(crate) fn origins(&self, namespace: &TrackNamespace) -> &[Origin] {
         self.published.get(namespace).map_or(&[], Vec::as_slice)
+    }
+
+    /// The relays that a namespace has come through.
+    pub(crate) fn via(&self, namespace: &TrackNamespace) -> Vec<u64> {
+        let via = |origin: &Origin| self.via.get(&(namespace.clone(), *origin)).cloned();
+        self.origins(namespace).first().and_then(via).unwrap_or_default()
     }
 
     /// Those who publish a namespace or a prefix of it, each once.
@@ -184,9 +196,9 @@ mod tests {
     #[test]
     fn fields_match_as_wholes() {
         let mut routes = Routes::default();
-        routes.publish(&namespace(&["foo"]), shard(1));
-        routes.publish(&namespace(&["foo", "bar"]), shard(2));
-        routes.publish(&namespace(&["foobar"]), shard(3));
+        routes.publish(&namespace(&["foo"]), shard(1), &[]);
+        routes.publish(&namespace(&["foo", "bar"]), shard(2), &[]);
+        routes.publish(&namespace(&["foobar"]), shard(3), &[]);
         assert_eq!(routes.publishers(&namespace(&["foo", "bar"])), [shard(1), shard(2)]);
         assert_eq!(routes.publishers(&namespace(&["foobar", "x"])), [shard(3)]);
         let foo = namespace(&["foo"]);
@@ -199,9 +211,9 @@ mod tests {
     fn what_was_published_twice_is_withdrawn_twice() {
         let mut routes = Routes::default();
         let name = namespace(&["a"]);
-        routes.publish(&name, shard(1));
-        routes.publish(&name, shard(1));
-        routes.publish(&name, shard(2));
+        routes.publish(&name, shard(1), &[]);
+        routes.publish(&name, shard(1), &[]);
+        routes.publish(&name, shard(2), &[]);
         routes.withdraw(&name, shard(1));
         assert_eq!(routes.origins(&name), vec![shard(2)]);
         routes.withdraw(&name, shard(2));

@@ -71,7 +71,7 @@ impl Sink {
 }
 
 /// A publisher of a track.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) node: Node,
     /// The request is the publisher's PUBLISH, and not a SUBSCRIBE of ours.
@@ -79,6 +79,8 @@ pub(crate) struct Source {
     pub(crate) is_established: bool,
     /// Whether it was told to send objects.
     pub(crate) forward: bool,
+    /// Relays that a PUBLISH has come through.
+    pub(crate) via: Vec<u64>,
 }
 
 /// A SUBSCRIBE that waits for a publisher.
@@ -164,6 +166,13 @@ pub(crate) struct Cursor {
     pub(crate) is_behind: bool,
 }
 
+impl Source {
+    /// Somebody who has been asked for a track.
+    pub(crate) fn asked(node: Node, is_publish: bool) -> Self {
+        Self { node, is_publish, is_established: false, forward: true, via: Vec::new() }
+    }
+}
+
 impl Track {
     pub(crate) fn new(name: FullTrackName, config: &Config) -> Self {
         let store = Store::new(Limits {
@@ -197,6 +206,12 @@ impl Track {
         let mut accept = Accept { track_properties: self.properties.clone(), ..Accept::default() };
         accept.parameters.largest_object = self.largest;
         accept
+    }
+
+    /// The relays that the PUBLISH of the track has come through.
+    pub(crate) fn via(&self) -> Vec<u64> {
+        let published = self.sources.iter().find(|source| source.is_publish);
+        published.map(|source| source.via.clone()).unwrap_or_default()
     }
 
     pub(crate) fn source(&self, node: Node) -> Option<&Source> {

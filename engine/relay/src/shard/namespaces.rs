@@ -47,7 +47,7 @@ impl<A: Authorize> Shard<A> {
         via: &[u64],
     ) {
         let is_first = self.routes.origins(namespace).is_empty();
-        self.routes.publish(namespace, origin);
+        self.routes.publish(namespace, origin, via);
         for listener in self.routes.listeners(namespace) {
             if listener.wants_namespaces() && !origin.is_on(listener.connection) {
                 self.tell(cx, listener, namespace);
@@ -63,7 +63,8 @@ impl<A: Authorize> Shard<A> {
             let others = self.routes.origins(namespace).iter();
             let is_first_here = others.filter(|origin| !origin.is_shard()).count() == 1;
             if is_first_here {
-                self.say_all(What::Namespace { namespace: namespace.clone(), is_published: true });
+                let (namespace, via) = (namespace.clone(), via.to_vec());
+                self.say_all(What::Namespace { namespace, is_published: true, via });
             }
             if is_first_here && self.is_client(connection) {
                 self.actions.push_back(Action::Hold { namespace: namespace.clone() });
@@ -95,8 +96,9 @@ impl<A: Authorize> Shard<A> {
         self.routes.withdraw(namespace, origin);
         let left = self.routes.origins(namespace).to_vec();
         if !origin.is_shard() && left.iter().all(Origin::is_shard) {
-            self.say_all(What::Namespace { namespace: namespace.clone(), is_published: false });
             self.actions.push_back(Action::Release { namespace: namespace.clone() });
+            let (namespace, via) = (namespace.clone(), Vec::new());
+            self.say_all(What::Namespace { namespace, is_published: false, via });
         }
         for listener in self.routes.listeners(namespace) {
             let is_known = left.iter().any(|origin| !origin.is_on(listener.connection));
@@ -134,7 +136,8 @@ impl<A: Authorize> Shard<A> {
         let namespaces: Vec<TrackNamespace> =
             self.routes.under(&root).map(|(namespace, _)| namespace.clone()).collect();
         for namespace in namespaces {
-            self.announce_upstream(cx, upstream, &namespace, &[]);
+            let via = self.routes.via(&namespace);
+            self.announce_upstream(cx, upstream, &namespace, &via);
         }
         for (prefix, interest) in self.routes.interests() {
             self.listen_upstream(cx, upstream, &prefix, interest);

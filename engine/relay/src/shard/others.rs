@@ -32,10 +32,10 @@ impl<A: Authorize> Shard<A> {
     pub(super) fn message<C: Connections>(&mut self, cx: &mut Cx<'_, C>, message: Message) {
         let Message { from, what } = message;
         match what {
-            What::Namespace { namespace, is_published: true } => {
-                self.announce(cx, &namespace, Origin::Shard(from), &[]);
+            What::Namespace { namespace, is_published: true, via } => {
+                self.announce(cx, &namespace, Origin::Shard(from), &via);
             }
-            What::Namespace { namespace, is_published: false } => {
+            What::Namespace { namespace, is_published: false, .. } => {
                 self.withdraw(cx, &namespace, Origin::Shard(from));
             }
             What::Track { name, is_published } => self.offered_elsewhere(from, name, is_published),
@@ -83,11 +83,16 @@ impl<A: Authorize> Shard<A> {
                     self.ask_new_group(cx, id, value);
                 }
             }
-            What::Subscribed { track, largest, properties } => {
+            What::Subscribed { track, largest, properties, via } => {
                 let mut answer = Answer::default();
                 answer.parameters.largest_object = largest;
                 answer.track_properties = properties;
-                self.source_accepted(cx, track, Node::Shard(from, track), answer);
+                let node = Node::Shard(from, track);
+                let source = self.tracks.get_mut(track).and_then(|track| track.source_mut(node));
+                if let Some(source) = source {
+                    source.via = via;
+                }
+                self.source_accepted(cx, track, node, answer);
             }
             What::Refused { track, refusal } => {
                 let how = Ended::Refused(refusal);
@@ -163,7 +168,7 @@ impl<A: Authorize> Shard<A> {
         if track.source(node).is_some() {
             return;
         }
-        track.sources.push(Source { node, is_publish, is_established: false, forward: true });
+        track.sources.push(Source::asked(node, is_publish));
         let new_group = track.waiters.iter().filter_map(|waiter| waiter.new_group).max();
         let name = track.name.clone();
         self.say(shard, What::Subscribe { name, track: id, new_group, via: via.to_vec() });

@@ -21,6 +21,7 @@ impl<A: Authorize> Shard<A> {
         name: FullTrackName,
         parameters: &Parameters,
         properties: TrackProperties,
+        via: Vec<u64>,
     ) {
         let Some(id) = self.track(name.clone()) else {
             let reason = "the relay has too many tracks";
@@ -45,7 +46,8 @@ impl<A: Authorize> Shard<A> {
         let node = Node::Session(connection, request);
         let is_first =
             !track.sources.iter().any(|source| source.is_publish && source.node.is_local());
-        track.sources.push(Source { node, is_publish: true, is_established: true, forward });
+        let (is_publish, is_established, via) = (true, true, via);
+        track.sources.push(Source { node, is_publish, is_established, forward, via });
         self.set_purpose(connection, request, Purpose::Source(id));
         if is_first {
             self.say_all(What::Track { name, is_published: true });
@@ -96,7 +98,7 @@ impl<A: Authorize> Shard<A> {
         if track.has_source_in(connection) || track.has_sink_in(connection) {
             return;
         }
-        let mut parameters = self.onward(connection, &[]);
+        let mut parameters = self.onward(connection, &track.via());
         parameters.largest_object = track.largest;
         // A relay upstream says when it has subscribers.
         parameters.forward = listener.is_none().then_some(false);

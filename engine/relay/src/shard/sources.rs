@@ -113,8 +113,7 @@ impl<A: Authorize> Shard<A> {
             Some(Ok(request)) => {
                 self.set_purpose(connection, request, Purpose::Source(id));
                 let node = Node::Session(connection, request);
-                let source =
-                    Source { node, is_publish: false, is_established: false, forward: true };
+                let source = Source::asked(node, false);
                 if let Some(track) = self.tracks.get_mut(id) {
                     track.sources.push(source);
                     track.new_group = parameters.new_group_request;

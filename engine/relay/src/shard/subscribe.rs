@@ -95,8 +95,9 @@ impl<A: Authorize> Shard<A> {
                 Node::Session(connection, request) => (connection, request),
                 Node::Shard(shard, theirs) => {
                     let (largest, properties) = (track.largest, track.properties.clone());
+                    let via = track.via();
                     track.add_sink(Sink::new(waiter.node, false, waiter.forward));
-                    self.say(shard, What::Subscribed { track: theirs, largest, properties });
+                    self.say(shard, What::Subscribed { track: theirs, largest, properties, via });
                     continue;
                 }
             };
