@@ -202,7 +202,7 @@ impl RedisDirectory {
         let dead = pairs(&all).filter(|(_, url)| url.is_none()).map(|(instance, _)| instance);
         for instance in dead.take(MAX_CLEARED) {
             self.clear_away(instance).await?;
-            tracing::info!(instance, "cleared away what a dead relay has left");
+            tracing::info!(instance, "cleared away what a dead relay has left, or some of it");
         }
         Ok(())
     }

@@ -108,6 +108,11 @@ fn keys_that_are_none() {
     );
     with(br#"{"keys":[]}"#, "", "without any key");
     with(br#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#, "", "neither HS256, ES256");
+    with(
+        br#"{"kty":"OKP","crv":"Ed25519","alg":"ES256","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+        "",
+        "its `alg` is not what its curve is for",
+    );
     with(b"{ not json", "", "is neither a JWK nor");
     assert_eq!(wrong(&[b'x'; 32], "HS256"), "");
     assert_eq!(wrong(&file("p256-a.pub.pem"), "ES256"), "");

@@ -153,6 +153,9 @@ fn what_cannot_be_read_is_malformed() {
         signed_raw(HEADER, r#"{"subscribe":"a","exp":1e300}"#).into_bytes(),
         signed_raw(HEADER, r#"{"subscribe":"a","nbf":[]}"#).into_bytes(),
         signed_raw(HEADER, r#"{"subscribe":"a","aud":{"us":1}}"#).into_bytes(),
+        // Signed, and longer than is read.
+        signed_raw(HEADER, &format!(r#"{{"subscribe":"a","x":"{}"}}"#, "x".repeat(6100)))
+            .into_bytes(),
         // RFC 7515, section 4.1.11.
         signed_raw(r#"{"alg":"EdDSA","crit":["b64"],"b64":false}"#, r#"{"subscribe":"a"}"#)
             .into_bytes(),
@@ -174,6 +177,13 @@ fn a_message_with_a_malformed_token_is_rejected_whatever_else_it_has() {
         let verdict = ask(&rules, &session, Permission::Subscribe, "a", tokens);
         assert_eq!(code(&verdict), MalformedAuthToken);
     }
+}
+
+#[test]
+fn a_token_may_be_long_and_say_much_else() {
+    let claims = format!(r#"{{"subscribe":"a","x":[{{"y":"{}"}}]}}"#, "x".repeat(5900));
+    let token = signed_raw(HEADER, &claims);
+    assert!(is_allowed(&ask(&rules(), &peer(), Permission::Subscribe, "a", &[token.as_bytes()])));
 }
 
 #[test]

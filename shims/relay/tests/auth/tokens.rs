@@ -95,6 +95,12 @@ fn a_track_pattern_limits_to_tracks() {
     assert!(may(Permission::Fetch, b"cam-2"));
     assert!(!may(Permission::Fetch, b"mic-2"));
     assert!(!may(Permission::Fetch, b""));
+
+    // Namespaces have other tracks, too.
+    let text = "[[token]]\ntoken = 'a'\npermissions = ['all']\nnamespaces = ['**']\ntrack = '*'";
+    let rules = load("track-all", text, &Hand::at(NOON)).unwrap();
+    let may = ALL.map(|what| is_allowed(&ask(&rules, &peer(), what, "x", &[b"a"])));
+    assert_eq!(may, [true, false, true, true, true, false]);
 }
 
 #[test]
