@@ -7,6 +7,10 @@ use std::time::Duration;
 
 /// Counts failed attempts by address; IPv6 addresses of one /64 count as one.
 ///
+/// An attempt has failed if a session or a request is refused that showed a token which is not
+/// known or cannot be read, or a request of somebody of whom no token is known. Tokens that are
+/// good for something else, and those that have expired, are no attempts.
+///
 /// An address has [`ATTEMPTS`](Self::ATTEMPTS), and gets one back every
 /// [`REGAINED`](Self::REGAINED). With none left, new sessions and requests with tokens of their own
 /// are refused as UNAUTHORIZED without a look at the tokens; what the tokens of a session allow

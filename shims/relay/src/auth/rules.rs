@@ -156,11 +156,13 @@ impl Closed {
             let latest = latest(&valid).filter(|_| self.contents.sessions_need_token);
             return Verdict::Allow { lasts: latest.map(|at| at.saturating_sub(now)) };
         }
+        if refused.is_some() {
+            self.failed(peer, now);
+        }
         if has_expired {
             return deny(RequestErrorCode::ExpiredAuthToken, EXPIRED);
         }
         if let Some(why) = refused {
-            self.failed(peer, now);
             return deny(RequestErrorCode::Unauthorized, why);
         }
         if self.contents.sessions_need_token {
@@ -187,7 +189,7 @@ impl Closed {
         let effort = if is_blocked { Effort::Recall } else { Effort::Verify };
         let mut valid = Vec::new();
         let mut has_expired = false;
-        let mut refused = "no token was shown";
+        let mut refused = None;
         // A message with a bad token is refused, whatever the session's tokens allow.
         for token in own {
             match self.check(token, now, effort) {
@@ -197,14 +199,15 @@ impl Closed {
                     self.failed(peer, now);
                     return deny(RequestErrorCode::MalformedAuthToken, why);
                 }
-                Outcome::Refused(why) => refused = why,
+                Outcome::Refused(why) => refused = Some(why),
             }
         }
-        for (token, _) in of_session(peer) {
-            match self.check(&token, now, effort) {
-                Outcome::Valid(credentials) => valid.extend(credentials),
-                Outcome::Expired => has_expired = true,
-                Outcome::Malformed(_) | Outcome::Refused(_) => {}
+        for (token, is_token) in of_session(peer) {
+            match (self.check(&token, now, effort), is_token) {
+                (Outcome::Valid(credentials), _) => valid.extend(credentials),
+                (Outcome::Expired, _) => has_expired = true,
+                (Outcome::Refused(why), IsToken::Yes) => refused = Some(why),
+                (Outcome::Malformed(_) | Outcome::Refused(_), _) => {}
             }
         }
         let fit = |credential: &Credential<'_>| {
@@ -214,29 +217,22 @@ impl Closed {
         let who = valid.first().map_or("nobody", Credential::name);
         let (what, namespace) = (message(ask.what), ask.namespace);
         tracing::debug!(who, what, %namespace, fit = ?best, "request decided");
-        match best {
-            Some(Fit::Whole) => {
-                valid.retain(|credential| fit(credential) == Fit::Whole);
-                let lasts = latest(&valid).map(|at| at.saturating_sub(now));
-                Verdict::Allow { lasts }
-            }
-            Some(Fit::InPart) => {
-                let why = format!(
-                    "{what} needs all that is beneath the namespace, and the token \
-                                   is for a part of it"
-                );
-                deny(RequestErrorCode::Unauthorized, &why)
-            }
-            _ if has_expired => deny(RequestErrorCode::ExpiredAuthToken, EXPIRED),
-            Some(Fit::No) => deny(
-                RequestErrorCode::Unauthorized,
-                &format!("the token does not allow {what} here"),
-            ),
-            None => {
-                self.failed(peer, now);
-                deny(RequestErrorCode::Unauthorized, refused)
-            }
+        if best == Some(Fit::Whole) {
+            valid.retain(|credential| fit(credential) == Fit::Whole);
+            let lasts = latest(&valid).map(|at| at.saturating_sub(now));
+            return Verdict::Allow { lasts };
         }
+        // Also who is known, or was, may guess what allows more.
+        if refused.is_some() || (best.is_none() && !has_expired) {
+            self.failed(peer, now);
+        }
+        let why = match best {
+            _ if has_expired => return deny(RequestErrorCode::ExpiredAuthToken, EXPIRED),
+            Some(Fit::InPart) => format!("the token is not for all that {what} is about"),
+            Some(_) => format!("the token does not allow {what} here"),
+            None => refused.unwrap_or("no token was shown").into(),
+        };
+        deny(RequestErrorCode::Unauthorized, &why)
     }
 
     fn check(&self, token: &[u8], now: Duration, effort: Effort) -> Outcome<'_> {

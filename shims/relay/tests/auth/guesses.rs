@@ -132,6 +132,34 @@ fn who_is_known_or_was_does_not_guess() {
 }
 
 #[test]
+fn who_is_known_and_guesses_for_more_is_a_guesser() {
+    let hand = Hand::at(NOON);
+    let now = Duration::from_secs(NOON);
+    let (rules, guesses) = rules("more", &hand);
+    for (address, path) in [
+        ("192.0.2.9", "/good"),
+        ("192.0.2.10", "/good?token=guess"),
+        ("192.0.2.11", "/good/old?jwt=guess"),
+    ] {
+        let known = {
+            let mut peer = from(address);
+            peer.path = path.into();
+            peer
+        };
+        let own: &[&[u8]] = if path == "/good" { &[b"guess"] } else { &[] };
+        for _ in 0..Guesses::ATTEMPTS {
+            assert!(subscribe(&rules, &known, "a", own), "a token too many does no harm");
+            assert!(is_allowed(&rules.session(&known)));
+        }
+        for _ in 0..Guesses::ATTEMPTS {
+            assert!(!guesses.is_blocked(known.address.unwrap(), now));
+            assert!(!subscribe(&rules, &known, "b", own));
+        }
+        assert!(guesses.is_blocked(known.address.unwrap(), now));
+    }
+}
+
+#[test]
 fn a_network_counts_as_one_address() {
     let guesses = Guesses::default();
     let address = |text: &str| text.parse::<IpAddr>().unwrap();

@@ -156,6 +156,11 @@ fn a_token_lasts_until_it_expires_and_is_expired_from_then_on() {
     assert_eq!(code(&asked(&[b"viewer-secret"])), RequestErrorCode::ExpiredAuthToken);
     assert_eq!(code(&rules.session(&session)), RequestErrorCode::ExpiredAuthToken);
 
+    // It might have allowed what nothing else does.
+    let both = peer_with(&[b"viewer-secret", b"studio-secret"]);
+    let verdict = ask(&rules, &both, Permission::Subscribe, "live/a", &[]);
+    assert_eq!(code(&verdict), RequestErrorCode::ExpiredAuthToken);
+
     // "Any message that references the token ... fails with EXPIRED_AUTH_TOKEN", also one that
     // the session may make without it.
     let studio = peer_with(&[b"studio-secret"]);
