@@ -8,6 +8,7 @@ use moqt_engine::model::{
     Location, LocationRange, NamespaceInterest, Parameters, PublishDoneCode, RequestErrorCode,
     TrackNamespace,
 };
+use moqt_loopback::RelayOptions;
 use moqt_session::{Error, NamespaceEvent};
 
 use crate::past::fetch;
@@ -135,6 +136,46 @@ fn who_is_below_a_relay_that_dies_is_told() {
             assert_eq!(code, PublishDoneCode::InternalError, "{draft:?}");
             let waited = stage.simulation.now().saturating_since(died);
             assert!(waited < Duration::from_secs(15), "{draft:?}: after {waited:?}");
+        });
+    }
+}
+
+/// The relay between a publisher's and a subscriber's dies and is started again: the subscriber
+/// gets everything, also what was published meanwhile.
+#[test]
+fn nothing_is_missing_after_a_relay_in_between_was_started_again() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let middle = stage.below(&stage.relay, draft);
+            let mut options = RelayOptions::default();
+            options.config.takeover = Duration::from_secs(30);
+            let leaf = stage.simulation.relay(options);
+            stage.connect(&leaf, &middle, draft);
+            stage.sleep(2000).await;
+            let publisher = stage.client(draft).await;
+            let _published = publish_namespace(&publisher).await;
+            let subscriber = stage.client_of(&leaf, draft).await;
+            let pending = subscriber.subscribe(track("resumed"), Parameters::default());
+            let publication = accept_subscribe(&publisher).await;
+            let subscription = pending.await.unwrap();
+            write_group(&publication, 0, 4).await;
+            stage.sleep(2000).await;
+            stage.simulation.kill_relay(&middle, Duration::from_secs(1));
+            stage.sleep(500).await;
+            // What is published now, nobody forwards.
+            write_group(&publication, 1, 4).await;
+            stage.sleep(1000).await;
+            stage.connect(&middle, &stage.relay, draft);
+            stage.connect(&leaf, &middle, draft);
+            stage.sleep(5000).await;
+            let writing = async {
+                write_group(&publication, 2, 4).await;
+                publication.done(PublishDoneCode::TrackEnded, "");
+            };
+            let ((seen, code), ()) = tokio::join!(receive(subscription), writing);
+            assert_eq!(seen, locations(3, 4), "{draft:?}");
+            assert_eq!(code, PublishDoneCode::TrackEnded, "{draft:?}");
         });
     }
 }

@@ -44,6 +44,9 @@ pub struct Config {
     /// The size of the buffers that what comes in is part of: 2 KiB. Parts that are shorter than
     /// half of it are copied when they are kept, others count as that much.
     pub receive_buffer: usize,
+    /// Requests of one session that are not authorized: 32. With the last of them the session is
+    /// closed with UNAUTHORIZED.
+    pub refusals: u32,
     /// Publishers of one track: 16. Others are refused with EXCESSIVE_LOAD.
     pub publishers_per_track: usize,
     /// Subscribers of one track in one shard: 65,536. Others are refused with EXCESSIVE_LOAD.
@@ -78,6 +81,7 @@ impl Default for Config {
             shard_bytes: 512 * 1024 * 1024,
             max_cache_duration: Duration::from_secs(3600),
             receive_buffer: 2048,
+            refusals: 32,
             publishers_per_track: 16,
             subscribers_per_track: 65_536,
             tracks: 65_536,

@@ -8,6 +8,7 @@ mod namespaces;
 mod others;
 mod peer;
 mod publish;
+mod recover;
 mod requests;
 mod response;
 mod sources;

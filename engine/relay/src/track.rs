@@ -44,6 +44,10 @@ pub(crate) struct Track {
     pub(crate) properties: TrackProperties,
     /// The largest location that was published or told of.
     pub(crate) largest: Option<Location>,
+    /// The largest location that came live.
+    pub(crate) received: Option<Location>,
+    /// The FETCH for what was published while there was no publisher here.
+    pub(crate) recovery: Option<Index>,
     /// Subgroups that are being received, or that some subscriber has not got all of.
     pub(crate) live: BTreeMap<SubgroupKey, Live>,
     pub(crate) store: Store,
@@ -189,6 +193,8 @@ impl Track {
             sink_count: 0,
             properties: TrackProperties::new(),
             largest: None,
+            received: None,
+            recovery: None,
             live: BTreeMap::new(),
             store,
             new_group: None,

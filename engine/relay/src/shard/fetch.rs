@@ -26,7 +26,7 @@ use crate::track::TrackId;
 /// A FETCH that is being answered.
 #[derive(Debug)]
 pub(super) struct Fetch {
-    track: TrackId,
+    pub(super) track: TrackId,
     /// Who asks.
     pub(super) from: Asker,
     /// Payload that another shard takes, in bytes.
@@ -55,6 +55,35 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
+    /// A fetch of this range, of nobody yet.
+    pub(super) fn new(
+        track: TrackId,
+        first: Location,
+        last: Location,
+        order: GroupOrder,
+        now: Timestamp,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            track,
+            from: Asker::Recovery,
+            credit: 0,
+            first,
+            last,
+            order,
+            is_accepted: false,
+            at: Some(first),
+            pending: VecDeque::new(),
+            missing: 0,
+            fill: None,
+            is_filled: patience.is_zero(),
+            asked: Vec::new(),
+            patience,
+            until: now.saturating_add(patience),
+            via: Vec::new(),
+        }
+    }
+
     pub(super) fn track(&self) -> TrackId {
         self.track
     }
@@ -78,23 +107,11 @@ impl<A: Authorize> Shard<A> {
         let patience = parameters.fill_timeout.map(Duration::from_millis);
         let patience =
             patience.map_or(self.config.fill_timeout, |asked| asked.min(self.config.fill_timeout));
+        let order = parameters.group_order.unwrap_or_default();
         let fetch = self.fetches.insert(Fetch {
-            track,
             from: Asker::Session(connection, request),
-            credit: 0,
-            first: range.start,
-            last: range.last(),
-            order: parameters.group_order.unwrap_or_default(),
-            is_accepted: false,
-            at: Some(range.start),
-            pending: VecDeque::new(),
-            missing: 0,
-            fill: None,
-            is_filled: patience.is_zero(),
-            asked: Vec::new(),
-            patience,
-            until: cx.now.saturating_add(patience),
             via,
+            ..Fetch::new(track, range.start, range.last(), order, cx.now, patience)
         });
         self.set_purpose(connection, request, Purpose::Fetch(fetch));
         self.begin_fetch(cx, fetch);
@@ -116,22 +133,10 @@ impl<A: Authorize> Shard<A> {
             return self.say(shard, What::Fetched { fetch, by: fetch, item });
         };
         let fetch = self.fetches.insert(Fetch {
-            track,
             from: Asker::Shard(from.0, from.1),
             credit: SHARD_CREDIT,
-            first,
-            last,
-            order,
-            is_accepted: false,
-            at: Some(first),
-            pending: VecDeque::new(),
-            missing: 0,
-            fill: None,
-            is_filled: patience.is_zero(),
-            asked: Vec::new(),
-            patience,
-            until: cx.now.saturating_add(patience),
             via,
+            ..Fetch::new(track, first, last, order, cx.now, patience)
         });
         self.begin_fetch(cx, fetch);
     }
@@ -391,11 +396,15 @@ impl<A: Authorize> Shard<A> {
         self.forget_fetch(cx, id);
     }
 
-    fn forget_fetch<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
+    pub(super) fn forget_fetch<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
         self.end_fill(cx, id);
         let Some(fetch) = self.fetches.remove(id) else { return };
-        if let Asker::Session(connection, request) = fetch.from {
-            self.forget_request(connection, request);
+        match fetch.from {
+            Asker::Session(connection, request) => {
+                self.forget_request(connection, request);
+            }
+            Asker::Recovery => self.recovered(cx, fetch.track, id, fetch.at.is_none()),
+            Asker::Shard(..) => {}
         }
         self.track_changed(cx, fetch.track);
     }
@@ -440,10 +449,7 @@ impl Fetch {
         if location >= self.span_end(location) {
             return self.next_span(location);
         }
-        match location.object.checked_add(1) {
-            Some(object) => Some(Location::new(location.group, object)),
-            None => location.group.checked_add(1).map(|group| Location::new(group, 0)),
-        }
+        after(location)
     }
 
     /// The locations between where the fetch is and an object that comes next: what is there does
@@ -486,6 +492,14 @@ impl Fetch {
         }
         let group = end.group.checked_sub(1)?;
         Some(self.first.max(Location::new(group, 0)))
+    }
+}
+
+/// The location after another, if there is one.
+pub(super) fn after(location: Location) -> Option<Location> {
+    match location.object.checked_add(1) {
+        Some(object) => Some(Location::new(location.group, object)),
+        None => location.group.checked_add(1).map(|group| Location::new(group, 0)),
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Fill {
     last: Location,
     /// The object that is being received.
     object: Option<(Location, u64)>,
+    /// The same, if it is for those who subscribe to the track.
+    recovered: Option<FetchObject>,
     /// Read, but not written yet; of another shard, all that came.
     held: VecDeque<FetchRead>,
 }
@@ -130,7 +132,8 @@ impl<A: Authorize> Shard<A> {
             GroupOrder::Descending => first.max(Location::new(last.group, 0)),
         });
         fetch.until = until;
-        fetch.fill = Some(Fill { from, first, last, object: None, held: VecDeque::new() });
+        fetch.fill =
+            Some(Fill { from, first, last, object: None, recovered: None, held: VecDeque::new() });
         self.schedule(until, Due::Fetch(id));
     }
 
@@ -290,8 +293,12 @@ impl<A: Authorize> Shard<A> {
                     _ => None,
                 };
                 fetch.pending.push_back(payload);
+                let recovered = fill.recovered.clone();
                 if let Some((shard, credit)) = credit {
                     self.say(shard, credit);
+                }
+                if let Some(object) = recovered {
+                    self.recovered_object(cx, track, &object, false);
                 }
                 self.account(cx, track);
                 true
@@ -359,7 +366,8 @@ impl<A: Authorize> Shard<A> {
         for (first, last) in fetch.gap_before(location) {
             track.store.note_known(first, last);
         }
-        match track.store.begin_fetched(cx.now, &object) {
+        let begun = track.store.begin_fetched(cx.now, &object);
+        match begun {
             Begun::New => self.stats.objects_in += 1,
             Begun::Known { .. } | Begun::Absent => {}
             Begun::Contradiction(_) => {
@@ -370,8 +378,14 @@ impl<A: Authorize> Shard<A> {
         }
         fetch.missing = object.payload_len;
         fetch.at = fetch.after(location);
+        let (track, is_recovery) = (fetch.track(), fetch.from == Asker::Recovery);
         if let Some(fill) = &mut fetch.fill {
             fill.object = Some((location, 0));
+            fill.recovered = is_recovery.then(|| object.clone());
+        }
+        if is_recovery {
+            let was_held = matches!(begun, Begun::Known { is_complete: true } | Begun::Absent);
+            self.recovered_object(cx, track, &object, was_held);
         }
         true
     }
@@ -483,6 +497,9 @@ impl<A: Authorize> Shard<A> {
             return;
         }
         self.end_fill(cx, id);
+        if self.fetches.get(id).is_some_and(|fetch| fetch.from == Asker::Recovery) {
+            return self.forget_fetch(cx, id);
+        }
         let Some(fetch) = self.fetches.get(id) else { return };
         if fetch.missing > 0 {
             // An object that was begun cannot be completed.

@@ -70,6 +70,12 @@ enum Next {
     Over,
 }
 
+impl Feed {
+    pub(super) fn track(&self) -> TrackId {
+        self.track
+    }
+}
+
 impl<A: Authorize> Shard<A> {
     pub(super) fn subgroup_opened<C: Connections>(
         &mut self,
@@ -110,6 +116,12 @@ impl<A: Authorize> Shard<A> {
         stream: StreamKey,
     ) {
         let Some(peer) = self.peers.get_mut(&connection) else { return };
+        if let Some(Incoming::Subgroup(feed)) = peer.streams.get(&stream) {
+            let track = self.tracks.get(feed.track);
+            if track.is_some_and(|track| track.recovery.is_some()) {
+                return;
+            }
+        }
         match peer.streams.remove(&stream) {
             Some(Incoming::Subgroup(mut feed)) => {
                 let is_over = self.read(cx, connection, stream, &mut feed);
@@ -196,7 +208,9 @@ impl<A: Authorize> Shard<A> {
         };
         let now = cx.now;
         let Some((track, mut io)) = self.outlet(cx, feed.track) else { return Next::Over };
-        track.note_largest(Some(Location::new(key.group, header.object_id)));
+        let location = Some(Location::new(key.group, header.object_id));
+        track.note_largest(location);
+        track.received = track.received.max(location);
         let begun = track.store.begin(now, key, header);
         let leads = track.live.get(&key).is_some_and(|live| live.last < Some(header.object_id));
         let object = InObject { id: header.object_id, offset: 0, is_dropped: false, leads };
@@ -483,6 +497,7 @@ impl<A: Authorize> Shard<A> {
         let now = cx.now;
         let Some((track, mut io)) = self.outlet(cx, id) else { return };
         track.note_largest(Some(object.header.location));
+        track.received = track.received.max(Some(object.header.location));
         let default = track.properties.default_publisher_priority();
         let priority = object.header.publisher_priority.unwrap_or(default);
         match track.store.datagram(now, object, priority) {

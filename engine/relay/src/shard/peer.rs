@@ -30,6 +30,8 @@ pub(super) struct Peer {
     pub(super) expires: Option<Timestamp>,
     /// Until when it may have requests that were not granted for longer.
     pub(super) request_expiry: BTreeSet<(Timestamp, RequestKey)>,
+    /// How many requests of its were not authorized.
+    pub(super) refusals: u32,
     /// It is a relay: requests of its have come through others.
     pub(super) says_via: bool,
     /// It has said GOAWAY: nothing new is asked of it.
@@ -103,6 +105,7 @@ impl<A: Authorize> Shard<A> {
             blocked: Vec::new(),
             expires,
             request_expiry: BTreeSet::new(),
+            refusals: 0,
             says_via: false,
             is_leaving: false,
         };

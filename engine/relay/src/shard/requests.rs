@@ -4,9 +4,10 @@ use alloc::vec::Vec;
 
 use bytes::{Buf, BufMut, Bytes};
 use moqt_engine::model::{
-    AuthToken, Parameters, PublishDoneCode, RequestErrorCode, StreamResetCode, TrackNamespace,
+    AuthToken, Parameters, PublishDoneCode, RequestErrorCode, SessionError, StreamResetCode,
+    TrackNamespace,
 };
-use moqt_engine::{IncomingRequest, Refusal, RequestKey};
+use moqt_engine::{CommandError, IncomingRequest, Refusal, RequestKey};
 
 use super::peer::{Ended, Peer, Purpose, session_error};
 use super::{Cx, Due, Shard};
@@ -123,7 +124,13 @@ impl<A: Authorize> Shard<A> {
             }
             Verdict::Deny { code, reason } => {
                 self.stats.unauthorized += 1;
+                peer.refusals = peer.refusals.saturating_add(1);
+                let is_too_much = peer.refusals >= self.config.refusals;
                 self.refuse(cx, id, request, code, &reason);
+                if is_too_much {
+                    let reason = "too many requests that are not authorized";
+                    cx.connections.with(id, |moqt| moqt.close(SessionError::Unauthorized, reason));
+                }
                 false
             }
         }
@@ -151,10 +158,19 @@ impl<A: Authorize> Shard<A> {
         self.stats.requests_refused += 1;
         self.forget_request(id, request);
         cx.connections.with(id, |moqt| {
-            if moqt.reject(cx.now, request, refusal).is_err() {
-                let refusal = Refusal::new(RequestErrorCode::InternalError);
-                // It fails if the session or the request is over.
-                let _ = moqt.reject(cx.now, request, refusal);
+            let about_token = matches!(
+                refusal.code,
+                RequestErrorCode::MalformedAuthToken | RequestErrorCode::ExpiredAuthToken
+            );
+            // Draft 14 knows few codes for some messages.
+            let plain = [RequestErrorCode::Unauthorized, RequestErrorCode::InternalError];
+            let plain = plain.into_iter().skip(usize::from(!about_token)).map(Refusal::new);
+            for refusal in [refusal].into_iter().chain(plain) {
+                match moqt.reject(cx.now, request, refusal) {
+                    Err(CommandError::Encode(_)) => {}
+                    // Any other failure means that the session or the request is over.
+                    _ => break,
+                }
             }
         });
     }

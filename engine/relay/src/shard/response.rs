@@ -21,6 +21,8 @@ pub(super) enum Asker {
     Session(ConnectionId, RequestKey),
     /// Another shard, which knows the fetch by this key.
     Shard(ShardId, Index),
+    /// Nobody: it is for those who subscribe to the track.
+    Recovery,
 }
 
 /// Something to answer.
@@ -53,6 +55,7 @@ impl<A: Authorize> Shard<A> {
     ) -> Wrote {
         let Some(fetch) = self.fetches.get_mut(id) else { return Wrote::Over };
         match &say {
+            _ if fetch.from == Asker::Recovery => {}
             Say::Object(_) => self.stats.objects_out += 1,
             Say::Payload(payload) => self.stats.bytes_out += payload.len() as u64,
             _ => {}
@@ -83,6 +86,7 @@ impl<A: Authorize> Shard<A> {
                     _ => Wrote::Over,
                 }
             }
+            Asker::Recovery => Wrote::On,
             Asker::Shard(shard, fetch_there) => {
                 let item = match say {
                     Say::Object(object) => Fetched::Object(object),
@@ -121,6 +125,7 @@ impl<A: Authorize> Shard<A> {
                 self.say(shard, What::Fetched { fetch, by: id, item });
                 Wrote::On
             }
+            Some(Asker::Recovery) => Wrote::On,
             None => Wrote::Over,
         }
     }
@@ -139,7 +144,7 @@ impl<A: Authorize> Shard<A> {
                 let item = Fetched::Refused(refusal);
                 self.say(shard, What::Fetched { fetch, by: id, item });
             }
-            None => {}
+            Some(Asker::Recovery) | None => {}
         }
     }
 }

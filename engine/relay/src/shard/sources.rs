@@ -160,6 +160,7 @@ impl<A: Authorize> Shard<A> {
             track.store.clear();
             track.live.clear();
             track.largest = None;
+            track.received = None;
         }
         track.note_largest(parameters.largest_object);
         let max_age = properties.max_cache_duration();
@@ -170,6 +171,7 @@ impl<A: Authorize> Shard<A> {
         track.properties = properties;
         track.orphaned = None;
         self.accept_waiters(cx, id);
+        self.recover(cx, id, parameters.largest_object);
         self.offer(cx, id);
         self.resume_queries(cx, id);
         self.update_forward(cx, id);
