@@ -15,7 +15,7 @@ use super::run::{Later, Run};
 use super::scenario::{Act, How};
 use crate::simulation::history::track_name;
 use crate::simulation::tracks::Track;
-use crate::simulation::{Burst, Trouble};
+use crate::simulation::{Burst, GroupPick, Trouble};
 
 /// How long something that went wrong may still have an effect, once it is over and noticed.
 const RECOVERY: Duration = Duration::from_secs(10);
@@ -271,10 +271,15 @@ impl Run<'_> {
     fn produce(&mut self, track: usize, burst: &Burst, closes_group: bool) {
         let Some(content) = self.scenario.tracks.get(track) else { return };
         let plan = &content.plan;
+        // What was not there when a group was fetched does not exist: only the newest goes on.
+        let is_fetched = self.record.fetches.iter().any(|it| it.track == track);
         // The properties are rewritten for each draft.
         let make = |track_state: &mut Track| {
             let mut burst = *burst;
             burst.finish |= closes_group;
+            if is_fetched && matches!(burst.group, GroupPick::Earlier(_)) {
+                burst.group = GroupPick::Largest;
+            }
             let mut news = track_state.produce(Draft::D18, track, plan, &burst);
             if closes_group && !news.is_empty() {
                 news.extend(track_state.close_group_of(&news));

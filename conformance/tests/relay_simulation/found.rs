@@ -237,3 +237,77 @@ fn relays_upstream_are_asked_for_what_those_who_publish_its_namespace_do_not_hav
     let clients = vec![client(0, Draft::D18), client(1, Draft::D18), client(1, Draft::D18)];
     check(&scenario(vec![RELAY, RELAY], clients, 3, &steps));
 }
+
+/// Checks a scenario with other links and other shards for its clients each time.
+#[track_caller]
+fn check_often(mut scenario: Scenario) {
+    for seed in 1..20 {
+        scenario.seed = seed;
+        check(&scenario);
+    }
+}
+
+#[test]
+fn what_comes_before_the_answer_to_a_fetch_says_nothing_of_what_is_after_it() {
+    let steps = [
+        (500, offer(0, 0, How::Namespace)),
+        (2000, subscribe(1, 0)),
+        (3000, produce(0, BURST)),
+        (3000, fetch(1, (0, 1), (2, 0), Some(GroupOrder::Descending))),
+        (9000, produce(0, BURST)),
+    ];
+    let mut publisher = client(0, Draft::D18);
+    let mut link = LinkConfig::default();
+    link.up.jitter = std::time::Duration::from_millis(50);
+    publisher.link = Some(link);
+    check_often(scenario(vec![RELAY], vec![publisher, client(0, Draft::D18)], 1, &steps));
+}
+
+#[test]
+fn a_track_that_was_offered_is_asked_for_at_those_who_have_its_namespace_too() {
+    let steps = [
+        (500, offer(0, 0, How::Both)),
+        (1000, offer(1, 0, How::Namespace)),
+        (8000, subscribe(2, 0)),
+        (9000, Act::Leave { client: 0, track: 0, is_end: false }),
+        (14_000, produce(0, BURST)),
+    ];
+    let clients = vec![client(1, Draft::D18), client(0, Draft::D18), client(0, Draft::D18)];
+    check(&scenario(vec![RELAY, RELAY], clients, 1, &steps));
+}
+
+#[test]
+fn relays_do_not_get_from_each_other_what_nobody_else_gives_any_more() {
+    for how in [How::Namespace, How::Publish, How::Both] {
+        let steps = [
+            (500, offer(0, 0, how)),
+            (6000, subscribe(1, 0)),
+            (12_000, Act::Leave { client: 0, track: 0, is_end: false }),
+        ];
+        let clients = vec![client(1, Draft::D18), client(0, Draft::D18)];
+        check(&scenario(vec![RELAY, RELAY], clients, 1, &steps));
+    }
+}
+
+#[test]
+fn shards_hear_that_a_track_is_offered_no_longer_whoever_else_has_it() {
+    let steps = [
+        (500, offer(0, 0, How::Publish)),
+        (600, offer(1, 0, How::Namespace)),
+        (2000, subscribe(2, 0)),
+    ];
+    let relay = RelayPlan { shards: 2, ..RELAY };
+    check_often(scenario(vec![relay], vec![client(0, Draft::D18); 3], 1, &steps));
+}
+
+#[test]
+fn what_another_shard_announces_does_not_keep_a_shard_from_asking_upstream() {
+    let steps = [
+        (500, offer(0, 2, How::Namespace)),
+        (600, offer(1, 0, How::Namespace)),
+        (8000, subscribe(2, 2)),
+    ];
+    let relays = vec![RELAY, RelayPlan { shards: 3, ..RELAY }, RelayPlan { parent: 1, ..RELAY }];
+    let clients = vec![client(0, Draft::D18), client(2, Draft::D18), client(2, Draft::D18)];
+    check_often(scenario(relays, clients, 3, &steps));
+}

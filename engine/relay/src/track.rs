@@ -29,6 +29,16 @@ impl Node {
     pub(crate) fn is_local(self) -> bool {
         matches!(self, Self::Session(..))
     }
+
+    /// Whether what comes from here may go there: not back into the session that it came from, nor
+    /// from one shard to another by way of this one, or it could go in a circle.
+    pub(crate) fn may_feed(self, sink: Self) -> bool {
+        match (self, sink) {
+            (Self::Session(from, _), Self::Session(to, _)) => from != to,
+            (Self::Shard(..), Self::Shard(..)) => false,
+            _ => true,
+        }
+    }
 }
 
 /// What a shard knows of one track: who publishes it, who wants it, and its objects.
@@ -242,13 +252,18 @@ impl Track {
             || self.waiters.iter().any(|waiter| is_there(waiter.node))
     }
 
-    pub(crate) fn has_established_source(&self) -> bool {
-        self.sources.iter().any(|source| source.is_established)
+    /// Whether somebody gives the track whose objects may go to this subscriber.
+    pub(crate) fn is_fed(&self, sink: Node) -> bool {
+        self.sources.iter().any(|source| source.is_established && source.node.may_feed(sink))
     }
 
-    /// Whether a session of this shard's gives the track. Other shards are given what those do.
-    pub(crate) fn has_established_local_source(&self) -> bool {
-        self.sources.iter().any(|source| source.is_established && source.node.is_local())
+    /// The same, also of those who were asked and have not answered.
+    pub(crate) fn may_be_fed(&self, sink: Node) -> bool {
+        self.sources.iter().any(|source| source.node.may_feed(sink))
+    }
+
+    pub(crate) fn has_established_source(&self) -> bool {
+        self.sources.iter().any(|source| source.is_established)
     }
 
     /// Whether a session of this shard's gives the track, or was asked to.

@@ -32,6 +32,8 @@ pub(super) struct Fill {
     first: Location,
     /// The last location asked for.
     last: Location,
+    /// It was said what will come, and so how far there is anything.
+    is_answered: bool,
     /// The object that is being received.
     object: Option<(Location, u64)>,
     /// The same, if it is for those who subscribe to the track.
@@ -132,8 +134,15 @@ impl<A: Authorize> Shard<A> {
             GroupOrder::Descending => first.max(Location::new(last.group, 0)),
         });
         fetch.until = until;
-        fetch.fill =
-            Some(Fill { from, first, last, object: None, recovered: None, held: VecDeque::new() });
+        fetch.fill = Some(Fill {
+            from,
+            first,
+            last,
+            is_answered: false,
+            object: None,
+            recovered: None,
+            held: VecDeque::new(),
+        });
         self.schedule(until, Due::Fetch(id));
     }
 
@@ -211,12 +220,13 @@ impl<A: Authorize> Shard<A> {
         let last = LocationRange::new(fetch.first, end).last();
         if let Some(fill) = &mut fetch.fill {
             fill.last = fill.last.min(last);
-            if fetch.order == GroupOrder::Descending && fill.object.is_none() {
+            fill.is_answered = true;
+            if fetch.order == GroupOrder::Descending {
                 fetch.at = Some(fill.first.max(Location::new(fill.last.group, 0)));
             }
         }
         if fetch.is_accepted {
-            return;
+            return self.serve(cx, id);
         }
         if let Some(track) = self.tracks.get_mut(fetch.track()) {
             if track.properties.is_empty() {
@@ -261,6 +271,10 @@ impl<A: Authorize> Shard<A> {
         let Some(fetch) = self.fetches.get_mut(id) else { return false };
         let track = fetch.track();
         let Some(fill) = fetch.fill.as_mut() else { return false };
+        if !fill.is_answered && fetch.order == GroupOrder::Descending {
+            // It is not known where the first object is to be looked for.
+            return false;
+        }
         let read = match (fill.held.pop_front(), fill.from) {
             (Some(held), _) => Some(held),
             (None, Filler::Session { connection, stream: Some(stream), .. }) => {
@@ -307,8 +321,8 @@ impl<A: Authorize> Shard<A> {
                 fetch.until = progress;
                 self.filled_gap(cx, id, location, kind)
             }
-            // Until it is accepted, it is not known how much was to come.
-            Some(FetchRead::Finished) if !fetch.is_accepted => {
+            // Until it is answered, it is not known how much was to come.
+            Some(FetchRead::Finished) if !fill.is_answered => {
                 self.hold(id, FetchRead::Finished);
                 false
             }

@@ -179,7 +179,6 @@ impl<A: Authorize> Shard<A> {
         &mut self,
         cx: &mut Cx<'_, C>,
         id: TrackId,
-        was_published: bool,
         how: &Ended,
     ) {
         let (code, reason) = match how {
@@ -187,14 +186,20 @@ impl<A: Authorize> Shard<A> {
             _ => (PublishDoneCode::InternalError, "the publisher has gone"),
         };
         let Some((track, mut io)) = self.outlet(cx, id) else { return };
-        let name = track.name.clone();
         for slot in 0..track.sinks.len() {
             let sink = track.sinks.get(slot).and_then(Option::as_ref);
             if sink.is_some_and(|sink| !sink.node.is_local()) {
                 track.drop_sink(&mut io, slot, code, reason);
             }
         }
-        if was_published {
+    }
+
+    /// Tells other shards if no session of this shard's offers a track any longer.
+    pub(super) fn tell_shards_of_offer(&mut self, id: TrackId) {
+        let Some(track) = self.tracks.get(id) else { return };
+        let offers = |source: &Source| source.is_publish && source.node.is_local();
+        if !track.sources.iter().any(offers) {
+            let name = track.name.clone();
             self.say_all(What::Track { name, is_published: false });
         }
     }

@@ -33,7 +33,10 @@ impl<A: Authorize> Shard<A> {
         let is_available =
             |id: &ConnectionId| self.peers.get(id).is_some_and(|peer| !peer.is_leaving);
         sessions.retain(is_available);
-        if sessions.is_empty() && !self.has_lasting_source(track) && !self.is_in_shards(&name) {
+        // What another shard has is not given on to a third.
+        let is_elsewhere =
+            track.waiters.iter().all(|waiter| waiter.node.is_local()) && self.is_in_shards(&name);
+        if sessions.is_empty() && !self.has_lasting_source(track) && !is_elsewhere {
             let upstream = self
                 .peers
                 .iter()
@@ -52,7 +55,7 @@ impl<A: Authorize> Shard<A> {
     }
 
     /// Asks the relays upstream for a track that nobody here has after all. Whether there are any.
-    fn seek_upstream<C: Connections>(
+    pub(super) fn seek_upstream<C: Connections>(
         &mut self,
         cx: &mut Cx<'_, C>,
         id: TrackId,
@@ -65,6 +68,7 @@ impl<A: Authorize> Shard<A> {
         };
         let track = self.tracks.get(id).filter(|track| track.is_wanted());
         let Some(track) = track.filter(|_| !was_upstream) else { return false };
+        let asked = track.sources.len();
         let via = track.waiters.first().map(|waiter| waiter.via.clone()).unwrap_or_default();
         let is_wanted_here = track.is_wanted_locally();
         let upstream = self.peers.iter().filter(|(_, peer)| is_upstream(peer));
@@ -77,7 +81,7 @@ impl<A: Authorize> Shard<A> {
                 self.subscribe_in_shard(id, shard, &via, false);
             }
         }
-        self.tracks.get(id).is_some_and(|track| !track.sources.is_empty())
+        self.tracks.get(id).is_some_and(|track| track.sources.len() > asked)
     }
 
     /// Whether a track comes from somebody who is not about to leave, or may do so soon.
@@ -170,6 +174,7 @@ impl<A: Authorize> Shard<A> {
         // Publishers of one track say the same of it.
         track.properties = properties;
         track.orphaned = None;
+        self.end_unfed(cx, id, &Ended::Lost);
         self.accept_waiters(cx, id);
         self.recover(cx, id, parameters.largest_object);
         self.offer(cx, id);
@@ -193,38 +198,71 @@ impl<A: Authorize> Shard<A> {
         let Some(at) = track.sources.iter().position(|source| source.node == node) else { return };
         let source = track.sources.remove(at);
         if node.is_local() && !track.has_local_source() {
-            self.tell_shards_of_end(cx, id, source.is_publish, &how);
+            self.tell_shards_of_end(cx, id, &how);
         }
-        let Some(track) = self.tracks.get_mut(id) else { return };
-        if !track.sources.is_empty() {
-            return;
+        if node.is_local() && source.is_publish {
+            self.tell_shards_of_offer(id);
         }
-        if !source.is_established && self.seek_upstream(cx, id, node) {
-            return;
-        }
-        match how {
-            Ended::Rejected(error) if !source.is_established => {
-                let refusal = Refusal {
+        if source.is_established {
+            self.end_unfed(cx, id, &how);
+            self.publisher_left(cx, id, how);
+        } else if !self.seek_upstream(cx, id, node) {
+            let refusal = match how {
+                Ended::Rejected(error) => Some(Refusal {
                     reason: error.reason,
                     retry_after: error.retry_after,
                     ..Refusal::new(onward_code(error.code))
-                };
-                self.nobody_publishes(cx, id, Some(refusal));
-            }
-            Ended::Refused(refusal) => self.nobody_publishes(cx, id, Some(refusal)),
+                }),
+                Ended::Refused(refusal) => Some(refusal),
+                _ => None,
+            };
+            self.nobody_publishes(cx, id, refusal);
+        }
+        self.track_changed(cx, id);
+    }
+
+    /// Somebody publishes a track no longer. If nobody else does, it is over, or waits for another.
+    fn publisher_left<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId, how: Ended) {
+        let Some(track) = self.tracks.get(id) else { return };
+        if track.has_established_source() {
+            return;
+        }
+        match how {
             Ended::Done(
                 code @ (PublishDoneCode::TrackEnded | PublishDoneCode::SubscriptionEnded),
                 reason,
-            ) => {
-                self.end_track(cx, id, code, &reason);
-            }
+            ) if track.sources.is_empty() => self.end_track(cx, id, code, &reason),
             Ended::Done(code, reason) => self.orphan(cx, id, code, &reason),
-            Ended::Rejected(_) | Ended::Cancelled | Ended::Malformed | Ended::Lost => {
+            _ => {
                 let why = "the publisher has gone without ending the track";
                 self.orphan(cx, id, PublishDoneCode::InternalError, why);
             }
         }
-        self.track_changed(cx, id);
+    }
+
+    /// Ends the subscriptions that nobody gives anything for any more but those who have them.
+    fn end_unfed<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId, how: &Ended) {
+        let (code, reason) = match how {
+            Ended::Done(code, reason) => (*code, reason.as_str()),
+            _ => (PublishDoneCode::GoingAway, "nobody else publishes the track"),
+        };
+        let Some((track, mut io)) = self.outlet(cx, id) else { return };
+        if track.sources.is_empty() {
+            return;
+        }
+        let mut ended = Vec::new();
+        for slot in 0..track.sinks.len() {
+            let Some(Some(sink)) = track.sinks.get(slot) else { continue };
+            if !track.may_be_fed(sink.node) {
+                ended.push(sink.node);
+                track.drop_sink(&mut io, slot, code, reason);
+            }
+        }
+        for node in ended {
+            if let Node::Session(connection, request) = node {
+                self.forget_request(connection, request);
+            }
+        }
     }
 
     /// The last publisher has gone. For a while another may take over.
@@ -258,15 +296,18 @@ impl<A: Authorize> Shard<A> {
         });
         let now = cx.now;
         let Some(track) = self.tracks.get_mut(id) else { return };
-        let has_other = !track.sources.is_empty();
         let is_over = |waiter: &Waiter| {
-            // Who is of this shard may get the track from another.
-            !(has_other && waiter.node.is_local()) && waiter.until.is_none_or(|until| until <= now)
+            let may_come = track.sources.iter().any(|source| source.node.may_feed(waiter.node));
+            !may_come && waiter.until.is_none_or(|until| until <= now)
         };
-        let (over, waiting) = core::mem::take(&mut track.waiters).into_iter().partition(is_over);
+        let waiters = core::mem::take(&mut track.waiters);
+        let (over, waiting) = waiters.into_iter().partition(is_over);
+        let is_sought = !track.sources.is_empty();
         track.waiters = waiting;
         self.refuse_waiters(cx, over, &refusal);
-        self.refuse_queries(cx, id, &refusal);
+        if !is_sought {
+            self.refuse_queries(cx, id, &refusal);
+        }
     }
 
     /// Tells publishers to send objects, or not to, as subscribers want them (draft-18,

@@ -50,44 +50,41 @@ impl<A: Authorize> Shard<A> {
     /// Somebody waits for a track to have a publisher, which may be at once.
     pub(super) fn wait<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId, waiter: Waiter) {
         let Some(track) = self.tracks.get_mut(id) else { return };
-        let until = waiter.until;
-        let is_local = waiter.node.is_local();
-        let is_there = if is_local {
-            track.has_established_source()
-        } else {
-            track.has_established_local_source()
-        };
+        let (until, node) = (waiter.until, waiter.node);
+        let is_first = !track.is_wanted();
+        let is_there = track.is_fed(node);
         track.waiters.push(waiter);
         track.idle_since = None;
+        // Whoever begins to publish later is asked then.
+        if is_first || !is_there {
+            self.seek(cx, id);
+        }
         if is_there {
             self.accept_waiters(cx, id);
             self.update_forward(cx, id);
             return;
         }
-        self.seek(cx, id);
         if let Some(until) = until {
             self.schedule(until, Due::Track(id));
         }
-        if !self.is_sought(id, is_local) {
+        if !self.is_sought(id, node) && !self.seek_upstream(cx, id, node) {
             self.nobody_publishes(cx, id, None);
             self.track_changed(cx, id);
         }
     }
 
     /// Whether somebody may give a track who was asked, or who is about to be.
-    fn is_sought(&self, id: TrackId, is_local: bool) -> bool {
+    fn is_sought(&self, id: TrackId, node: Node) -> bool {
         let Some(track) = self.tracks.get(id) else { return false };
-        let is_asked = if is_local { !track.sources.is_empty() } else { track.has_local_source() };
-        is_asked || track.orphaned.is_some() || self.uses_directory
+        track.may_be_fed(node) || track.orphaned.is_some() || self.uses_directory
     }
 
     /// The track has a publisher: those who waited are subscribers.
     pub(super) fn accept_waiters<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
         let Some(track) = self.tracks.get_mut(id) else { return };
-        let is_local = track.has_established_local_source();
         let (accepted, waiting) = core::mem::take(&mut track.waiters)
             .into_iter()
-            .partition::<Vec<_>, _>(|waiter| is_local || waiter.node.is_local());
+            .partition::<Vec<_>, _>(|waiter| track.is_fed(waiter.node));
         track.waiters = waiting;
         for waiter in accepted {
             let Some(track) = self.tracks.get_mut(id) else { return };

@@ -147,6 +147,7 @@ impl<A: Authorize> Shard<A> {
         let Some((track, mut io)) = self.outlet(cx, id) else { return };
         let name = track.name.clone();
         let sources = core::mem::take(&mut track.sources);
+        let was_offered = sources.iter().any(|source| source.is_publish && source.node.is_local());
         let waiters = core::mem::take(&mut track.waiters);
         let mut over = Vec::new();
         for slot in 0..track.sinks.len() {
@@ -177,6 +178,9 @@ impl<A: Authorize> Shard<A> {
                 cx.connections.with(connection, |moqt| moqt.cancel(cx.now, request, code));
             }
             self.streams_cancelled(cx, connection, other.node);
+        }
+        if was_offered {
+            self.tell_shards_of_offer(id);
         }
         self.refuse_waiters(cx, waiters, &Refusal::new(RequestErrorCode::MalformedTrack));
         self.fetches_of(id).into_iter().for_each(|fetch| {
