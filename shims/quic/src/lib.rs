@@ -6,6 +6,7 @@
 //! its connection, and feed a [`Connection`] beside each.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod backlog;
 mod bridge;
 mod clock;
@@ -26,6 +27,7 @@ mod tls;
 mod trace;
 mod verify;
 
+pub use admission::{Admission, AdmissionStats, ConnectionLimits, Decision, Place, network_of};
 pub use backlog::BacklogBound;
 pub use clock::Clock;
 pub use config::SessionConfig;

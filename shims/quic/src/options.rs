@@ -3,6 +3,7 @@ use std::time::Duration;
 use moqt_engine::Draft;
 use moqt_session::RouterLimits;
 
+use crate::admission::ConnectionLimits;
 use crate::target::Scheme;
 use crate::tls::{ClientTls, Identity, ServerTls};
 use crate::trace::Trace;
@@ -58,8 +59,8 @@ pub struct ServerOptions {
     pub transport: TransportOptions,
     /// The engine's configuration.
     pub engine: moqt_engine::Config,
-    /// Connections at a time: 10,000. More are refused.
-    pub max_connections: usize,
+    /// Bounds on connections.
+    pub connections: ConnectionLimits,
     /// Bounds on what waits for the application.
     pub limits: RouterLimits,
     /// Traces sessions: none.
@@ -75,7 +76,7 @@ impl ServerOptions {
             tls: ServerTls::new(identity),
             transport: TransportOptions::default(),
             engine: moqt_engine::Config::default(),
-            max_connections: 10_000,
+            connections: ConnectionLimits::default(),
             limits: RouterLimits::default(),
             trace: None,
         }

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use moqt_engine::{MoqtConnection, Role, Timestamp, TransportClosed};
-use moqt_quic::{Clock, SessionConfig};
+use moqt_quic::{Clock, Place, SessionConfig};
 use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{ConnectionError, ConnectionHandle, StreamEvent};
 use tracing::debug;
@@ -23,6 +23,10 @@ pub(crate) struct Connection {
     pub(crate) is_queued: bool,
     /// The deadline under which it is in the endpoint's table.
     pub(crate) deadline: Option<Instant>,
+    /// Its place among those of the server.
+    place: Option<Place>,
+    /// When the session has to be set up.
+    setup_deadline: Option<Instant>,
 }
 
 impl Connection {
@@ -40,7 +44,16 @@ impl Connection {
             backlog: Backlog::new(max_backlog),
             is_queued: false,
             deadline: None,
+            place: None,
+            setup_deadline: None,
         }
+    }
+
+    /// It is a client's, and has a place among those of the server. Its session has to be set up
+    /// until the deadline.
+    pub(crate) fn admit(&mut self, place: Place, setup_deadline: Option<Instant>) {
+        self.place = Some(place);
+        self.setup_deadline = setup_deadline;
     }
 
     /// Moves everything that can be moved between QUIC and the session, and puts what there is
@@ -91,6 +104,10 @@ impl Connection {
         Some((result, acted))
     }
 
+    pub(crate) fn moqt_mut(&mut self) -> Option<&mut MoqtConnection> {
+        self.session.moqt_mut()
+    }
+
     pub(crate) fn session(&self) -> &moqt_quic::Connection {
         &self.session
     }
@@ -102,7 +119,13 @@ impl Connection {
     pub(crate) fn collect_events(&mut self, events: &mut VecDeque<(ConnectionHandle, Event)>) {
         while let Some(event) = self.session.poll_event() {
             let event = match event {
-                moqt_quic::Event::Moqt(event) => Event::Moqt(event),
+                moqt_quic::Event::Moqt(event) => {
+                    if matches!(event, moqt_engine::Event::Established { .. }) {
+                        self.setup_deadline = None;
+                        self.place.as_mut().map(Place::session_established);
+                    }
+                    Event::Moqt(event)
+                }
                 moqt_quic::Event::Opening => Event::Opening,
                 moqt_quic::Event::Connected { draft, transport, request } => {
                     Event::Connected { draft, transport, request }
@@ -122,15 +145,17 @@ impl Connection {
             self.quic.handle_timeout(at);
         }
         self.session.handle_timeout(clock.timestamp(at));
+        if self.setup_deadline.is_some_and(|deadline| deadline <= at) {
+            self.setup_deadline = None;
+            debug!(connection = self.handle.0, "closed: its session was not set up in time");
+            self.close(at, 0, "the session was not set up in time");
+        }
     }
 
     pub(crate) fn next_deadline(&mut self, clock: Clock) -> Option<Instant> {
         let quic = self.quic.poll_timeout();
         let session = self.session.poll_timeout().and_then(|at| clock.instant(at));
-        match (quic, session) {
-            (Some(quic), Some(session)) => Some(quic.min(session)),
-            (quic, session) => quic.or(session),
-        }
+        [quic, session, self.setup_deadline].into_iter().flatten().min()
     }
 
     fn with_streams<R>(

@@ -6,7 +6,10 @@ use std::time::Instant;
 use bytes::BytesMut;
 use moqt_engine::{Draft, MoqtConnection, Role, Timestamp, Transport};
 use moqt_quic::webtransport::Request;
-use moqt_quic::{ClientTls, Clock, ConfigError, ServerTls, SessionConfig, TransportOptions};
+use moqt_quic::{
+    Admission, ClientTls, Clock, ConfigError, ConnectionLimits, Decision, ServerTls, SessionConfig,
+    TransportOptions,
+};
 use quinn_proto::{
     ConnectError, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointConfig, Incoming, Transmit,
 };
@@ -15,6 +18,7 @@ use tracing::debug;
 use crate::connection::Connection;
 use crate::error::ConnectionFailure;
 use crate::options;
+use crate::steering::Steering;
 
 /// Something that happened to a connection.
 #[derive(Debug)]
@@ -73,14 +77,14 @@ impl ClientConfig {
     }
 }
 
-/// What a server brings to every connection.
+/// What a server brings to every connection. Connections of all endpoints that have clones of one
+/// count together.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     quic: Arc<quinn_proto::ServerConfig>,
     session: SessionConfig,
     send_backlog: u64,
-    /// Connections beyond this many are refused.
-    max_connections: usize,
+    admission: Admission,
 }
 
 impl ServerConfig {
@@ -94,7 +98,15 @@ impl ServerConfig {
         let mut quic = quinn_proto::ServerConfig::with_crypto(tls);
         quic.transport_config(options::transport(transport));
         let send_backlog = transport.send_backlog;
-        Ok(Self { quic: Arc::new(quic), session, send_backlog, max_connections: 10_000 })
+        let admission = Admission::new(ConnectionLimits::default());
+        Ok(Self { quic: Arc::new(quic), session, send_backlog, admission })
+    }
+
+    /// The same with another certificate, for connections to come; those there are count on.
+    pub fn with_tls(&self, tls: &ServerTls) -> Result<Self, ConfigError> {
+        let mut quic = (*self.quic).clone();
+        quic.crypto = options::server_tls(tls, self.session.server_alpn()?)?;
+        Ok(Self { quic: Arc::new(quic), ..self.clone() })
     }
 
     /// The part that is quinn-proto's, to take connections without MoQT with.
@@ -102,12 +114,25 @@ impl ServerConfig {
         &self.quic
     }
 
-    /// The most connections to have at a time: 10,000 unless it is set. More are refused. From
-    /// half of that on, clients must prove their address first, at the price of a round trip.
+    /// Bounds on connections; [`ConnectionLimits::default`] unless they are set.
     #[must_use]
-    pub fn max_connections(mut self, max: usize) -> Self {
-        self.max_connections = max;
+    pub fn limits(mut self, limits: ConnectionLimits) -> Self {
+        self.admission = Admission::new(limits);
         self
+    }
+
+    /// The most connections to have at a time, without other bounds on their number: see
+    /// [`ConnectionLimits::total`].
+    #[must_use]
+    pub fn max_connections(self, max: usize) -> Self {
+        let mut limits = ConnectionLimits::default();
+        limits.total = max;
+        self.limits(limits)
+    }
+
+    /// What counts the connections.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
     }
 }
 
@@ -140,10 +165,35 @@ impl Endpoint {
         max_segments: usize,
         now: Instant,
     ) -> Self {
+        let config = EndpointConfig::default();
+        Self::with_config(config, server, may_fragment, max_segments, now)
+    }
+
+    /// The same for one of several endpoints that share a port: its connection IDs say that they
+    /// are the `index`th endpoint's, of those that are counted in `steering`.
+    pub fn steered(
+        (steering, index): (&Steering, u16),
+        server: Option<ServerConfig>,
+        may_fragment: bool,
+        max_segments: usize,
+        now: Instant,
+    ) -> Self {
+        let mut config = EndpointConfig::default();
+        let steering = steering.clone();
+        config.cid_generator(move || Box::new(steering.generator(index)));
+        Self::with_config(config, server, may_fragment, max_segments, now)
+    }
+
+    fn with_config(
+        config: EndpointConfig,
+        server: Option<ServerConfig>,
+        may_fragment: bool,
+        max_segments: usize,
+        now: Instant,
+    ) -> Self {
         let quic_server = server.as_ref().map(|server| server.quic.clone());
-        let config = Arc::new(EndpointConfig::default());
         Self {
-            quic: quinn_proto::Endpoint::new(config, quic_server, !may_fragment, None),
+            quic: quinn_proto::Endpoint::new(Arc::new(config), quic_server, !may_fragment, None),
             server,
             connections: HashMap::new(),
             queue: VecDeque::new(),
@@ -290,6 +340,19 @@ impl Endpoint {
         Some((result, is_dirty))
     }
 
+    /// A connection's session to work on, which may give it events and something to send: drain
+    /// the endpoint afterwards, once for many of these.
+    pub fn session_mut(&mut self, handle: ConnectionHandle) -> Option<&mut MoqtConnection> {
+        let Self { connections, queue, .. } = self;
+        let connection = connections.get_mut(&handle)?;
+        if connection.session().moqt().is_some()
+            && !std::mem::replace(&mut connection.is_queued, true)
+        {
+            queue.push_back(handle);
+        }
+        connection.moqt_mut()
+    }
+
     /// Closes a connection, whether its session has been set up or not.
     pub fn close(&mut self, handle: ConnectionHandle, now: Instant, code: u64, reason: &str) {
         let Some(connection) = self.connections.get_mut(&handle) else { return };
@@ -346,6 +409,12 @@ impl Endpoint {
         self.max_segments = max.max(1);
     }
 
+    /// Takes connections with this configuration from now on.
+    pub fn set_server(&mut self, server: ServerConfig) {
+        self.quic.set_server_config(Some(server.quic.clone()));
+        self.server = Some(server);
+    }
+
     /// Takes no more connections.
     pub fn stop_accepting(&mut self) {
         self.server = None;
@@ -372,23 +441,31 @@ impl Endpoint {
             self.quic.ignore(incoming);
             return;
         };
-        if self.connections.len() >= server.max_connections {
-            debug!(remote = %incoming.remote_address(), "refused: too many connections");
-            let transmit = self.quic.refuse(incoming, &mut buf);
-            self.responses.push_back((transmit, buf));
-            return;
-        }
-        let is_busy = self.connections.len() >= server.max_connections / 2;
-        if is_busy && !incoming.remote_address_validated() && incoming.may_retry() {
-            if let Ok(transmit) = self.quic.retry(incoming, &mut buf) {
+        let can_retry = !incoming.remote_address_validated() && incoming.may_retry();
+        let place = match server.admission.decide(incoming.remote_address().ip(), can_retry) {
+            Decision::Accept(place) => place,
+            Decision::Refuse(why) => {
+                debug!(remote = %incoming.remote_address(), "refused: {why}");
+                let transmit = self.quic.refuse(incoming, &mut buf);
                 self.responses.push_back((transmit, buf));
+                return;
             }
-            return;
-        }
+            Decision::Retry => {
+                if let Ok(transmit) = self.quic.retry(incoming, &mut buf) {
+                    self.responses.push_back((transmit, buf));
+                }
+                return;
+            }
+        };
         let (session, send_backlog) = (server.session.clone(), server.send_backlog);
+        let setup_timeout = server.admission.limits().setup_timeout;
+        let deadline = setup_timeout.and_then(|timeout| now.checked_add(timeout));
         match self.quic.accept(incoming, now, &mut buf, None) {
             Ok((handle, quic)) => {
-                self.add(Connection::new(quic, handle, Role::Server, session, send_backlog));
+                let mut connection =
+                    Connection::new(quic, handle, Role::Server, session, send_backlog);
+                connection.admit(place, deadline);
+                self.add(connection);
             }
             Err(error) => {
                 if let Some(transmit) = error.response {

@@ -23,6 +23,12 @@
 //! [`Client`] and [`Server`] (feature `tokio`, on by default) own a UDP socket and a background
 //! task, and give out [`moqt_session::Session`]s.
 //!
+//! # On several cores
+//!
+//! An [`Endpoint`] does its work on one. Several of them, each with a [`Socket`] of its own on the
+//! same port, share it: the system gives each the packets of some peers' addresses, and
+//! [`Steering`] says which endpoint a packet belongs to whose sender has changed its address.
+//!
 //! # Raw QUIC and WebTransport
 //!
 //! A server takes both on one port, as the client's ALPN says; [`ServerOptions::schemes`] and
@@ -57,6 +63,7 @@ mod connection;
 mod endpoint;
 mod error;
 mod options;
+mod steering;
 mod streams;
 
 #[cfg(feature = "tokio")]
@@ -65,15 +72,16 @@ mod udp;
 pub use endpoint::{ClientConfig, Endpoint, Event, ServerConfig};
 pub use error::ConnectionFailure;
 pub use options::COALESCE_BELOW;
+pub use steering::Steering;
 #[cfg(feature = "tokio")]
-pub use udp::{Client, Server};
+pub use udp::{Client, Origin, RecvBuffers, Server, Socket};
 
 pub use moqt_engine as engine;
 pub use moqt_quic::webtransport::Request;
 pub use moqt_quic::{
-    ClientOptions, ClientTls, ConfigError, Congestion, ConnectError, Failure, Identity, Scheme,
-    ServerOptions, ServerTls, SessionConfig, Target, TargetError, Trace, TraceSink, Traced,
-    TransportOptions, Verify,
+    Admission, AdmissionStats, ClientOptions, ClientTls, ConfigError, Congestion, ConnectError,
+    ConnectionLimits, Failure, Identity, Scheme, ServerOptions, ServerTls, SessionConfig, Target,
+    TargetError, Trace, TraceSink, Traced, TransportOptions, Verify,
 };
 #[cfg(feature = "tokio")]
 pub use moqt_session as session;

@@ -33,6 +33,7 @@
 //!   ends.
 //! - Data that has come on a stream without an end is lost if the connection is closed before its
 //!   task had its turn.
+//! - Of [`ConnectionLimits`] the [`total`](ConnectionLimits::total) is the only one in force.
 //! - There is no [`Congestion::NewReno`], and no
 //!   [`receive_window`](TransportOptions::receive_window) or
 //!   [`stream_receive_window`](TransportOptions::stream_receive_window) over 4 GiB: errors. Without
@@ -65,8 +66,8 @@ pub use server::Server;
 
 pub use moqt_engine as engine;
 pub use moqt_quic::{
-    ClientOptions, ClientTls, ConfigError, Congestion, ConnectError, Failure, Identity, Scheme,
-    ServerOptions, ServerTls, Target, TargetError, Trace, TraceSink, Traced, TransportOptions,
-    Verify,
+    ClientOptions, ClientTls, ConfigError, Congestion, ConnectError, ConnectionLimits, Failure,
+    Identity, Scheme, ServerOptions, ServerTls, Target, TargetError, Trace, TraceSink, Traced,
+    TransportOptions, Verify,
 };
 pub use moqt_session as session;

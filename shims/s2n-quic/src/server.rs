@@ -31,7 +31,7 @@ impl Server {
         let session = SessionConfig::server(options, COALESCE_BELOW);
         let tls = tls::server(&options.tls, session.server_alpn()?)?;
         let transport = &options.transport;
-        let endpoint = start_server(address, tls, transport, options.max_connections)?;
+        let endpoint = start_server(address, tls, transport, options.connections.total)?;
         let local = endpoint.local_addr().map_err(ConnectError::Socket)?;
         let limits = options.limits.clone();
         let setup = Setup { session, limits, keep_alive: transport.keep_alive.is_some() };

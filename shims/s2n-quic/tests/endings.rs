@@ -103,7 +103,7 @@ async fn no_draft_in_common() {
 async fn one_connection_more_than_there_may_be() {
     for (client_stack, server_stack) in ENDS {
         let (client, mut server) = options();
-        server.max_connections = 2;
+        server.connections.total = 2;
         let server = Server::bind(server_stack, &server);
         let target = server.target(Scheme::Quic);
         let mut sessions = Vec::new();

@@ -30,7 +30,7 @@ pub(crate) struct Drive {
 
 impl Drive {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let received = RecvBuffers::new();
+        let received = RecvBuffers::default();
         let timer = Box::pin(sleep_until(Instant::now().into()));
         Self { shared, received, unsent: None, contents: Vec::new(), timer, deadline: None }
     }

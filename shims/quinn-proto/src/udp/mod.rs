@@ -9,3 +9,4 @@ mod socket;
 
 pub use client::Client;
 pub use server::Server;
+pub use socket::{Origin, RecvBuffers, Socket};

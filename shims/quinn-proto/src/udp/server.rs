@@ -26,7 +26,7 @@ impl Server {
     pub fn bind(address: SocketAddr, options: &ServerOptions) -> Result<Self, ConnectError> {
         let session = SessionConfig::server(options, COALESCE_BELOW);
         let config = ServerConfig::new(&options.tls, &options.transport, session)?
-            .max_connections(options.max_connections);
+            .limits(options.connections.clone());
         let socket = Socket::bind(address).map_err(ConnectError::Socket)?;
         let local = socket.local_addr().map_err(ConnectError::Socket)?;
         let now = std::time::Instant::now();

@@ -14,16 +14,37 @@ const MAX_SEGMENTS: usize = 44;
 /// What to ask the system to buffer, in bytes. It may give less.
 const SYSTEM_BUFFER: usize = 2 * 1024 * 1024;
 
-/// A UDP socket with everything the system can do to move many datagrams at once.
+/// A UDP socket with everything the system can do to move many datagrams at once, for a task that
+/// drives an [`Endpoint`](crate::Endpoint) of its own.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     io: tokio::net::UdpSocket,
     state: UdpSocketState,
 }
 
 impl Socket {
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = std::net::UdpSocket::bind(address)?;
+    /// A socket on this address; port 0 lets the system choose.
+    ///
+    /// Must be called on a tokio runtime, as for all its functions that wait.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        Self::new(std::net::UdpSocket::bind(address)?)
+    }
+
+    /// A socket on an address that it shares with others of this process (SO_REUSEPORT): the
+    /// system gives each of them the datagrams of some peers.
+    #[cfg(unix)]
+    pub fn bind_shared(address: SocketAddr) -> io::Result<Self> {
+        use socket2::{Domain, Protocol, Type};
+
+        let domain = Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        Self::new(socket.into())
+    }
+
+    fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
         // More is better; what the system allows is enough.
         let _ = state.set_send_buffer_size((&socket).into(), SYSTEM_BUFFER);
@@ -31,22 +52,25 @@ impl Socket {
         Ok(Self { io: tokio::net::UdpSocket::from_std(socket)?, state })
     }
 
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+    /// The socket's own address.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.local_addr()
     }
 
-    pub(crate) fn may_fragment(&self) -> bool {
+    /// Whether its datagrams may be fragmented on the way.
+    pub fn may_fragment(&self) -> bool {
         self.state.may_fragment()
     }
 
-    pub(crate) fn max_segments(&self) -> usize {
+    /// How many datagrams of one size it can send at once.
+    pub fn max_segments(&self) -> usize {
         self.state.max_gso_segments().clamp(1, MAX_SEGMENTS)
     }
 
     /// Hands a datagram, or several of one size, to the system. Pending means that it will
     /// wake the task when it takes more. Errors of the network are losses, as for every
     /// datagram.
-    pub(crate) fn poll_send(
+    pub fn poll_send(
         &self,
         cx: &mut Context<'_>,
         transmit: &Transmit,
@@ -68,13 +92,13 @@ impl Socket {
     }
 
     /// Hands it to the system at once or not at all, from anywhere.
-    pub(crate) fn send_now(&self, transmit: &Transmit, contents: &[u8]) {
+    pub fn send_now(&self, transmit: &Transmit, contents: &[u8]) {
         // Without room for it, it is lost, as every datagram may be.
         let _ = self.state.try_send((&self.io).into(), &to_udp(transmit, contents));
     }
 
-    /// Receives a batch into `buffers`.
-    pub(crate) fn poll_recv(
+    /// Receives a batch into `buffers`: of so many of them.
+    pub fn poll_recv(
         &self,
         cx: &mut Context<'_>,
         buffers: &mut RecvBuffers,
@@ -98,31 +122,36 @@ impl Socket {
 
 /// Room for a batch of datagrams.
 #[derive(Debug)]
-pub(crate) struct RecvBuffers {
+pub struct RecvBuffers {
     data: Vec<Vec<u8>>,
     metas: [RecvMeta; BATCH_SIZE],
 }
 
 /// Where a datagram came from and how.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
-    pub(crate) remote: SocketAddr,
-    pub(crate) local_ip: Option<std::net::IpAddr>,
-    pub(crate) ecn: Option<EcnCodepoint>,
+pub struct Origin {
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// The address of ours that it was sent to, if the system says.
+    pub local_ip: Option<std::net::IpAddr>,
+    /// How congested the path was.
+    pub ecn: Option<EcnCodepoint>,
 }
 
-impl RecvBuffers {
-    pub(crate) fn new() -> Self {
+impl Default for RecvBuffers {
+    fn default() -> Self {
         // The largest that the system puts together; one datagram alone is smaller.
         Self {
             data: (0..BATCH_SIZE).map(|_| vec![0; 64 * 1024]).collect(),
             metas: [RecvMeta::default(); BATCH_SIZE],
         }
     }
+}
 
+impl RecvBuffers {
     /// The datagrams of the first `count` buffers. Each is copied into a buffer of its own
     /// size, so that a small part of one that is kept does not keep 64 KiB.
-    pub(crate) fn datagrams(&self, count: usize) -> impl Iterator<Item = (Origin, BytesMut)> + '_ {
+    pub fn datagrams(&self, count: usize) -> impl Iterator<Item = (Origin, BytesMut)> + '_ {
         self.metas.iter().zip(&self.data).take(count).flat_map(|(meta, data)| {
             let origin = Origin {
                 remote: meta.addr,
