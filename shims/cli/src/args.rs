@@ -11,6 +11,7 @@ use moqt_engine::model::{
     TrackNamespace,
 };
 
+use crate::relay::RelayArgs;
 use crate::stack::Stack;
 
 /// Publish, subscribe, serve and measure Media over QUIC Transport (MoQT).
@@ -61,6 +62,9 @@ pub(crate) enum Command {
         after_help = "Example:\n  moqt join moqt://127.0.0.1:4443 -k -n live --trackname tv --back 1 | ffplay -"
     )]
     Join(JoinArgs),
+    /// Relay between publishers and subscribers, on one UDP port.
+    #[command(after_help = crate::relay::EXAMPLES)]
+    Relay(RelayArgs),
     /// Print the versions that belong in a bug report.
     Version,
 }
@@ -148,7 +152,7 @@ impl ConnectArgs {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CertHash(pub(crate) [u8; 32]);
 
-fn parse_hash(text: &str) -> Result<CertHash, String> {
+pub(crate) fn parse_hash(text: &str) -> Result<CertHash, String> {
     let wrong = || "a SHA-256 is 64 hexadecimal digits".to_string();
     let digits: Vec<u8> = text
         .bytes()
@@ -164,7 +168,7 @@ fn parse_hash(text: &str) -> Result<CertHash, String> {
     Ok(CertHash(bytes.try_into().map_err(|_| wrong())?))
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let text = text.strip_suffix('s').unwrap_or(text);
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_string())?;
     Duration::try_from_secs_f64(seconds).map_err(|_| "not a time one can wait".to_string())

@@ -37,6 +37,9 @@ from!(
     moqt_engine::CommandError,
     crate::source::SourceError,
     moqt_engine::wire::EncodeError,
+    moqt_quic::ConfigError,
+    moqt_relay_server::StartError,
+    moqt_relay_server::auth::LoadError,
 );
 
 impl From<String> for Failure {

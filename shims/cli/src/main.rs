@@ -13,7 +13,9 @@ mod origin;
 mod progress;
 mod publish;
 mod receive;
+mod relay;
 mod serve;
+mod signals;
 mod sink;
 mod source;
 mod stack;
@@ -60,6 +62,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Receive(args) => receive::run(args, &cli.output).await,
         Command::Fetch(args) => fetch::run(args, &cli.output).await,
         Command::Join(args) => join::run(args, &cli.output).await,
+        Command::Relay(args) => relay::run(args, &cli.output).await,
         Command::Version => {
             version(&cli.output);
             Ok(())

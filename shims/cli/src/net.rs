@@ -1,6 +1,7 @@
 //! Connecting and listening, as the command line says.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use moqt_engine::model::SessionError;
@@ -9,7 +10,7 @@ use moqt_quic::{
 };
 use moqt_session::Session;
 
-use crate::args::{ConnectArgs, DemoArgs, ListenArgs};
+use crate::args::{CertHash, ConnectArgs, DemoArgs, ListenArgs};
 use crate::failure::Failure;
 use crate::stack::{Server, Stack};
 
@@ -23,12 +24,7 @@ pub(crate) async fn connect(args: &ConnectArgs) -> Result<Session, Failure> {
     if args.force_quic {
         target = target.over_quic();
     }
-    let verify = match (args.insecure, &args.cert_hash, &args.ca) {
-        (true, ..) => Verify::Insecure,
-        (false, Some(hash), _) => Verify::Pinned(vec![hash.0]),
-        (false, None, Some(file)) => Verify::CaFile(file.clone()),
-        (false, None, None) => Verify::System,
-    };
+    let verify = verify(args.insecure, args.cert_hash, args.ca.as_deref());
     let mut options = ClientOptions::default();
     options.drafts = args.drafts.list();
     options.tls = ClientTls::new(verify);
@@ -42,6 +38,16 @@ pub(crate) async fn connect(args: &ConnectArgs) -> Result<Session, Failure> {
         };
         Failure::new(format!("cannot connect to {}: {error}{hint}", args.url))
     })
+}
+
+/// How to know a server, as the command line says.
+pub(crate) fn verify(insecure: bool, hash: Option<CertHash>, ca: Option<&Path>) -> Verify {
+    match (insecure, hash, ca) {
+        (true, ..) => Verify::Insecure,
+        (false, Some(hash), _) => Verify::Pinned(vec![hash.0]),
+        (false, None, Some(file)) => Verify::CaFile(file.to_owned()),
+        (false, None, None) => Verify::System,
+    }
 }
 
 /// Connects to a server in this process.
@@ -92,12 +98,7 @@ pub(crate) async fn close(session: &Session) {
 
 /// Listens where the command line says.
 pub(crate) fn listen(args: &ListenArgs) -> Result<Listener, Failure> {
-    let (identity, is_self_signed) = if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
-        let identity = Identity::from_pem_files(cert, key);
-        (identity.map_err(|error| Failure::new(error.to_string()))?, false)
-    } else {
-        (made_up()?, true)
-    };
+    let (identity, is_self_signed) = identity(args.cert.as_deref(), args.key.as_deref())?;
     let hash = identity.sha256();
     let mut options = ServerOptions::new(identity);
     options.drafts = args.drafts.list();
@@ -114,6 +115,16 @@ pub(crate) fn listen_for_demo(args: &DemoArgs) -> Result<Listener, Failure> {
     options.drafts = args.drafts.list();
     let server = bind(args.drafts.transport, (Ipv4Addr::LOCALHOST, 0).into(), &options)?;
     Ok(Listener { server, hash, is_self_signed: true })
+}
+
+/// The certificate from these files, or one made up, and whether it is that.
+pub(crate) fn identity(
+    cert: Option<&Path>,
+    key: Option<&Path>,
+) -> Result<(Identity, bool), Failure> {
+    let Some((cert, key)) = cert.zip(key) else { return Ok((made_up()?, true)) };
+    let identity = Identity::from_pem_files(cert, key);
+    Ok((identity.map_err(|error| Failure::new(error.to_string()))?, false))
 }
 
 fn made_up() -> Result<Identity, Failure> {

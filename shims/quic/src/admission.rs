@@ -46,6 +46,7 @@ struct Counts {
     total: usize,
     half_open: usize,
     by_address: HashMap<IpAddr, usize>,
+    refuses_all: bool,
     refused: u64,
     retried: u64,
 }
@@ -95,6 +96,10 @@ impl Admission {
         let limits = &self.limits;
         let mut counts = self.lock();
         let from_there = counts.by_address.get(&network).copied().unwrap_or_default();
+        if counts.refuses_all {
+            counts.refused = counts.refused.saturating_add(1);
+            return Decision::Refuse("the server takes no more connections");
+        }
         let all = [
             (counts.total, limits.total, "too many connections"),
             (counts.half_open, limits.half_open, "too many connections without a session"),
@@ -112,6 +117,16 @@ impl Admission {
         counts.half_open = counts.half_open.saturating_add(1);
         counts.by_address.insert(network, from_there.saturating_add(1));
         Decision::Accept(Place { admission: self.clone(), network, is_half_open: true })
+    }
+
+    /// Refuses whoever comes from now on.
+    pub fn refuse_all(&self) {
+        self.lock().refuses_all = true;
+    }
+
+    /// Whether it was told to.
+    pub fn refuses_all(&self) -> bool {
+        self.lock().refuses_all
     }
 
     /// What it has counted.

@@ -2,8 +2,14 @@
 //!
 //! - [`auth`]: who may do what, from a file of tokens, signed tokens and certificates.
 //! - [`directory`]: which relay holds which namespace.
+//! - [`Relay`]: a relay on one UDP port, raw QUIC and WebTransport, on several cores.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod auth;
 pub mod directory;
+mod server;
+
+pub use server::{Relay, RelayOptions, Report, Reporter, ShardReport, StartError, Traffic};
+
+pub use moqt_quinn_proto as quinn_proto;
