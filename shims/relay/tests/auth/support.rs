@@ -41,9 +41,9 @@ impl Hand {
     }
 }
 
-/// A folder for one test.
+/// A folder for one test, apart from what tests of other crates keep there.
 pub(crate) fn folder(test: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("auth").join(test);
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
