@@ -311,3 +311,32 @@ fn what_another_shard_announces_does_not_keep_a_shard_from_asking_upstream() {
     let clients = vec![client(0, Draft::D18), client(2, Draft::D18), client(2, Draft::D18)];
     check_often(scenario(relays, clients, 3, &steps));
 }
+
+#[test]
+fn every_shard_knows_how_far_a_track_has_come() {
+    let statuses = (1..4).map(|client| (8000, Act::TrackStatus { client, track: 0 }));
+    for how in [How::Namespace, How::Publish] {
+        let mut steps = vec![(500, offer(0, 0, how)), (1000, produce(0, BURST))];
+        steps.extend(statuses.clone());
+        for publisher in 0..3 {
+            let shards = RelayPlan { shards: 3, ..RELAY };
+            let clients = [publisher, 0, 1, 2].map(|relay| client(relay, Draft::D18));
+            check_often(scenario(vec![RELAY, shards.clone(), shards], clients.into(), 1, &steps));
+        }
+    }
+}
+
+#[test]
+fn a_group_that_was_fetched_to_its_end_says_nothing_of_the_one_before() {
+    let steps = [
+        (500, offer(0, 0, How::Namespace)),
+        (1000, subscribe(1, 0)),
+        (2566, produce(0, Burst { count: 4, size: 74_000, ..BURST })),
+        (2582, produce(0, Burst { subgroup: 1, count: 5, ..BURST })),
+        (2673, produce(0, Burst { group: GroupPick::Largest, count: 1, ..BURST })),
+        (2767, fetch(1, (0, 1), (4, 0), Some(GroupOrder::Descending))),
+    ];
+    let mut publisher = client(0, Draft::D18);
+    publisher.halves = Some(198);
+    check(&scenario(vec![RELAY], vec![publisher, client(0, Draft::D18)], 1, &steps));
+}

@@ -101,6 +101,11 @@ pub(crate) enum What {
     /// Something of the fetch that the receiving shard knows by this key. The sending shard knows
     /// it by the other.
     Fetched { fetch: Index, by: Index, item: Fetched },
+
+    /// The sending shard wants to know how far a track has come, and knows the query by this key.
+    Status { name: FullTrackName, query: Index, via: Vec<u64> },
+    /// That is the largest location, and these are its properties; or why that cannot be said.
+    StatusAnswer { query: Index, answer: Result<(Option<Location>, TrackProperties), Refusal> },
 }
 
 /// What comes in answer to a fetch.

@@ -60,6 +60,8 @@ pub(crate) struct Track {
     pub(crate) recovery: Option<Index>,
     /// Subgroups that are being received, or that some subscriber has not got all of.
     pub(crate) live: BTreeMap<SubgroupKey, Live>,
+    /// Some of its objects came in datagrams.
+    pub(crate) has_datagrams: bool,
     pub(crate) store: Store,
     /// The largest value of NEW_GROUP_REQUEST that was sent upstream and not fulfilled.
     pub(crate) new_group: Option<u64>,
@@ -206,6 +208,7 @@ impl Track {
             received: None,
             recovery: None,
             live: BTreeMap::new(),
+            has_datagrams: false,
             store,
             new_group: None,
             idle_since: None,

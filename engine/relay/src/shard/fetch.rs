@@ -473,7 +473,8 @@ impl Fetch {
 
     /// The same when no object comes any more of what was asked for, from `first` to `last`.
     pub(super) fn gap_at_end(&self, first: Location, last: Location) -> Vec<(Location, Location)> {
-        let Some(at) = self.at else { return Vec::new() };
+        // In descending order, that may have been one group, and the next is looked at already.
+        let Some(at) = self.at.filter(|at| *at >= first) else { return Vec::new() };
         let mut gap = match self.order {
             GroupOrder::Ascending => alloc::vec![(at, last)],
             GroupOrder::Descending => {

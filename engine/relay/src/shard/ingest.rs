@@ -498,6 +498,7 @@ impl<A: Authorize> Shard<A> {
         let Some((track, mut io)) = self.outlet(cx, id) else { return };
         track.note_largest(Some(object.header.location));
         track.received = track.received.max(Some(object.header.location));
+        track.has_datagrams = true;
         let default = track.properties.default_publisher_priority();
         let priority = object.header.publisher_priority.unwrap_or(default);
         match track.store.datagram(now, object, priority) {

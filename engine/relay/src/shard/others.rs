@@ -10,6 +10,7 @@ use moqt_engine::model::{FullTrackName, PublishDoneCode, TrackNamespace};
 
 use super::ingest::Shipped;
 use super::peer::Ended;
+use super::response::Asker;
 use super::{Cx, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{Connections, ShardId};
@@ -122,6 +123,10 @@ impl<A: Authorize> Shard<A> {
                 let range = (first, last, order);
                 self.fetch_for_shard(cx, (from, fetch), name, range, patience, via);
             }
+            What::Status { name, query, via } => {
+                self.query_status(cx, Asker::Shard(from, query), &name, via);
+            }
+            What::StatusAnswer { query, answer } => self.shard_answered(cx, from, query, answer),
             What::Credit { fetch, bytes } => self.credit(cx, fetch, bytes),
             What::CancelFetch { fetch } => self.fetch_cancelled(cx, fetch),
             What::Fetched { fetch, by, item } => self.fetched(cx, from, (fetch, by), item),

@@ -63,8 +63,8 @@ impl<A: Authorize> Shard<A> {
         was_held: bool,
     ) {
         let Some((track, mut io)) = self.outlet(cx, id) else { return };
-        // Datagrams may be lost.
-        let Some(subgroup) = object.subgroup_id else { return };
+        // Datagrams may be lost. Draft 14 does not tell them apart in a fetch.
+        let Some(subgroup) = object.subgroup_id.filter(|_| !track.has_datagrams) else { return };
         let key = SubgroupKey { group: object.location.group, subgroup };
         let object_id = object.location.object;
         if was_held && !track.live.contains_key(&key) {

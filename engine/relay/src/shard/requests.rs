@@ -78,7 +78,7 @@ impl<A: Authorize> Shard<A> {
                 self.fetch(cx, (id, request), track, range, &parameters, via);
             }
             IncomingRequest::TrackStatus { track, .. } => {
-                self.track_status(cx, (id, request), &track, &via);
+                self.track_status(cx, (id, request), &track, via);
             }
             IncomingRequest::PublishNamespace { namespace, .. } => {
                 self.publish_namespace(cx, (id, request), &namespace, &via);

@@ -2,31 +2,40 @@
 
 use alloc::vec::Vec;
 
-use moqt_engine::model::{FullTrackName, RequestErrorCode};
+use moqt_engine::model::{FullTrackName, Location, RequestErrorCode, TrackProperties};
 use moqt_engine::{Accept, Answer, Refusal, RequestKey, Timestamp};
 use thunderdome::Index;
 
 use super::peer::{Ended, Purpose};
+use super::response::Asker;
 use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
-use crate::connections::{ConnectionId, Connections, PeerKind};
+use crate::connections::{ConnectionId, Connections, PeerKind, ShardId};
+use crate::message::What;
 use crate::routes::Origin;
-use crate::track::TrackId;
+use crate::track::{Node, TrackId};
 
 /// A TRACK_STATUS that waits for an answer.
 #[derive(Debug)]
 pub(super) struct StatusQuery {
     track: TrackId,
-    /// Who asks.
-    from: (ConnectionId, RequestKey),
+    from: Asker,
     /// Those who have been asked and have not answered.
     asked: Vec<(ConnectionId, RequestKey)>,
+    asked_shards: Vec<ShardId>,
+    /// The relays upstream are among them, or were.
+    asks_upstream: bool,
+    via: Vec<u64>,
     until: Timestamp,
 }
 
 impl StatusQuery {
     pub(super) fn track(&self) -> TrackId {
         self.track
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.asked.is_empty() || !self.asked_shards.is_empty()
     }
 }
 
@@ -37,63 +46,163 @@ impl<A: Authorize> Shard<A> {
         cx: &mut Cx<'_, C>,
         (connection, request): (ConnectionId, RequestKey),
         name: &FullTrackName,
-        via: &[u64],
+        via: Vec<u64>,
     ) {
-        let Some(id) = self.track(name.clone()) else {
-            let reason = "the relay has too many tracks";
-            return self.refuse(cx, connection, request, RequestErrorCode::ExcessiveLoad, reason);
+        self.query_status(cx, Asker::Session(connection, request), name, via);
+    }
+
+    /// The same for a peer, or for another shard on behalf of a peer of its.
+    pub(super) fn query_status<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        from: Asker,
+        name: &FullTrackName,
+        via: Vec<u64>,
+    ) {
+        let Some(track) = self.track(name.clone()) else {
+            let reason = "the relay has too many tracks".into();
+            let code = RequestErrorCode::ExcessiveLoad;
+            return self.refuse_status(cx, from, Refusal { reason, ..Refusal::new(code) });
         };
-        if self.tracks.get(id).is_some_and(crate::track::Track::has_established_source) {
-            return self.answer_status(cx, connection, request, id);
-        }
-        let mut to: Vec<ConnectionId> = Vec::new();
-        for origin in self.routes.publishers(name.namespace()) {
-            if let Origin::Session(connection, _) = origin
-                && !to.contains(&connection)
-            {
-                to.push(connection);
-            }
-        }
-        if to.is_empty() {
-            let upstream = self.peers.iter();
-            let upstream = upstream.filter(|(_, peer)| peer.info.kind == PeerKind::Upstream);
-            to.extend(upstream.map(|(id, _)| *id));
-        }
-        let mut asked = Vec::new();
-        for publisher in to.into_iter().filter(|to| *to != connection) {
-            let parameters = self.onward(publisher, via);
-            let status =
-                cx.connections.with(publisher, |moqt| moqt.track_status(cx.now, name, &parameters));
-            if let Some(Ok(status)) = status {
-                asked.push((publisher, status));
-            }
-        }
-        if asked.is_empty() {
-            let reason = "nobody publishes the track";
-            self.refuse(cx, connection, request, RequestErrorCode::DoesNotExist, reason);
-            return self.track_changed(cx, id);
+        if self.is_fed(from, track) {
+            return self.answer_status(cx, from, track);
         }
         let until = cx.now.saturating_add(self.config.fill_timeout);
-        let query =
-            StatusQuery { track: id, from: (connection, request), asked: asked.clone(), until };
-        let query = self.queries.insert(query);
-        self.set_purpose(connection, request, Purpose::Query(query));
-        for (connection, request) in asked {
-            self.set_purpose(connection, request, Purpose::Asked(query));
+        let query = self.queries.insert(StatusQuery {
+            track,
+            from,
+            asked: Vec::new(),
+            asked_shards: Vec::new(),
+            asks_upstream: false,
+            via,
+            until,
+        });
+        if let Asker::Session(connection, request) = from {
+            self.set_purpose(connection, request, Purpose::Query(query));
         }
         self.schedule(until, Due::Query(query));
+        self.ask_publishers(cx, query, name);
+        self.ask_on(cx, query, None);
+    }
+
+    /// Asks those who publish a track's namespace how far it has come.
+    fn ask_publishers<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        query: Index,
+        name: &FullTrackName,
+    ) {
+        let mut sessions: Vec<ConnectionId> = Vec::new();
+        let mut shards = self.offered.get(name).cloned().unwrap_or_default();
+        for origin in self.routes.publishers(name.namespace()) {
+            match origin {
+                Origin::Session(connection, _) if !sessions.contains(&connection) => {
+                    sessions.push(connection);
+                }
+                Origin::Shard(shard) if !shards.contains(&shard) => shards.push(shard),
+                _ => {}
+            }
+        }
+        self.ask_status(cx, query, sessions, shards);
+    }
+
+    /// If nobody is left who might answer, asks the relays upstream, or else refuses.
+    fn ask_on<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        query: Index,
+        refusal: Option<Refusal>,
+    ) {
+        let Some(waiting) = self.queries.get_mut(query) else { return };
+        if waiting.is_waiting() {
+            return;
+        }
+        if !waiting.asks_upstream {
+            waiting.asks_upstream = true;
+            let upstream =
+                self.peers.iter().filter(|(_, peer)| peer.info.kind == PeerKind::Upstream);
+            let upstream = upstream.map(|(id, _)| *id).collect();
+            let shards = self.upstream_shards.iter().copied().collect();
+            self.ask_status(cx, query, upstream, shards);
+        }
+        if self.queries.get(query).is_some_and(|waiting| !waiting.is_waiting()) {
+            let refusal = refusal.unwrap_or_else(|| {
+                let reason = "nobody publishes the track".into();
+                Refusal { reason, ..Refusal::new(RequestErrorCode::DoesNotExist) }
+            });
+            self.refuse_query(cx, query, refusal);
+        }
+    }
+
+    fn ask_status<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        query: Index,
+        sessions: Vec<ConnectionId>,
+        shards: Vec<ShardId>,
+    ) {
+        let Some(StatusQuery { from, track, via, .. }) = self.queries.get(query) else { return };
+        let (from, via) = (*from, via.clone());
+        let Some(track) = self.tracks.get(*track) else { return };
+        let name = track.name.clone();
+        for connection in sessions {
+            if matches!(from, Asker::Session(asking, _) if asking == connection) {
+                continue;
+            }
+            let parameters = self.onward(connection, &via);
+            let asked = cx
+                .connections
+                .with(connection, |moqt| moqt.track_status(cx.now, &name, &parameters));
+            if let Some(Ok(request)) = asked {
+                self.set_purpose(connection, request, Purpose::Asked(query));
+                if let Some(waiting) = self.queries.get_mut(query) {
+                    waiting.asked.push((connection, request));
+                }
+            }
+        }
+        // What is not here is not asked for on behalf of another shard, which asks by itself.
+        for shard in shards.into_iter().filter(|_| matches!(from, Asker::Session(..))) {
+            self.say(shard, What::Status { name: name.clone(), query, via: via.clone() });
+            if let Some(waiting) = self.queries.get_mut(query) {
+                waiting.asked_shards.push(shard);
+            }
+        }
+    }
+
+    /// Whether a track has a publisher that is not the one who asks.
+    fn is_fed(&self, from: Asker, id: TrackId) -> bool {
+        let node = match from {
+            Asker::Session(connection, request) => Node::Session(connection, request),
+            Asker::Shard(shard, _) => Node::Shard(shard, id),
+            Asker::Recovery => return false,
+        };
+        self.tracks.get(id).is_some_and(|track| track.is_fed(node))
     }
 
     /// Answers from what is known of a track that has a publisher.
-    fn answer_status<C: Connections>(
+    fn answer_status<C: Connections>(&mut self, cx: &mut Cx<'_, C>, from: Asker, id: TrackId) {
+        let Some(track) = self.tracks.get(id) else { return };
+        let (largest, properties) = (track.largest, track.properties.clone());
+        self.tell_status(cx, from, largest, properties);
+    }
+
+    fn tell_status<C: Connections>(
         &mut self,
         cx: &mut Cx<'_, C>,
-        connection: ConnectionId,
-        request: RequestKey,
-        id: TrackId,
+        from: Asker,
+        largest: Option<Location>,
+        properties: TrackProperties,
     ) {
-        let Some(track) = self.tracks.get(id) else { return };
-        let accept = track.accept();
+        let (connection, request) = match from {
+            Asker::Session(connection, request) => (connection, request),
+            Asker::Shard(shard, query) => {
+                let answer = Ok((largest, properties));
+                return self.say(shard, What::StatusAnswer { query, answer });
+            }
+            Asker::Recovery => return,
+        };
+        let mut accept = Accept { track_properties: properties, ..Accept::default() };
+        accept.parameters.largest_object = largest;
         self.forget_request(connection, request);
         let accepted = cx.connections.with(connection, |moqt| moqt.accept(cx.now, request, accept));
         if matches!(accepted, Some(Err(_))) {
@@ -112,16 +221,40 @@ impl<A: Authorize> Shard<A> {
         answer: &Answer,
     ) {
         self.forget_request(publisher, request);
-        let Some(StatusQuery { track, from: (connection, request), .. }) =
-            self.end_query(cx, query)
-        else {
-            return;
-        };
-        let mut accept =
-            Accept { track_properties: answer.track_properties.clone(), ..Accept::default() };
-        accept.parameters.largest_object = answer.parameters.largest_object;
-        cx.connections.with(connection, |moqt| moqt.accept(cx.now, request, accept));
-        self.track_changed(cx, track);
+        let (largest, properties) =
+            (answer.parameters.largest_object, answer.track_properties.clone());
+        self.status_known(cx, query, largest, properties);
+    }
+
+    fn status_known<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        query: Index,
+        largest: Option<Location>,
+        properties: TrackProperties,
+    ) {
+        if let Some(StatusQuery { track, from, .. }) = self.end_query(cx, query) {
+            self.tell_status(cx, from, largest, properties);
+            self.track_changed(cx, track);
+        }
+    }
+
+    /// Another shard has answered.
+    pub(super) fn shard_answered<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        shard: ShardId,
+        query: Index,
+        answer: Result<(Option<Location>, TrackProperties), Refusal>,
+    ) {
+        match answer {
+            Ok((largest, properties)) => self.status_known(cx, query, largest, properties),
+            Err(refusal) => {
+                let Some(waiting) = self.queries.get_mut(query) else { return };
+                waiting.asked_shards.retain(|asked| *asked != shard);
+                self.ask_on(cx, query, Some(refusal));
+            }
+        }
     }
 
     /// A publisher has refused.
@@ -135,26 +268,32 @@ impl<A: Authorize> Shard<A> {
     ) {
         let Some(waiting) = self.queries.get_mut(query) else { return };
         waiting.asked.retain(|asked| *asked != (publisher, request));
-        if !waiting.asked.is_empty() {
-            return;
-        }
         let refusal = match how {
             Ended::Rejected(error) => {
                 Refusal { reason: error.reason, ..Refusal::new(RequestErrorCode::DoesNotExist) }
             }
             _ => Refusal::new(RequestErrorCode::InternalError),
         };
-        self.refuse_query(cx, query, refusal);
+        self.ask_on(cx, query, Some(refusal));
     }
 
     fn refuse_query<C: Connections>(&mut self, cx: &mut Cx<'_, C>, query: Index, refusal: Refusal) {
-        let Some(StatusQuery { track, from: (connection, request), .. }) =
-            self.end_query(cx, query)
-        else {
-            return;
-        };
-        self.refuse_with(cx, connection, request, refusal);
-        self.track_changed(cx, track);
+        if let Some(StatusQuery { track, from, .. }) = self.end_query(cx, query) {
+            self.refuse_status(cx, from, refusal);
+            self.track_changed(cx, track);
+        }
+    }
+
+    fn refuse_status<C: Connections>(&mut self, cx: &mut Cx<'_, C>, from: Asker, refusal: Refusal) {
+        match from {
+            Asker::Session(connection, request) => {
+                self.refuse_with(cx, connection, request, refusal);
+            }
+            Asker::Shard(shard, query) => {
+                self.say(shard, What::StatusAnswer { query, answer: Err(refusal) });
+            }
+            Asker::Recovery => {}
+        }
     }
 
     /// Takes a query out, and lets go of those who were asked.
@@ -164,8 +303,9 @@ impl<A: Authorize> Shard<A> {
         query: Index,
     ) -> Option<StatusQuery> {
         let ended = self.queries.remove(query)?;
-        let (connection, request) = ended.from;
-        self.forget_request(connection, request);
+        if let Asker::Session(connection, request) = ended.from {
+            self.forget_request(connection, request);
+        }
         for &(connection, request) in &ended.asked {
             if self.forget_request(connection, request).is_some() {
                 let code = moqt_engine::model::StreamResetCode::Cancelled;
@@ -193,9 +333,11 @@ impl<A: Authorize> Shard<A> {
     /// A track has a publisher now, which answers those who asked about it.
     pub(super) fn resume_queries<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
         for query in self.queries_of(id) {
-            if let Some(StatusQuery { from: (connection, request), .. }) = self.end_query(cx, query)
+            let from = self.queries.get(query).map(|waiting| waiting.from);
+            if from.is_some_and(|from| self.is_fed(from, id))
+                && let Some(StatusQuery { from, .. }) = self.end_query(cx, query)
             {
-                self.answer_status(cx, connection, request, id);
+                self.answer_status(cx, from, id);
             }
         }
     }
@@ -208,9 +350,8 @@ impl<A: Authorize> Shard<A> {
         refusal: &Refusal,
     ) {
         let idle = self.queries_of(id).into_iter();
-        let idle = idle.filter(|query| {
-            self.queries.get(*query).is_some_and(|waiting| waiting.asked.is_empty())
-        });
+        let idle = idle
+            .filter(|query| self.queries.get(*query).is_some_and(|waiting| !waiting.is_waiting()));
         for query in idle.collect::<Vec<_>>() {
             self.refuse_query(cx, query, refusal.clone());
         }
