@@ -34,7 +34,7 @@ use crate::failure::Failure;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(&cli.output);
+    log_to_stderr(&cli);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -93,19 +93,36 @@ fn version(output: &OutputArgs) {
     println!("platform: {}-{}", std::env::consts::ARCH, std::env::consts::OS);
 }
 
-fn log_to_stderr(output: &OutputArgs) {
-    let default = match output.verbose {
+fn log_to_stderr(cli: &Cli) {
+    let relay = match &cli.command {
+        Command::Relay(args) => Some(args),
+        _ => None,
+    };
+    let default = match cli.output.verbose {
+        0 if relay.is_some() && !cli.output.quiet => "warn",
         0 => "error",
         1 => "info",
         2 => "debug",
         _ => "trace",
     };
-    let filter = EnvFilter::builder()
+    let mut filter = EnvFilter::builder()
         .with_default_directive(default.parse().unwrap_or_default())
         .from_env_lossy();
-    tracing_subscriber::fmt()
+    // What the relay itself does is worth a line, what its clients do is not.
+    for target in [relay::LOG, "moqt_relay_server"] {
+        if !cli.output.quiet
+            && let Ok(directive) = format!("{target}=info").parse()
+        {
+            filter = filter.add_directive(directive);
+        }
+    }
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_ansi(std::io::stderr().is_terminal());
+    if relay.is_some_and(|args| args.log_format == relay::LogFormat::Json) {
+        log.json().flatten_event(true).init();
+    } else {
+        log.init();
+    }
 }

@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use moqt_quic::{ClientTls, ServerOptions, ServerTls, Target, TargetError};
 use moqt_relay_server::auth::{Guesses, Rules, Sources, WallClock};
-use moqt_relay_server::{Relay, RelayOptions};
+use moqt_relay_server::directory::{FixedOrigins, OriginDirectory, RedisDirectory, RedisSettings};
+use moqt_relay_server::observe::Observer;
+use moqt_relay_server::{Relay, RelayOptions, Settings};
 use serde::Serialize;
 
 use crate::args::{CertHash, DraftArgs, OutputArgs, parse_hash, parse_seconds};
@@ -17,6 +20,9 @@ use crate::net;
 use crate::progress::hex;
 use crate::signals::{Signal, Signals};
 use crate::stack::Stack;
+
+/// What the command itself has for the log.
+pub(crate) const LOG: &str = "relay";
 
 /// What `moqt relay --help` ends with.
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -64,6 +70,38 @@ pub(crate) struct RelayArgs {
     /// else; may be given more than once.
     #[arg(long = "jwt-key", value_name = "FILE")]
     jwt_keys: Vec<PathBuf>,
+    /// Certificate authorities, a PEM file, by which other relays may prove who they are.
+    #[arg(long, value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// Allow everything to a relay whose certificate has this name, such as *.edge.example, and
+    /// nothing to those of whom nothing is known; may be given more than once.
+    #[arg(long = "relay-name", value_name = "NAME", requires = "client_ca")]
+    relay_names: Vec<String>,
+    /// PEM files of a certificate chain and its key, to show to upstreams.
+    #[arg(long, value_names = ["CHAIN", "KEY"], num_args = 2)]
+    client_cert: Vec<PathBuf>,
+    /// A relay that holds a namespace, its fields separated by slashes; may be given more than
+    /// once.
+    #[arg(long = "origin", value_name = "NAMESPACE=URL", conflicts_with = "directory")]
+    origins: Vec<String>,
+    /// A Redis in which relays tell each other which namespaces they hold.
+    #[arg(long, value_name = "redis://HOST", requires = "own_url")]
+    directory: Option<String>,
+    /// Where other relays find this one.
+    #[arg(long, value_name = "URL")]
+    own_url: Option<String>,
+    /// What it allows and keeps, a TOML file; see --print-config.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print such a file with all defaults, or with what --config says, and do nothing else.
+    #[arg(long)]
+    print_config: bool,
+    /// Answer HTTP at this address: /metrics for Prometheus, and /health.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+    /// How to write the log.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
     /// How long clients have to leave when the relay is stopped.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     drain: Duration,
@@ -75,6 +113,16 @@ pub(crate) struct RelayArgs {
     keylogfile: Option<PathBuf>,
 }
 
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
 /// What is listened on, for `--json`.
 #[derive(Debug, Serialize)]
 struct Listening {
@@ -84,9 +132,15 @@ struct Listening {
     self_signed: bool,
     shards: u16,
     drafts: Vec<u8>,
+    metrics: Option<SocketAddr>,
 }
 
 pub(crate) async fn run(args: &RelayArgs, output: &OutputArgs) -> Result<(), Failure> {
+    let settings = args.settings()?;
+    if args.print_config {
+        print!("{}", settings.sample());
+        return Ok(());
+    }
     if args.drafts.transport != Stack::Quinn {
         return Err(Failure::new("a relay is made with --transport quinn alone for now"));
     }
@@ -97,18 +151,31 @@ pub(crate) async fn run(args: &RelayArgs, output: &OutputArgs) -> Result<(), Fai
     let guesses = Guesses::default();
     let mut server = ServerOptions::new(identity);
     server.drafts = args.drafts.list();
-    server.tls.keylog.clone_from(&args.keylogfile);
+    args.set_tls(&mut server.tls);
     let mut options = RelayOptions::new(args.bind, server);
+    options.set(&settings);
     options.rules = Rules::load(&args.sources(), WallClock::default(), guesses.clone())?;
     options.shards = args.shards.unwrap_or(options.shards);
     options.upstreams = args.targets()?;
     let verify = net::verify(args.insecure, args.cert_hash, args.ca.as_deref());
     options.client.tls = ClientTls::new(verify);
     options.client.tls.keylog.clone_from(&args.keylogfile);
+    if let [chain, key] = &args.client_cert[..] {
+        options.client.tls.certificate = Some((chain.clone(), key.clone()));
+    }
+    options.directory = args.directory()?;
     options.client.drafts = args.drafts.list();
     let (shards, drafts) = (options.shards, args.drafts.list());
     let mut relay = Relay::start(options)?;
     let local = relay.local_addr();
+    let observer = match args.metrics {
+        Some(address) => {
+            Some(Observer::bind(address, relay.reporter()).await.map_err(|error| {
+                Failure::new(format!("--metrics: cannot listen on {address}: {error}"))
+            })?)
+        }
+        None => None,
+    };
     let listening = Listening {
         address: local,
         urls: [format!("moqt://{local}"), format!("https://{local}")],
@@ -116,6 +183,7 @@ pub(crate) async fn run(args: &RelayArgs, output: &OutputArgs) -> Result<(), Fai
         self_signed: is_self_signed,
         shards,
         drafts: drafts.into_iter().map(moqt_engine::Draft::number).collect(),
+        metrics: observer.as_ref().map(Observer::local_addr),
     };
     announce(&listening, output)?;
     loop {
@@ -127,14 +195,17 @@ pub(crate) async fn run(args: &RelayArgs, output: &OutputArgs) -> Result<(), Fai
             () = relay.stopped() => return Err(Failure::new("every thread of it has ended")),
         }
     }
-    say(output, &format!("clients have {:?} to leave; once more stops at once", args.drain));
+    tracing::info!(target: LOG, time = ?args.drain, "clients are asked to leave");
     relay.leave(&Bytes::from(args.goaway_uri.clone()), args.drain);
     loop {
         tokio::select! {
             signal = signals.next() => if let Signal::Stop = signal {
                 relay.close();
             },
-            () = relay.stopped() => return Ok(()),
+            () = relay.stopped() => {
+                tracing::info!(target: LOG, "stopped");
+                return Ok(());
+            }
         }
     }
 }
@@ -144,7 +215,36 @@ impl RelayArgs {
         let mut sources = Sources::default();
         sources.file.clone_from(&self.auth_file);
         sources.jwt_keys.clone_from(&self.jwt_keys);
+        sources.relay_certificates.clone_from(&self.relay_names);
         sources
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        let Some(file) = &self.config else { return Ok(Settings::default()) };
+        Ok(Settings::load(file)?)
+    }
+
+    fn set_tls(&self, tls: &mut ServerTls) {
+        tls.keylog.clone_from(&self.keylogfile);
+        tls.client_ca.clone_from(&self.client_ca);
+    }
+
+    /// Who knows which relay holds what.
+    fn directory(&self) -> Result<Option<Arc<dyn OriginDirectory>>, Failure> {
+        if let Some((redis, own)) = self.directory.as_ref().zip(self.own_url.as_ref()) {
+            let mut settings = RedisSettings::default();
+            settings.own_url = Some(own.clone());
+            let directory = RedisDirectory::open(redis, settings);
+            let directory =
+                directory.map_err(|error| Failure::new(format!("--directory: {error}")))?;
+            return Ok(Some(Arc::new(directory)));
+        }
+        let mut directory = FixedOrigins::default();
+        for origin in &self.origins {
+            let added = directory.add(origin);
+            added.map_err(|error| Failure::new(format!("--origin {origin}: {error}")))?;
+        }
+        Ok((!self.origins.is_empty()).then(|| Arc::new(directory) as Arc<dyn OriginDirectory>))
     }
 
     fn targets(&self) -> Result<Vec<Target>, Failure> {
@@ -159,7 +259,7 @@ impl RelayArgs {
         match Rules::load(&self.sources(), WallClock::default(), guesses.clone()) {
             Ok(rules) => {
                 relay.set_rules(&rules);
-                tracing::info!("who may do what was read again");
+                tracing::info!(target: LOG, "who may do what was read again");
             }
             Err(error) => kept(&error.to_string(), "the rules of before stay in force"),
         }
@@ -170,12 +270,12 @@ impl RelayArgs {
         let set = identity.and_then(|(identity, _)| {
             let hash = hex(&identity.sha256());
             let mut tls = ServerTls::new(identity);
-            tls.keylog.clone_from(&self.keylogfile);
+            self.set_tls(&mut tls);
             relay.set_tls(&tls)?;
             Ok(hash)
         });
         match set {
-            Ok(sha256) => tracing::info!(sha256, "the certificate was read again"),
+            Ok(sha256) => tracing::info!(target: LOG, sha256, "the certificate was read again"),
             Err(error) => kept(&error.to_string(), "the certificate of before stays in force"),
         }
     }
@@ -183,7 +283,7 @@ impl RelayArgs {
 
 /// Something could not be read again.
 fn kept(error: &str, what: &str) {
-    eprintln!("moqt: {error}; {what}");
+    tracing::error!(target: LOG, error, "{what}");
 }
 
 fn say(output: &OutputArgs, text: &str) {
@@ -206,6 +306,9 @@ fn announce(listening: &Listening, output: &OutputArgs) -> Result<(), Failure> {
         say(output, &format!("with a certificate made up for it: use -k, or --cert-hash {hash}"));
     } else {
         say(output, &format!("with the certificate whose SHA-256 is {hash}"));
+    }
+    if let Some(address) = listening.metrics {
+        say(output, &format!("figures on http://{address}/metrics and /health"));
     }
     say(output, &format!("publish:   date | moqt pub {raw} -k -n demo --trackname time --lines -"));
     say(output, &format!("subscribe: moqt sub {raw} -k -n demo --trackname time"));

@@ -9,6 +9,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{KeyLog, KeyLogFile, RootCertStore};
 
 use crate::error::ConfigError;
@@ -39,12 +40,15 @@ pub struct ClientTls {
     /// Where to log the secrets of connections, for tools that decrypt captures. Otherwise
     /// they are logged where the environment variable `SSLKEYLOGFILE` says, if it is set.
     pub keylog: Option<PathBuf>,
+    /// PEM files of a certificate chain and its key, to show to servers that ask who the client
+    /// is: none.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 impl ClientTls {
-    /// This way of knowing the server, and no log of secrets but the environment's.
+    /// This way of knowing the server, no log of secrets but the environment's, and no certificate.
     pub fn new(verify: Verify) -> Self {
-        Self { verify, keylog: None }
+        Self { verify, keylog: None, certificate: None }
     }
 
     /// The configuration for rustls: TLS 1.3 with these ALPN identifiers, the one liked best first,
@@ -55,12 +59,18 @@ impl ClientTls {
         provider: Arc<CryptoProvider>,
     ) -> Result<rustls::ClientConfig, ConfigError> {
         let verifier = self.verifier(provider.clone())?;
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(ConfigError::Tls)?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match &self.certificate {
+            None => config.with_no_client_auth(),
+            Some((certificates, key)) => {
+                let Identity { chain, key } = Identity::from_pem_files(certificates, key)?;
+                config.with_client_auth_cert(chain, key).map_err(ConfigError::Tls)?
+            }
+        };
         config.alpn_protocols = alpn;
         config.key_log = key_log(self.keylog.as_deref())?;
         Ok(config)
@@ -182,12 +192,15 @@ pub struct ServerTls {
     pub identity: Identity,
     /// Where to log the secrets of connections; see [`ClientTls::keylog`].
     pub keylog: Option<PathBuf>,
+    /// A PEM file of certificate authorities by which clients may prove who they are: none. Those
+    /// who show no certificate are taken, too; those whose certificate is not valid are not.
+    pub client_ca: Option<PathBuf>,
 }
 
 impl ServerTls {
-    /// This certificate, and no log of secrets but the environment's.
+    /// This certificate, no log of secrets but the environment's, and no certificates of clients.
     pub fn new(identity: Identity) -> Self {
-        Self { identity, keylog: None }
+        Self { identity, keylog: None, client_ca: None }
     }
 
     /// The configuration for rustls: TLS 1.3 with these ALPN identifiers, of which the first that
@@ -198,16 +211,32 @@ impl ServerTls {
         provider: Arc<CryptoProvider>,
     ) -> Result<rustls::ServerConfig, ConfigError> {
         let Identity { chain, key } = self.identity.clone();
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        let builder = rustls::ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(ConfigError::Tls)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
             .map_err(ConfigError::Tls)?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(file) => {
+                let roots = Arc::new(roots_from(file)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                let verifier = verifier.allow_unauthenticated().build();
+                let verifier = verifier
+                    .map_err(|error| ConfigError::Tls(rustls::Error::General(error.to_string())));
+                builder.with_client_cert_verifier(verifier?)
+            }
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(ConfigError::Tls)?;
         config.alpn_protocols = alpn;
         config.key_log = key_log(self.keylog.as_deref())?;
         Ok(config)
     }
+}
+
+/// The first DNS name that a certificate states, the first of a chain that was verified.
+pub fn certificate_name(chain: &[CertificateDer<'_>]) -> Option<String> {
+    let certificate = webpki::EndEntityCert::try_from(chain.first()?).ok()?;
+    let name = certificate.valid_dns_names().next()?;
+    Some(name.to_owned())
 }
 
 fn certificates_from(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {

@@ -13,6 +13,7 @@ use moqt_quic::{
 use quinn_proto::{
     ConnectError, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointConfig, Incoming, Transmit,
 };
+use rustls::pki_types::CertificateDer;
 use tracing::debug;
 
 use crate::connection::Connection;
@@ -373,6 +374,12 @@ impl Endpoint {
     /// The peer's address.
     pub fn remote_address(&self, handle: ConnectionHandle) -> Option<SocketAddr> {
         self.quic(handle).map(quinn_proto::Connection::remote_address)
+    }
+
+    /// The first DNS name in the certificate that the peer has shown and proved to be its own.
+    pub fn certificate_name(&self, handle: ConnectionHandle) -> Option<String> {
+        let chain = self.quic(handle)?.crypto_session().peer_identity()?;
+        moqt_quic::certificate_name(&chain.downcast::<Vec<CertificateDer<'static>>>().ok()?)
     }
 
     /// Whether all that was queued on a connection has been sent, finished streams have been

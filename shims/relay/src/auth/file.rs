@@ -8,11 +8,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use toml::{Spanned, Value};
 
-use super::error::LoadError;
 use super::grant::{Grant, Permissions};
 use super::jwt::{Jwts, Terms};
 use super::jwt_key::JwtKey;
 use super::tokens::{TokenEntry, TokenHash};
+use crate::load_error::LoadError;
 
 /// The largest file that is read.
 const MAX_FILE_LEN: u64 = 16 * 1024 * 1024;

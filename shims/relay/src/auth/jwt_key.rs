@@ -6,8 +6,8 @@ use std::path::Path;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm};
 use jsonwebtoken::{Algorithm, DecodingKey};
 
-use super::error::LoadError;
 use super::file;
+use crate::load_error::LoadError;
 
 /// A key for one algorithm, and never for another: what a token says of its algorithm does not
 /// choose how the key is used.

@@ -85,7 +85,6 @@
 
 mod clock;
 mod credentials;
-mod error;
 mod file;
 mod grant;
 mod guesses;
@@ -95,9 +94,9 @@ mod pattern;
 mod rules;
 mod tokens;
 
+pub use crate::load_error::LoadError;
 pub use clock::WallClock;
 pub use credentials::path_without_secrets;
-pub use error::LoadError;
 pub use guesses::Guesses;
 pub(crate) use pattern::unescape;
 pub use pattern::{NamespacePattern, PatternError, TextPattern};

@@ -9,13 +9,13 @@ use moqt_relay::{Ask, Authorize, PeerInfo, Verdict};
 
 use super::clock::WallClock;
 use super::credentials::{IsToken, of_message, of_session};
-use super::error::LoadError;
 use super::file::Contents;
 use super::grant::{Fit, Grant, message};
 use super::guesses::Guesses;
 use super::jwt::{Checked, Effort, Jwts, Signed};
 use super::jwt_key::JwtKey;
 use super::tokens::{Found, TokenEntry, find};
+use crate::load_error::LoadError;
 
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN_LEN: usize = 8192;

@@ -41,6 +41,7 @@ use moqt_relay::{Shard, ShardId};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::Settings;
 use crate::auth::Rules;
 use crate::directory::{OriginDirectory, keep_fresh};
 use dial::Dialer;
@@ -76,10 +77,11 @@ pub struct RelayOptions {
 }
 
 impl RelayOptions {
-    /// A relay here, with what its clients get, and the defaults for all else.
+    /// A relay here, with what its clients get, and the defaults for all else. What is a number
+    /// is as [`Settings::default`](crate::Settings) has it.
     pub fn new(bind: SocketAddr, server: ServerOptions) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
+        let mut options = Self {
             bind,
             shards: u16::try_from(cores).unwrap_or(MAX_SHARDS).min(MAX_SHARDS),
             server,
@@ -88,9 +90,30 @@ impl RelayOptions {
             upstreams: Vec::new(),
             client: ClientOptions::default(),
             directory: None,
-        }
+        };
+        options.set(&Settings::default());
+        options
+    }
+
+    /// Allows and keeps so much.
+    pub fn set(&mut self, settings: &Settings) {
+        let Settings { relay, connections, session, transport } = settings.clone();
+        self.relay = relay;
+        self.server.connections = connections;
+        self.server.engine.limits = session.clone();
+        self.server.transport = transport.clone();
+        // Another relay may have as many tracks as all of its clients have together.
+        let client = &mut self.client.engine.limits;
+        *client = session;
+        client.open_requests = client.open_requests.max(TRACKS_OF_A_RELAY);
+        client.open_subscriptions = client.open_subscriptions.max(TRACKS_OF_A_RELAY);
+        client.open_publishes = client.open_publishes.max(TRACKS_OF_A_RELAY);
+        self.client.transport = transport;
     }
 }
+
+/// Tracks that another relay may ask for at a time, and offer.
+const TRACKS_OF_A_RELAY: u32 = 65_536;
 
 /// A relay that runs on threads of its own. Dropping this stops it at once.
 #[derive(Debug)]

@@ -150,7 +150,12 @@ impl Sessions {
     }
 
     fn sort_in(&mut self, port: usize, handle: ConnectionHandle, event: Event) -> Option<Told> {
-        let remote = self.ports.get(port)?.endpoint.remote_address(handle);
+        let endpoint = &self.ports.get(port)?.endpoint;
+        let remote = endpoint.remote_address(handle);
+        let certificate_name = match &event {
+            Event::Connected { .. } => endpoint.certificate_name(handle),
+            _ => None,
+        };
         let slot = slot(&mut self.slots, port, handle)?;
         let id = id(slot.generation, self.shard, port, handle);
         let found = slot.connection.get_or_insert_with(|| Found::new(PeerKind::Client, None));
@@ -158,6 +163,7 @@ impl Sessions {
             Event::Connected { draft, transport, request } => {
                 let mut peer = PeerInfo::new(draft, transport);
                 peer.kind = found.kind;
+                peer.certificate_name = certificate_name;
                 peer.address = remote.map(|remote| remote.ip());
                 if let Some(Request { path, authority, .. }) = request {
                     peer.path = path.into();

@@ -3,6 +3,7 @@
 
 mod leaving;
 mod limits;
+mod observing;
 mod routing;
 mod support;
 mod trees;

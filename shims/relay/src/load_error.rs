@@ -1,4 +1,4 @@
-//! Why rules could not be loaded.
+//! Why a file could not be loaded.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,12 +13,12 @@ pub struct LoadError {
 }
 
 impl LoadError {
-    pub(super) fn new(file: &Path, what: impl Into<String>) -> Self {
+    pub(crate) fn new(file: &Path, what: impl Into<String>) -> Self {
         Self { file: file.into(), line: None, what: what.into() }
     }
 
     /// Something at some bytes of the file's text.
-    pub(super) fn at(
+    pub(crate) fn at(
         file: &Path,
         text: &str,
         place: Range<usize>,
