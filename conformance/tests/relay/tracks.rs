@@ -199,3 +199,28 @@ fn nothing_is_left() {
         });
     }
 }
+
+/// One of two publishers ends the track and the other dies: the track has ended.
+#[test]
+fn a_track_that_one_publisher_has_ended_is_over_when_the_other_dies() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let dying = stage.client(draft).await;
+            let _published = publish_namespace(&dying).await;
+            let subscriber = stage.client(draft).await;
+            let pending = subscriber.subscribe(track("two"), Parameters::default());
+            let publication = accept_subscribe(&dying).await;
+            let subscription = pending.await.unwrap();
+            write_group(&publication, 0, 2).await;
+            let other = stage.client(draft).await;
+            let _published = publish_namespace(&other).await;
+            let publication = accept_subscribe(&other).await;
+            write_track(publication, 2, 2).await;
+            stage.sleep(500).await;
+            dying.close(SessionError::InternalError, "it dies");
+            let (seen, code) = receive(subscription).await;
+            assert_eq!((seen, code), (locations(2, 2), PublishDoneCode::TrackEnded), "{draft:?}");
+        });
+    }
+}

@@ -69,6 +69,8 @@ pub(crate) struct Track {
     pub(crate) idle_since: Option<Timestamp>,
     /// Until when another publisher may take over, and what subscribers are told otherwise.
     pub(crate) orphaned: Option<(Timestamp, PublishDoneCode, String)>,
+    /// One of several publishers has said that the track ends, and how.
+    pub(crate) ended: Option<(PublishDoneCode, String)>,
     /// FETCHes that wait for an object that is coming in.
     pub(crate) waiting_fetches: Vec<Index>,
     /// When the store is looked after next, as far as that is planned.
@@ -213,6 +215,7 @@ impl Track {
             new_group: None,
             idle_since: None,
             orphaned: None,
+            ended: None,
             waiting_fetches: Vec::new(),
             expires: None,
             charged: 0,

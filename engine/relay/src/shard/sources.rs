@@ -174,6 +174,7 @@ impl<A: Authorize> Shard<A> {
         // Publishers of one track say the same of it.
         track.properties = properties;
         track.orphaned = None;
+        track.ended = None;
         self.end_unfed(cx, id, &Ended::Lost);
         self.accept_waiters(cx, id);
         self.recover(cx, id, parameters.largest_object);
@@ -223,10 +224,16 @@ impl<A: Authorize> Shard<A> {
 
     /// Somebody publishes a track no longer. If nobody else does, it is over, or waits for another.
     fn publisher_left<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId, how: Ended) {
-        let Some(track) = self.tracks.get(id) else { return };
+        let Some(track) = self.tracks.get_mut(id) else { return };
         if track.has_established_source() {
+            if let Ended::Done(code @ PublishDoneCode::TrackEnded, reason) = how {
+                track.ended = Some((code, reason));
+            }
             return;
         }
+        // That one of them has ended the track holds, however another one goes after that.
+        let ended = track.ended.take();
+        let how = ended.map_or(how, |(code, reason)| Ended::Done(code, reason));
         match how {
             Ended::Done(
                 code @ (PublishDoneCode::TrackEnded | PublishDoneCode::SubscriptionEnded),
