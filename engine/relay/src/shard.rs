@@ -6,7 +6,7 @@ mod going;
 mod ingest;
 mod namespaces;
 mod others;
-mod peer;
+pub(crate) mod peer;
 mod publish;
 mod recover;
 mod requests;

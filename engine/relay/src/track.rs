@@ -10,6 +10,7 @@ use thunderdome::Index;
 
 use crate::config::Config;
 use crate::connections::{ConnectionId, ShardId};
+use crate::shard::peer::Ended;
 use crate::store::{Limits, Store, SubgroupEnd, SubgroupFacts, SubgroupKey};
 
 /// A track of a shard's. Stale when the track is gone.
@@ -234,6 +235,21 @@ impl Track {
     pub(crate) fn via(&self) -> Vec<u64> {
         let published = self.sources.iter().find(|source| source.is_publish);
         published.map(|source| source.via.clone()).unwrap_or_default()
+    }
+
+    /// How a publisher has left, among others: that one of them has ended the track holds, however
+    /// another one goes after that.
+    pub(crate) fn note_end(&mut self, how: Ended) -> Ended {
+        if let Ended::Done(code @ PublishDoneCode::TrackEnded, reason) = &how {
+            self.ended = Some((*code, reason.clone()));
+        }
+        let is_there = |source: &Source| source.is_established && source.node.is_local();
+        match &self.ended {
+            Some((code, reason)) if !self.sources.iter().any(is_there) => {
+                Ended::Done(*code, reason.clone())
+            }
+            _ => how,
+        }
     }
 
     pub(crate) fn source(&self, node: Node) -> Option<&Source> {

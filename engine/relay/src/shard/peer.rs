@@ -293,7 +293,7 @@ impl<A: Authorize> Shard<A> {
 
 /// How a request ended.
 #[derive(Clone, Debug)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// It was refused.
     Rejected(RequestError),
     /// Another shard has refused it.

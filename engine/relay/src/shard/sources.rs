@@ -198,6 +198,7 @@ impl<A: Authorize> Shard<A> {
         let Some(track) = self.tracks.get_mut(id) else { return };
         let Some(at) = track.sources.iter().position(|source| source.node == node) else { return };
         let source = track.sources.remove(at);
+        let how = if source.is_established { track.note_end(how) } else { how };
         if node.is_local() && !track.has_local_source() {
             self.tell_shards_of_end(cx, id, &how);
         }
@@ -224,16 +225,10 @@ impl<A: Authorize> Shard<A> {
 
     /// Somebody publishes a track no longer. If nobody else does, it is over, or waits for another.
     fn publisher_left<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId, how: Ended) {
-        let Some(track) = self.tracks.get_mut(id) else { return };
+        let Some(track) = self.tracks.get(id) else { return };
         if track.has_established_source() {
-            if let Ended::Done(code @ PublishDoneCode::TrackEnded, reason) = how {
-                track.ended = Some((code, reason));
-            }
             return;
         }
-        // That one of them has ended the track holds, however another one goes after that.
-        let ended = track.ended.take();
-        let how = ended.map_or(how, |(code, reason)| Ended::Done(code, reason));
         match how {
             Ended::Done(
                 code @ (PublishDoneCode::TrackEnded | PublishDoneCode::SubscriptionEnded),
