@@ -70,7 +70,13 @@ impl Run<'_> {
                 });
                 let Some(request) = asked else { return };
                 let asked = self.network.now();
-                let status = TrackState { client: *client, track: *track, asked, answer: None };
+                let status = TrackState {
+                    client: *client,
+                    track: *track,
+                    asked,
+                    is_over: false,
+                    answer: None,
+                };
                 self.record.statuses.push(status);
                 let of = self.record.statuses.len() - 1;
                 self.remember(*client, request, Request::Status(of));

@@ -246,6 +246,7 @@ impl Run<'_> {
                     self.record.end_subscription(of, now, SubscriptionEnd::Closed);
                 }
                 Request::Fetch(of) => self.record.end_fetch(of, now, FetchEnd::Closed),
+                Request::Status(of) => self.record.statuses[of].is_over = true,
                 Request::NamespaceSubscription(of) => {
                     self.record.namespaces[of].ended.get_or_insert(now);
                 }

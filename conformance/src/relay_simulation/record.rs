@@ -215,6 +215,8 @@ pub struct TrackState {
     pub track: usize,
     /// When.
     pub asked: Timestamp,
+    /// The session ended before the answer came.
+    pub is_over: bool,
     /// The largest location that was told, or why it was refused, and when.
     pub answer: Option<(Timestamp, Result<Option<Location>, RequestErrorCode>)>,
 }

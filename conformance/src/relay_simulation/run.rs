@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
     }
 
     fn look_at_client(&mut self, number: usize) {
-        let Some(client) = &self.clients[number] else { return };
+        let Some(client) = self.clients[number].as_ref().filter(|it| !it.is_gone) else { return };
         for at in [client.at, client.at.peer()] {
             let connection = self.network.connection(at);
             if !connection.is_closed() && held(connection.usage()) != 0 {

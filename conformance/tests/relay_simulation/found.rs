@@ -340,3 +340,29 @@ fn a_group_that_was_fetched_to_its_end_says_nothing_of_the_one_before() {
     publisher.halves = Some(198);
     check(&scenario(vec![RELAY], vec![publisher, client(0, Draft::D18)], 1, &steps));
 }
+
+#[test]
+fn a_track_that_another_shard_offers_no_longer_is_let_go() {
+    let steps = [
+        (500, offer(0, 0, How::Namespace)),
+        (600, offer(1, 0, How::Both)),
+        (800, Act::Close { client: 1 }),
+    ];
+    let relays = vec![RELAY, RelayPlan { shards: 2, ..RELAY }];
+    check_often(scenario(relays, vec![client(1, Draft::D18); 2], 1, &steps));
+}
+
+#[test]
+fn a_publisher_at_another_shard_is_asked_before_relays_that_have_it_from_here() {
+    let steps = [
+        (500, offer(0, 0, How::Both)),
+        (1000, produce(0, BURST)),
+        (3000, subscribe(1, 0)),
+        (8000, produce(0, Burst { gap: 1, ..BURST })),
+        (9000, produce(0, Burst { gap: 1, ..BURST })),
+        (15_000, fetch(2, (0, 0), (9, 0), None)),
+    ];
+    let relays = vec![RELAY, RelayPlan { shards: 3, ..RELAY }, RelayPlan { parent: 1, ..RELAY }];
+    let clients = vec![client(1, Draft::D18), client(0, Draft::D18), client(2, Draft::D18)];
+    check_often(scenario(relays, clients, 1, &steps));
+}

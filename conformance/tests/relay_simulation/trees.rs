@@ -15,3 +15,15 @@ fn the_same_seed_gives_the_same_run() {
     let hash = |seed| Scenario::of_seed(seed, Level::Calm).run(false).trace_hash;
     assert_ne!(hash(1), hash(2));
 }
+
+#[test]
+fn what_must_arrive_arrives() {
+    // `simulate-relays` tries out more.
+    for (level, seeds) in [(Level::One, 200), (Level::Calm, 60), (Level::Faults, 60)] {
+        for seed in 0..seeds {
+            if let Err(broken) = Scenario::of_seed(seed, level).check() {
+                panic!("{level:?}, seed {seed}: {broken}");
+            }
+        }
+    }
+}

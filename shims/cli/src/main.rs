@@ -1,6 +1,5 @@
 //! `moqt`: everything one does with Media over QUIC Transport from a shell.
 
-mod again;
 mod args;
 mod demo;
 mod desk;

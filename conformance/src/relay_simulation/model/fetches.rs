@@ -145,7 +145,7 @@ impl Model<'_> {
 
     /// A track's state is told as it is.
     pub(super) fn status(&self, state: &TrackState) -> Checked {
-        let TrackState { client, track, asked, answer } = state;
+        let TrackState { client, track, asked, is_over, answer } = state;
         let about = |what: String| {
             format!("TRACK_STATUS of client {client}, track {track}, asked at {asked:?}: {what}")
         };
@@ -179,9 +179,11 @@ impl Model<'_> {
                     about(format!("refused with {code}"))
                 })
             }
-            None => must(!is_there || !is_quiet, "what is published has a state", || {
-                about("no answer".to_owned())
-            }),
+            None => {
+                must(*is_over || !is_there || !is_quiet, "what is published has a state", || {
+                    about("no answer".to_owned())
+                })
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use moqt_engine::Timestamp;
 
-use super::record::{Left, Published, Record};
+use super::record::{Published, Record};
 use super::scenario::{Level, Scenario};
 use crate::simulation::Broken;
 
@@ -83,10 +83,11 @@ impl Model<'_> {
         publishers.filter(move |published| {
             !published.is_refused
                 && published.from.saturating_add(GRACE) <= from
-                && published.to.is_none_or(|(until, left)| {
-                    // Who leaves with a word has all that was written arrive first.
-                    let last = if left == Left::Gone { to.saturating_add(GRACE) } else { to };
-                    until >= last
+                && published.to.is_none_or(|(until, _)| {
+                    // Who leaves in the middle of a subgroup resets it, and that may overtake
+                    // what was written. At the end, nobody does.
+                    let is_end = until >= self.record.ended;
+                    until >= if is_end { to } else { to.saturating_add(GRACE) }
                 })
         })
     }

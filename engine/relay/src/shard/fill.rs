@@ -6,8 +6,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use moqt_engine::model::{
-    EndOfRange, FullTrackName, GroupOrder, Location, LocationRange, RequestErrorCode,
-    StreamResetCode, TrackProperties,
+    EndOfRange, GroupOrder, Location, LocationRange, RequestErrorCode, StreamResetCode,
+    TrackProperties,
 };
 use moqt_engine::wire::FetchObject;
 use moqt_engine::{Answer, FetchRead, FetchTarget, Refusal, RequestKey, StreamKey};
@@ -80,38 +80,41 @@ impl<A: Authorize> Shard<A> {
         }
         let asked = fetch.asked.clone();
         let (order, via, patience) = (fetch.order, fetch.via.clone(), fetch.patience);
-        let (from, track) = (fetch.from, fetch.track());
+        let track = fetch.track();
         let Some(track) = self.tracks.get(track) else { return false };
         let track = track.name.clone();
         let range = LocationRange::to_last(first, last);
         for publisher in self.publishers_of(id) {
-            let is_asking = matches!(from, Asker::Session(asking, _) if asking == publisher);
-            if is_asking || asked.contains(&Asked::Session(publisher)) {
+            if asked.contains(&publisher) {
                 continue;
             }
-            let target = FetchTarget::Standalone { track: track.clone(), range };
-            let mut parameters = self.onward(publisher, &via);
-            parameters.group_order = Some(order).filter(|order| *order != GroupOrder::Ascending);
-            let begun =
-                cx.connections.with(publisher, |moqt| moqt.fetch(cx.now, &target, &parameters));
-            let Some(Ok(request)) = begun else { continue };
-            self.set_purpose(publisher, request, Purpose::Fill(id));
-            let filler = Filler::Session { connection: publisher, request, stream: None };
+            let filler = match publisher {
+                Asked::Session(connection) => {
+                    let target = FetchTarget::Standalone { track: track.clone(), range };
+                    let mut parameters = self.onward(connection, &via);
+                    parameters.group_order =
+                        Some(order).filter(|order| *order != GroupOrder::Ascending);
+                    let begun = cx
+                        .connections
+                        .with(connection, |moqt| moqt.fetch(cx.now, &target, &parameters));
+                    let Some(Ok(request)) = begun else { continue };
+                    self.set_purpose(connection, request, Purpose::Fill(id));
+                    Filler::Session { connection, request, stream: None }
+                }
+                Asked::Shard(shard) => {
+                    let (name, via) = (track.clone(), via.clone());
+                    let what = What::Fetch { name, fetch: id, first, last, order, patience, via };
+                    self.say(shard, what);
+                    Filler::Shard { shard, by: None }
+                }
+            };
             self.fill_begun(cx, id, filler, first, last);
             return true;
         }
-        let asks_here = matches!(from, Asker::Session(..));
-        let shard = asks_here.then(|| self.shard_of(id, &track)).flatten();
-        let Some(shard) = shard.filter(|shard| !asked.contains(&Asked::Shard(*shard))) else {
-            if let Some(fetch) = self.fetches.get_mut(id) {
-                fetch.is_filled = true;
-            }
-            return false;
-        };
-        let what = What::Fetch { name: track, fetch: id, first, last, order, patience, via };
-        self.say(shard, what);
-        self.fill_begun(cx, id, Filler::Shard { shard, by: None }, first, last);
-        true
+        if let Some(fetch) = self.fetches.get_mut(id) {
+            fetch.is_filled = true;
+        }
+        false
     }
 
     fn fill_begun<C>(
@@ -146,53 +149,49 @@ impl<A: Authorize> Shard<A> {
         self.schedule(until, Due::Fetch(id));
     }
 
-    /// A shard that may have a track's past.
-    fn shard_of(&self, id: Index, name: &FullTrackName) -> Option<ShardId> {
-        let track = self.fetches.get(id).and_then(|fetch| self.tracks.get(fetch.track()))?;
-        let mut sources = track.sources.iter().map(|source| source.node);
-        let source = sources.find_map(|node| match node {
-            Node::Shard(shard, _) => Some(shard),
-            Node::Session(..) => None,
-        });
-        let routed = || {
-            let origins = self.routes.publishers(name.namespace());
-            origins.into_iter().find_map(|origin| match origin {
-                Origin::Shard(shard) => Some(shard),
-                Origin::Session(..) => None,
-            })
-        };
-        let offered = || self.offered.get(name).and_then(|shards| shards.first().copied());
-        let upstream = || self.upstream_shards.first().copied();
-        source.or_else(offered).or_else(routed).or_else(upstream)
-    }
-
     /// Who may have a track's past: those who send its present, those who publish its namespace,
-    /// or the relays upstream.
-    fn publishers_of(&self, id: Index) -> Vec<ConnectionId> {
-        let mut found = Vec::new();
-        let mut add = |connection: ConnectionId| {
-            if !found.contains(&connection) {
-                found.push(connection);
-            }
+    /// and the relays upstream, which may have it from here in part. Shards are not asked on
+    /// behalf of others, which ask by themselves.
+    fn publishers_of(&self, id: Index) -> Vec<Asked> {
+        let Some(fetch) = self.fetches.get(id) else { return Vec::new() };
+        let Some(track) = self.tracks.get(fetch.track()) else { return Vec::new() };
+        let is_upstream = |id: &ConnectionId| {
+            self.peers.get(id).is_some_and(|peer| peer.info.kind != PeerKind::Client)
         };
-        let track = self.fetches.get(id).and_then(|fetch| self.tracks.get(fetch.track()));
-        let Some(track) = track else { return found };
-        for source in track.sources.iter().filter(|source| source.is_established) {
-            if let Node::Session(connection, _) = source.node {
-                add(connection);
+        let (mut found, mut upstream) = (Vec::new(), Vec::new());
+        let established = track.sources.iter().filter(|source| source.is_established);
+        for source in established {
+            match source.node {
+                Node::Session(connection, _) if is_upstream(&connection) => {
+                    upstream.push(Asked::Session(connection));
+                }
+                Node::Session(connection, _) => found.push(Asked::Session(connection)),
+                Node::Shard(shard, _) => found.push(Asked::Shard(shard)),
             }
         }
         for origin in self.routes.publishers(track.name.namespace()) {
-            if let Origin::Session(connection, _) = origin {
-                add(connection);
-            }
-        }
-        for (connection, peer) in &self.peers {
-            if peer.info.kind != PeerKind::Client {
-                add(*connection);
-            }
+            found.push(match origin {
+                Origin::Session(connection, _) => Asked::Session(connection),
+                Origin::Shard(shard) => Asked::Shard(shard),
+            });
         }
         found
+            .extend(self.offered.get(&track.name).into_iter().flatten().copied().map(Asked::Shard));
+        let above = self.peers.keys().filter(|id| is_upstream(id));
+        upstream.extend(above.copied().map(Asked::Session));
+        upstream.extend(self.upstream_shards.iter().copied().map(Asked::Shard));
+        let is_fit = |publisher: &Asked| match (publisher, fetch.from) {
+            (Asked::Session(publisher), Asker::Session(asking, _)) => *publisher != asking,
+            (Asked::Session(_), _) | (Asked::Shard(_), Asker::Session(..)) => true,
+            (Asked::Shard(_), _) => false,
+        };
+        let mut fit: Vec<Asked> = Vec::new();
+        for publisher in found.into_iter().chain(upstream).filter(is_fit) {
+            if !fit.contains(&publisher) {
+                fit.push(publisher);
+            }
+        }
+        fit
     }
 
     /// The publisher says what will come.

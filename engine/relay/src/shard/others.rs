@@ -39,7 +39,8 @@ impl<A: Authorize> Shard<A> {
             What::Namespace { namespace, is_published: false, .. } => {
                 self.withdraw(cx, &namespace, Origin::Shard(from));
             }
-            What::Track { name, is_published } => self.offered_elsewhere(from, name, is_published),
+            What::Track { name, is_published: true } => self.offered_elsewhere(from, name),
+            What::Track { name, is_published: false } => self.withdrawn_elsewhere(cx, from, &name),
             What::Upstream { is_there } => {
                 if is_there {
                     self.upstream_shards.insert(from);
@@ -209,17 +210,30 @@ impl<A: Authorize> Shard<A> {
         }
     }
 
-    /// A track was offered in another shard, or is not any longer.
-    fn offered_elsewhere(&mut self, from: ShardId, name: FullTrackName, is_published: bool) {
-        if !is_published {
-            if let Some(shards) = self.offered.get_mut(&name) {
-                shards.retain(|shard| *shard != from);
-                if shards.is_empty() {
-                    self.offered.remove(&name);
-                }
+    /// A track is offered in another shard no longer.
+    fn withdrawn_elsewhere<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        from: ShardId,
+        name: &FullTrackName,
+    ) {
+        if let Some(shards) = self.offered.get_mut(name) {
+            shards.retain(|shard| *shard != from);
+            if shards.is_empty() {
+                self.offered.remove(name);
             }
-            return;
         }
+        let Some(id) = self.names.get(name).copied() else { return };
+        let node = Node::Shard(from, id);
+        if let Some(source) = self.tracks.get_mut(id).and_then(|track| track.source_mut(node)) {
+            // Somebody else there may still give it, for as long as it is wanted.
+            source.is_publish = false;
+            self.track_changed(cx, id);
+        }
+    }
+
+    /// A track was offered in another shard.
+    fn offered_elsewhere(&mut self, from: ShardId, name: FullTrackName) {
         let shards = self.offered.entry(name.clone()).or_default();
         if !shards.contains(&from) {
             shards.push(from);

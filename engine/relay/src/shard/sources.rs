@@ -384,6 +384,10 @@ impl<A: Authorize> Shard<A> {
                 }
             }
         }
+        if self.tracks.get(id).is_some_and(|track| track.sources.is_empty()) {
+            // Those whom it was offered to.
+            self.end_track(cx, id, PublishDoneCode::GoingAway, "nobody offers the track any more");
+        }
         self.set_forward(cx, id, false);
     }
 

@@ -56,7 +56,7 @@ impl<A: Authorize> Shard<A> {
         track.waiters.push(waiter);
         track.idle_since = None;
         // Whoever begins to publish later is asked then.
-        if is_first || !is_there {
+        if !is_there || is_first && node.is_local() {
             self.seek(cx, id);
         }
         if is_there {
