@@ -154,6 +154,7 @@ pub(crate) async fn run(args: &RelayArgs, output: &OutputArgs) -> Result<(), Fai
     args.set_tls(&mut server.tls);
     let mut options = RelayOptions::new(args.bind, server);
     options.set(&settings);
+    options.guesses = guesses.clone();
     options.rules = Rules::load(&args.sources(), WallClock::default(), guesses.clone())?;
     options.shards = args.shards.unwrap_or(options.shards);
     options.upstreams = args.targets()?;

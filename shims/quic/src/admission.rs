@@ -1,6 +1,7 @@
 //! Which connections a server takes on.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,10 +36,12 @@ impl Default for ConnectionLimits {
 }
 
 /// Counts the connections of a server. Clones count together.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Admission {
     limits: ConnectionLimits,
     counts: Arc<Mutex<Counts>>,
+    /// Addresses that are not taken, for whatever reason.
+    is_blocked: Option<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>>,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +84,13 @@ pub struct AdmissionStats {
 impl Admission {
     /// Within these limits.
     pub fn new(limits: ConnectionLimits) -> Self {
-        Self { limits, counts: Arc::default() }
+        Self { limits, counts: Arc::default(), is_blocked: None }
+    }
+
+    /// Refuses clients at addresses of which `is_blocked` says so, too.
+    #[must_use]
+    pub fn unless(self, is_blocked: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self { is_blocked: Some(Arc::new(is_blocked)), ..self }
     }
 
     /// The limits.
@@ -93,12 +102,17 @@ impl Admission {
     /// and can be asked to.
     pub fn decide(&self, address: IpAddr, can_retry: bool) -> Decision {
         let network = network_of(address);
+        let is_blocked = self.is_blocked.as_ref().is_some_and(|is_blocked| is_blocked(address));
         let limits = &self.limits;
         let mut counts = self.lock();
         let from_there = counts.by_address.get(&network).copied().unwrap_or_default();
         if counts.refuses_all {
             counts.refused = counts.refused.saturating_add(1);
             return Decision::Refuse("the server takes no more connections");
+        }
+        if is_blocked {
+            counts.refused = counts.refused.saturating_add(1);
+            return Decision::Refuse("the address is blocked");
         }
         let all = [
             (counts.total, limits.total, "too many connections"),
@@ -143,6 +157,14 @@ impl Admission {
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limits, counts, .. } = self;
+        let mut debug = f.debug_struct("Admission");
+        debug.field("limits", limits).field("counts", counts).finish_non_exhaustive()
     }
 }
 
@@ -240,6 +262,14 @@ mod tests {
         drop(first);
         let stats = admission.stats();
         assert_eq!((stats.connections, stats.half_open, stats.addresses), (0, 0, 0));
+    }
+
+    #[test]
+    fn blocked_addresses_are_refused_while_they_are() {
+        let blocked: IpAddr = "192.0.2.1".parse().unwrap();
+        let admission = admission(100, 100, 100).unless(move |address| address == blocked);
+        assert!(is_refused(&admission, "192.0.2.1"));
+        let _other = accepted(&admission, "192.0.2.2");
     }
 
     #[test]

@@ -122,6 +122,12 @@ impl ServerConfig {
         self
     }
 
+    /// Refuses clients at addresses of which `is_blocked` says so. Limits are to be set before.
+    #[must_use]
+    pub fn unless(self, is_blocked: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self { admission: self.admission.unless(is_blocked), ..self }
+    }
+
     /// The most connections to have at a time, without other bounds on their number: see
     /// [`ConnectionLimits::total`].
     #[must_use]

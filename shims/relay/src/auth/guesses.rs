@@ -1,9 +1,11 @@
 //! How often somebody may try a token that is none.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use moqt_quinn_proto::network_of;
 
 /// Counts failed attempts by address; IPv6 addresses of one /64 count as one.
 ///
@@ -40,7 +42,7 @@ impl Guesses {
     /// An attempt from an address has failed.
     pub fn failed(&self, address: IpAddr, now: Duration) {
         let mut tries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let network = network(address);
+        let network = network_of(address);
         if tries.len() >= Self::ADDRESSES && !tries.contains_key(&network) {
             forget_half(&mut tries, now);
         }
@@ -52,7 +54,7 @@ impl Guesses {
     /// Whether an address has no attempt left.
     pub fn is_blocked(&self, address: IpAddr, now: Duration) -> bool {
         let tries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tries.get(&network(address)).is_some_and(|tries| tries.later(now).used >= Self::ATTEMPTS)
+        tries.get(&network_of(address)).is_some_and(|tries| tries.later(now).used >= Self::ATTEMPTS)
     }
 }
 
@@ -80,15 +82,4 @@ fn forget_half(tries: &mut HashMap<IpAddr, Tries>, now: Duration) {
         too_many = too_many.saturating_sub(usize::from(!stays));
         stays
     });
-}
-
-/// What counts as one address.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
-    }
 }

@@ -42,7 +42,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Settings;
-use crate::auth::Rules;
+use crate::auth::{Guesses, Rules, WallClock};
 use crate::directory::{OriginDirectory, keep_fresh};
 use dial::Dialer;
 use mail::{Mail, Outbox, mailbox};
@@ -68,6 +68,10 @@ pub struct RelayOptions {
     pub relay: moqt_relay::Config,
     /// Who may do what.
     pub rules: Rules,
+    /// Failed attempts that the rules count: addresses with none left are not let in.
+    pub guesses: Guesses,
+    /// What time it is, for these.
+    pub clock: WallClock,
     /// Relays to ask for what is not published here, and to tell what is.
     pub upstreams: Vec<Target>,
     /// What it brings to sessions with other relays.
@@ -87,6 +91,8 @@ impl RelayOptions {
             server,
             relay: moqt_relay::Config::default(),
             rules: Rules::open(),
+            guesses: Guesses::default(),
+            clock: WallClock::default(),
             upstreams: Vec::new(),
             client: ClientOptions::default(),
             directory: None,
@@ -173,7 +179,9 @@ impl Relay {
         let session = SessionConfig::server(&options.server, COALESCE_BELOW);
         let ServerOptions { tls, transport, connections, .. } = &options.server;
         let server = ServerConfig::new(tls, transport, session).map_err(StartError::Config)?;
+        let (guesses, clock) = (options.guesses.clone(), options.clock.clone());
         let server = server.limits(connections.clone());
+        let server = server.unless(move |address| guesses.is_blocked(address, clock.now()));
         let started = Instant::now();
         let steering = Arc::new(Steering::new(shards));
         let relay = Arc::new(options.relay.clone());
