@@ -324,6 +324,8 @@ pub(crate) struct PublishArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
     #[command(flatten)]
+    pub(crate) reconnect: ReconnectArgs,
+    #[command(flatten)]
     pub(crate) source: SourceArgs,
     #[command(flatten)]
     pub(crate) track: TrackArgs,
@@ -363,10 +365,20 @@ pub(crate) struct WantedArgs {
     pub(crate) sink: SinkArgs,
 }
 
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ReconnectArgs {
+    /// If the session is lost, connect again, trying for so many seconds, and go on where it broke
+    /// off.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) reconnect: Option<Duration>,
+}
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SubscribeArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) reconnect: ReconnectArgs,
     #[command(flatten)]
     pub(crate) wanted: WantedArgs,
     /// Which objects: all (from now on), latest, next-group, GROUP[.OBJECT] to begin there, or
@@ -408,6 +420,8 @@ pub(crate) struct FetchArgs {
 pub(crate) struct JoinArgs {
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(crate) reconnect: ReconnectArgs,
     #[command(flatten)]
     pub(crate) wanted: WantedArgs,
     /// Begin so many groups before the current one.

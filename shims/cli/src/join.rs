@@ -6,6 +6,7 @@ use crate::args::{JoinArgs, OutputArgs};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::sink::Sink;
+use crate::subscribe::{Again, subscribe, write_out};
 
 pub(crate) async fn run(args: &JoinArgs, output: &OutputArgs) -> Result<(), Failure> {
     let track = args.wanted.track.full_name()?;
@@ -16,10 +17,7 @@ pub(crate) async fn run(args: &JoinArgs, output: &OutputArgs) -> Result<(), Fail
     parameters.subscription_filter = Some(SubscriptionFilter::LargestObject);
     parameters.subscriber_priority = args.wanted.priority;
     parameters.authorization_tokens.clone_from(&tokens);
-    let subscription = session
-        .subscribe(track.clone(), parameters)
-        .await
-        .map_err(|error| Failure::new(format!("cannot subscribe to {track}: {error}")))?;
+    let subscription = subscribe(&session, &track, parameters).await?;
     match subscription.answer().and_then(|answer| answer.parameters.largest_object) {
         Some(largest) => progress.say(&format!("joining {track} at {largest}")),
         None => progress.say(&format!("joining {track}: nothing was published so far")),
@@ -33,5 +31,11 @@ pub(crate) async fn run(args: &JoinArgs, output: &OutputArgs) -> Result<(), Fail
         .await
         .map_err(|error| Failure::new(format!("cannot fetch the past of {track}: {error}")))?;
     let sink = Sink::open(&args.wanted.sink, &track).await?;
-    crate::subscribe::write_out(&session, reader, sink, output, &progress).await
+    let again = Again {
+        connect: &args.connect,
+        reconnect: args.reconnect,
+        wanted: &args.wanted,
+        gap_timeout: args.gap_timeout,
+    };
+    write_out(session, reader, sink, Some(again), output, &progress).await
 }

@@ -1,5 +1,6 @@
 //! `moqt`: everything one does with Media over QUIC Transport from a shell.
 
+mod again;
 mod args;
 mod demo;
 mod desk;

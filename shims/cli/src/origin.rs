@@ -10,7 +10,7 @@ use moqt_engine::track::{Slot, TrackLayout};
 use moqt_engine::wire::Properties;
 use moqt_engine::{DatagramOptions, DatagramOutcome, DropReason};
 use moqt_session::{IncomingSubscribe, Publication, TrackWriter, WriteError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::args::SourceArgs;
@@ -50,6 +50,8 @@ pub(crate) struct Origin<'a> {
     history: Arc<History>,
     sent: Sent,
     progress: &'a Progress,
+    /// While this is false, nothing is sent.
+    goes_on: Option<watch::Receiver<bool>>,
 }
 
 impl<'a> Origin<'a> {
@@ -68,7 +70,13 @@ impl<'a> Origin<'a> {
             history,
             sent: Sent::default(),
             progress,
+            goes_on: None,
         }
+    }
+
+    /// Sends nothing while this is false.
+    pub(crate) fn pause_unless(&mut self, goes_on: watch::Receiver<bool>) {
+        self.goes_on = Some(goes_on);
     }
 
     /// Waits until somebody is there.
@@ -95,6 +103,10 @@ impl<'a> Origin<'a> {
                 }
             };
             let Some(payload) = payload else { break };
+            if let Some(goes_on) = &mut self.goes_on {
+                // It fails if nobody will ever say so.
+                let _ = goes_on.wait_for(|goes_on| *goes_on).await;
+            }
             while let Ok(joiner) = self.joiners.try_recv() {
                 self.join(joiner);
             }

@@ -156,7 +156,7 @@ impl Taker {
             Ok::<(), Failure>(())
         };
         tokio::select! {
-            written = write_out(&session, reader, sink, output, progress) => written,
+            written = write_out(session.clone(), reader, sink, None, output, progress) => written,
             failed = late => failed,
             () = refused => Ok(()),
         }

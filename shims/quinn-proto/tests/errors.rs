@@ -143,3 +143,23 @@ fn a_peer_hears_of_a_close_even_if_the_program_ends_next() {
     // What is left of the session says that nothing moves any more.
     assert!(session.close_reason().is_some());
 }
+
+#[tokio::test]
+async fn a_peer_that_vanishes_is_said_to_have_timed_out() {
+    let elsewhere = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (server, mut options) = {
+        let _there = elsewhere.enter();
+        serve()
+    };
+    options.transport.idle_timeout = Duration::from_millis(300);
+    let target = target(&server);
+    let accepted = elsewhere.spawn(async move { (server.accept().await, server) });
+    let session = bounded(Client::connect(&target, &options)).await.unwrap();
+    let accepted = bounded(accepted).await.unwrap();
+    // Nothing is sent any more, and nobody says so.
+    elsewhere.shutdown_background();
+    let reason = bounded(session.closed()).await;
+    drop(accepted);
+    assert!(matches!(reason, CloseReason::Transport { .. }), "{reason}");
+    assert!(reason.to_string().contains("timed out"), "{reason}");
+}

@@ -301,10 +301,18 @@ impl State {
                     let router = &mut entry.router;
                     let timestamp = self.endpoint.timestamp(now);
                     let was_established = router.is_established();
+                    let mut event = Some(event);
                     self.endpoint.with_quietly(handle, now, |moqt, _| {
-                        router.handle_event(moqt, timestamp, event);
+                        if let Some(event) = event.take() {
+                            router.handle_event(moqt, timestamp, event);
+                        }
                         ((), false)
                     });
+                    // One that timed out is gone before it is told why.
+                    if let Some(event) = event {
+                        let moqt = &mut closed_connection(entry.role, timestamp);
+                        router.handle_event(moqt, timestamp, event);
+                    }
                     self.wakers.extend(router.take_wakers());
                     if router.poll_timeout().is_some() {
                         self.tended.insert(id);
