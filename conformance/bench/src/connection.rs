@@ -16,9 +16,9 @@ use moqt_engine::{
 use crate::Case;
 use crate::codec::subgroup_objects;
 
-const NOW: Timestamp = Timestamp::ZERO;
+pub(crate) const NOW: Timestamp = Timestamp::ZERO;
 
-fn config() -> Arc<Config> {
+pub(crate) fn config() -> Arc<Config> {
     let mut limits = Limits::default();
     limits.open_requests = 1 << 20;
     limits.stream_receive = usize::MAX;
@@ -70,18 +70,11 @@ impl Subscriber {
                 parameters: Parameters::default(),
                 track_properties: TrackProperties::new(),
             });
-            let bytes = this.encode(&ok);
+            let bytes = encode(draft, &ok);
             this.connection.handle_stream_data(NOW, answer_on, bytes, false);
         }
         this.drain();
         this
-    }
-
-    fn encode(&self, message: &Message) -> Bytes {
-        let mut bytes = Vec::new();
-        encode_message(self.draft.dialect(), message, &mut bytes)
-            .unwrap_or_else(|error| unreachable!("{error}"));
-        bytes.into()
     }
 
     fn drain(&mut self) {
@@ -94,25 +87,35 @@ impl Subscriber {
 
     /// Opens a subgroup stream of this subscription.
     fn open(&mut self, alias: u64) -> StreamKey {
-        let header = SubgroupHeader {
-            track_alias: alias,
-            group_id: 0,
-            subgroup_id: SubgroupId::Explicit(0),
-            publisher_priority: Some(128),
-            end_of_group: false,
-            first_object: true,
-            has_properties: false,
-        };
-        let mut bytes = Vec::new();
-        header
-            .encode(self.draft.dialect(), &mut bytes)
-            .unwrap_or_else(|error| unreachable!("{error}"));
         let stream = self.connection.handle_stream_opened(NOW, Dir::Uni);
-        self.connection.handle_stream_data(NOW, stream, bytes.into(), false);
+        self.connection.handle_stream_data(NOW, stream, subgroup_header(self.draft, alias), false);
         while self.connection.poll_event().is_some() {}
         assert_eq!(self.connection.read(stream, usize::MAX), Read::Pending);
         stream
     }
+}
+
+fn encode(draft: Draft, message: &Message) -> Bytes {
+    let mut bytes = Vec::new();
+    encode_message(draft.dialect(), message, &mut bytes)
+        .unwrap_or_else(|error| unreachable!("{error}"));
+    bytes.into()
+}
+
+/// The beginning of a stream of subgroup 0 of group 0.
+pub(crate) fn subgroup_header(draft: Draft, track_alias: u64) -> Bytes {
+    let header = SubgroupHeader {
+        track_alias,
+        group_id: 0,
+        subgroup_id: SubgroupId::Explicit(0),
+        publisher_priority: Some(128),
+        end_of_group: false,
+        first_object: true,
+        has_properties: false,
+    };
+    let mut bytes = Vec::new();
+    header.encode(draft.dialect(), &mut bytes).unwrap_or_else(|error| unreachable!("{error}"));
+    bytes.into()
 }
 
 fn opened(connection: &mut MoqtConnection) -> StreamKey {
@@ -187,6 +190,38 @@ impl Case for Receive {
     }
 }
 
+/// A server's connection. The client is nothing but the messages that it is made to send.
+pub(crate) struct Served {
+    pub(crate) connection: MoqtConnection,
+    draft: Draft,
+    /// Where the client's control messages come in.
+    control: StreamKey,
+}
+
+impl Served {
+    /// With a session that is set up.
+    pub(crate) fn new(draft: Draft, config: Arc<Config>) -> Self {
+        let mut connection = MoqtConnection::new(Role::Server, draft, Transport::Quic, config, NOW);
+        connection.handle_streams_available(NOW, Dir::Bi, u64::MAX);
+        connection.handle_streams_available(NOW, Dir::Uni, u64::MAX);
+        let by_stream = draft.dialect().answers_by_stream;
+        let control_dir = if by_stream { Dir::Uni } else { Dir::Bi };
+        let control = connection.handle_stream_opened(NOW, control_dir);
+        let versions = draft.setup_version().into_iter().collect();
+        let setup = Message::Setup(Setup { versions, ..Setup::default() });
+        connection.handle_stream_data(NOW, control, encode(draft, &setup), false);
+        Self { connection, draft, control }
+    }
+
+    /// A request comes in.
+    pub(crate) fn ask(&mut self, request: &Message) {
+        let Self { connection, draft, control } = self;
+        let by_stream = draft.dialect().answers_by_stream;
+        let on = if by_stream { connection.handle_stream_opened(NOW, Dir::Bi) } else { *control };
+        connection.handle_stream_data(NOW, on, encode(*draft, request), false);
+    }
+}
+
 /// Objects out: each of 1 KiB is written to one subgroup, polled and taken at once, while
 /// `subscriptions` subscriptions are established.
 pub struct Transmit {
@@ -199,36 +234,19 @@ pub struct Transmit {
 impl Transmit {
     /// `count` objects.
     pub fn new(draft: Draft, count: u64, subscriptions: u64) -> Self {
-        let mut connection =
-            MoqtConnection::new(Role::Server, draft, Transport::Quic, config(), NOW);
-        connection.handle_streams_available(NOW, Dir::Bi, u64::MAX);
-        connection.handle_streams_available(NOW, Dir::Uni, u64::MAX);
-        let by_stream = draft.dialect().answers_by_stream;
-        let control_dir = if by_stream { Dir::Uni } else { Dir::Bi };
-        let control = connection.handle_stream_opened(NOW, control_dir);
-        let encode = |message: &Message| -> Bytes {
-            let mut bytes = Vec::new();
-            encode_message(draft.dialect(), message, &mut bytes)
-                .unwrap_or_else(|error| unreachable!("{error}"));
-            bytes.into()
-        };
-        let versions = draft.setup_version().into_iter().collect();
-        let setup = Setup { versions, ..Setup::default() };
-        connection.handle_stream_data(NOW, control, encode(&Message::Setup(setup)), false);
+        let mut served = Served::new(draft, config());
         let mut last = None;
         for number in 0..subscriptions {
-            let subscribe = encode(&Message::Subscribe(Subscribe {
+            served.ask(&Message::Subscribe(Subscribe {
                 request_id: 2 * number,
                 track: format!("bench--{number}")
                     .parse()
                     .unwrap_or_else(|error| unreachable!("{error}")),
                 parameters: Parameters::default(),
             }));
-            let on =
-                if by_stream { connection.handle_stream_opened(NOW, Dir::Bi) } else { control };
-            connection.handle_stream_data(NOW, on, subscribe, false);
-            last = accept(&mut connection).or(last);
+            last = accept(&mut served.connection).or(last);
         }
+        let mut connection = served.connection;
         let request = last.unwrap_or_else(|| unreachable!("at least one subscription"));
         let stream = connection
             .publisher(request)

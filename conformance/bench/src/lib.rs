@@ -6,6 +6,7 @@ pub mod codec;
 pub mod connection;
 pub mod goodput;
 pub mod loopback;
+pub mod relay;
 pub mod udp;
 
 pub use alloc_count::CountingAllocator;

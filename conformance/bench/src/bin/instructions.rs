@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p moqt-bench --bin instructions` runs every case twice in a process
 //! of its own, with different numbers of objects, and divides the difference: what is left is
-//! what one more object costs, the same on every run and however busy the machine is.
+//! what one more object costs, the same on every run and however busy the machine is. For a relay
+//! that is one more object given to one subscriber. It fails if a case is beyond its target.
 
 use std::env;
 use std::process::{Command, ExitCode};
@@ -10,14 +11,15 @@ use std::process::{Command, ExitCode};
 use moqt_bench::codec::{DecodeSubscribe, Read, WriteHeaders};
 use moqt_bench::connection::{Receive, Transmit};
 use moqt_bench::loopback::Session;
+use moqt_bench::relay::{Audience, FanOut};
 use moqt_bench::{Case, CountingAllocator};
 use moqt_engine::Draft;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// Name, whether it is run for every draft, and the most instructions it should take.
-const CASES: &[(&str, u64)] = &[
+/// Name, and the most instructions that it may take on any draft, if there is a bound.
+const CASES: &[(&str, u32)] = &[
     ("read 1 KiB objects, one buffer", 100),
     ("read 1 KiB objects, 1200-byte chunks", 135),
     ("write object headers", 45),
@@ -30,6 +32,12 @@ const CASES: &[(&str, u64)] = &[
     ("connection sends, 100 subscriptions", 0),
     ("connection sends, 10000 subscriptions", 0),
     ("session over the loopback, 1 KiB objects", 0),
+    ("relay to 10 subscribers, 1 KiB objects, each whole", 0),
+    ("relay to 100 subscribers, 1 KiB objects, one buffer", 1900),
+    ("relay to 1000 subscribers, 1 KiB objects, each whole", 0),
+    ("relay to 10 subscribers, 8 KiB objects, 1200-byte chunks", 0),
+    ("relay to 100 subscribers, 8 KiB objects, 1200-byte chunks", 0),
+    ("relay to 1000 subscribers, 8 KiB objects, 1200-byte chunks", 0),
 ];
 
 const FEW: u64 = 2_000;
@@ -48,9 +56,10 @@ fn main() -> ExitCode {
 }
 
 fn report(filter: &str) -> ExitCode {
-    println!("{:<52} {:>8} {:>8} {:>8} {:>8}  allocations", "instructions", 14, 16, 18, "target");
+    let mut is_within = true;
+    println!("{:<60} {:>8} {:>8} {:>8} {:>8}  allocations", "instructions", 14, 16, 18, "target");
     for (case, target) in CASES.iter().filter(|(case, _)| case.contains(filter)) {
-        let mut row = format!("{case:<52}");
+        let mut row = format!("{case:<60}");
         let mut allocations = Vec::new();
         for draft in [Draft::D14, Draft::D16, Draft::D18] {
             let (Some(few), Some(many)) = (measure(case, draft, FEW), measure(case, draft, MANY))
@@ -58,13 +67,20 @@ fn report(filter: &str) -> ExitCode {
                 eprintln!("valgrind is needed to count instructions (Debian package: valgrind)");
                 return ExitCode::FAILURE;
             };
-            row = format!("{row} {:>8.1}", per_object(few.0, many.0));
+            let instructions = per_object(few.0, many.0);
+            is_within &= *target == 0 || instructions <= f64::from(*target);
+            row = format!("{row} {instructions:>8.1}");
             allocations.push(format!("{:.2}", per_object(few.1, many.1)));
         }
         let target = if *target > 0 { target.to_string() } else { "-".into() };
         println!("{row} {target:>8}  {}", allocations.join(" "));
     }
-    ExitCode::SUCCESS
+    if is_within {
+        ExitCode::SUCCESS
+    } else {
+        eprintln!("more than the target");
+        ExitCode::FAILURE
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
@@ -111,8 +127,27 @@ fn run(case: &str, draft: Option<Draft>, count: u64) -> u64 {
         "connection sends, 100 subscriptions" => counted(Transmit::new(draft, count, 100)),
         "connection sends, 10000 subscriptions" => counted(Transmit::new(draft, count, 10_000)),
         "session over the loopback, 1 KiB objects" => counted(Session::new(draft, count)),
+        "relay to 10 subscribers, 1 KiB objects, each whole" => fan_out(draft, count, 10, KIB),
+        "relay to 100 subscribers, 1 KiB objects, one buffer" => fan_out(draft, count, 100, KIB),
+        "relay to 1000 subscribers, 1 KiB objects, each whole" => fan_out(draft, count, 1000, KIB),
+        "relay to 10 subscribers, 8 KiB objects, 1200-byte chunks" => {
+            fan_out(draft, count, 10, 8 * KIB)
+        }
+        "relay to 100 subscribers, 8 KiB objects, 1200-byte chunks" => {
+            fan_out(draft, count, 100, 8 * KIB)
+        }
+        "relay to 1000 subscribers, 8 KiB objects, 1200-byte chunks" => {
+            fan_out(draft, count, 1000, 8 * KIB)
+        }
         _ => 0,
     }
+}
+
+const KIB: usize = 1024;
+
+fn fan_out(draft: Draft, deliveries: u64, subscribers: usize, object_len: usize) -> u64 {
+    let chunk = if object_len > KIB { 1200 } else { usize::MAX };
+    counted(FanOut::new(draft, deliveries, Audience { subscribers, object_len, chunk }))
 }
 
 fn counted(case: impl Case) -> u64 {
