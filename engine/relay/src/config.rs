@@ -58,8 +58,8 @@ pub struct Config {
     /// Namespaces and tracks that one namespace subscription is told of at first: 1,024. A prefix
     /// of more is refused with NAMESPACE_TOO_LARGE.
     pub namespaces_told: usize,
-    /// Messages that may wait for another shard: 65,536. More than that and the subscription they
-    /// belong to ends in that shard.
+    /// Messages that may wait for another shard: 65,536. Whoever drives a shard that has given more
+    /// than that takes nothing in from its connections until they are fewer.
     pub shard_messages: usize,
     /// The relay among those that it is connected with, so that none of them asks itself in a
     /// circle: a number that no other has. All shards of a relay have the same.

@@ -1,12 +1,13 @@
 //! Relays that a directory names, and connections to them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use moqt_engine::model::TrackNamespace;
 use moqt_quinn_proto::Target;
 use moqt_relay::{ConnectionId, PeerKind};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::dial::Dialer;
@@ -21,8 +22,8 @@ const MAX_ORIGINS: usize = 256;
 pub(super) struct Origins {
     dialer: Dialer,
     directory: Option<Arc<dyn OriginDirectory>>,
-    /// What this relay holds or does not any longer, in order.
-    held: Option<UnboundedSender<(TrackNamespace, bool)>>,
+    /// What the directory is to be told.
+    untold: Option<Arc<Untold>>,
     known: HashMap<String, Known>,
 }
 
@@ -41,18 +42,18 @@ pub(super) struct Answer {
 impl Origins {
     /// Must be called on the runtime of the shard.
     pub(super) fn new(dialer: Dialer, directory: Option<Arc<dyn OriginDirectory>>) -> Self {
-        let held = directory.clone().map(|directory| {
-            let (held, told) = unbounded_channel();
-            tokio::spawn(tell(directory, told));
-            held
+        let untold = directory.clone().map(|directory| {
+            let untold = Arc::<Untold>::default();
+            tokio::spawn(tell(directory, untold.clone()));
+            untold
         });
-        Self { dialer, directory, held, known: HashMap::new() }
+        Self { dialer, directory, untold, known: HashMap::new() }
     }
 
     /// This relay holds a namespace, or does not any longer.
     pub(super) fn hold(&self, namespace: TrackNamespace, holds: bool) {
-        if let Some(held) = &self.held {
-            let _ = held.send((namespace, holds));
+        if let Some(untold) = &self.untold {
+            untold.add(namespace, holds);
         }
     }
 
@@ -114,24 +115,58 @@ impl Origins {
     }
 }
 
-/// Tells the directory what this relay holds, several at once if it is slow.
-async fn tell(
-    directory: Arc<dyn OriginDirectory>,
-    mut told: UnboundedReceiver<(TrackNamespace, bool)>,
-) {
-    let mut batch = Vec::new();
-    while told.recv_many(&mut batch, 1024).await > 0 {
-        for same in batch.chunk_by(|(_, one), (_, next)| one == next) {
-            let namespaces: Vec<_> = same.iter().map(|(namespace, _)| namespace.clone()).collect();
-            let outcome = match same.first() {
-                Some((_, true)) => directory.register(&namespaces).await,
-                _ => directory.withdraw(&namespaces).await,
-            };
-            if let Err(error) = outcome {
-                warn!(%error, "the directory of origins was not told what this relay holds");
+/// How often each namespace is held more, or less, than the directory knows. What comes and goes
+/// while the directory is slow takes no room.
+#[derive(Debug, Default)]
+struct Untold {
+    changes: Mutex<HashMap<TrackNamespace, i64>>,
+    changed: Notify,
+}
+
+impl Untold {
+    fn add(&self, namespace: TrackNamespace, holds: bool) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let change = if holds { 1 } else { -1 };
+        match changes.entry(namespace) {
+            Entry::Vacant(entry) => drop(entry.insert(change)),
+            Entry::Occupied(mut entry) => {
+                *entry.get_mut() = entry.get().saturating_add(change);
+                if *entry.get() == 0 {
+                    entry.remove();
+                }
             }
         }
-        batch.clear();
+        self.changed.notify_one();
+    }
+
+    /// What to register and what to withdraw, as often as each is meant.
+    fn take(&self) -> [Vec<TrackNamespace>; 2] {
+        let changes = &mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let [mut register, mut withdraw] = [Vec::new(), Vec::new()];
+        for (namespace, change) in std::mem::take(changes) {
+            let list = if change > 0 { &mut register } else { &mut withdraw };
+            let times = usize::try_from(change.unsigned_abs()).unwrap_or(usize::MAX);
+            list.extend(std::iter::repeat_n(namespace, times));
+        }
+        [register, withdraw]
+    }
+}
+
+/// Tells the directory what this relay holds, several at once if it is slow.
+async fn tell(directory: Arc<dyn OriginDirectory>, untold: Arc<Untold>) {
+    loop {
+        untold.changed.notified().await;
+        let [register, withdraw] = untold.take();
+        let mut told = Ok(());
+        if !register.is_empty() {
+            told = directory.register(&register).await;
+        }
+        if !withdraw.is_empty() {
+            told = told.and(directory.withdraw(&withdraw).await);
+        }
+        if let Err(error) = told {
+            warn!(%error, "the directory of origins was not told what this relay holds");
+        }
     }
 }
 
@@ -151,4 +186,28 @@ async fn connect(dialer: Dialer, target: Target, url: String) {
         Err(reason) => warn!(origin = %target, %reason, "not connected"),
     }
     dialer.outbox.send(Mail::Origin { url, connection: None });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_and_goes_is_not_told() {
+        let namespace = |field: &'static str| TrackNamespace::new([field]).unwrap();
+        let untold = Untold::default();
+        for (field, holds) in [
+            ("stays", true),
+            ("comes-and-goes", true),
+            ("goes", false),
+            ("comes-and-goes", false),
+            ("stays", true),
+        ] {
+            untold.add(namespace(field), holds);
+        }
+        let [register, withdraw] = untold.take();
+        assert_eq!(register, [namespace("stays"), namespace("stays")]);
+        assert_eq!(withdraw, [namespace("goes")]);
+        assert_eq!(untold.take(), [const { Vec::new() }; 2]);
+    }
 }
