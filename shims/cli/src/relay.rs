@@ -311,7 +311,9 @@ fn announce(listening: &Listening, output: &OutputArgs) -> Result<(), Failure> {
     if let Some(address) = listening.metrics {
         say(output, &format!("figures on http://{address}/metrics and /health"));
     }
-    say(output, &format!("publish:   date | moqt pub {raw} -k -n demo --trackname time --lines -"));
+    let track = "-k -n demo --trackname time";
+    let clock = "while date; do sleep 1; done";
+    say(output, &format!("publish:   {clock} | moqt pub {raw} {track} --lines -"));
     say(output, &format!("subscribe: moqt sub {raw} -k -n demo --trackname time"));
     Ok(())
 }
