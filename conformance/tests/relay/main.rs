@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by it")]
 
 mod namespaces;
+mod objects;
 mod past;
+mod publishers;
 mod stage;
 mod tracks;
 mod trees;

@@ -4,10 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use moqt_engine::model::{FullTrackName, Location, Parameters, PublishDoneCode, TrackNamespace};
+use moqt_engine::model::{
+    FullTrackName, Location, Parameters, PublishDoneCode, RequestErrorCode, TrackNamespace,
+    TrackProperties,
+};
 use moqt_engine::{Accept, Config, Draft, MoqtConnection, Role, SubgroupOptions, Transport};
 use moqt_loopback::{LinkConfig, RelayNode, RelayOptions, Simulation};
-use moqt_session::{Incoming, NamespacePublication, Publication, Session, Subscription};
+use moqt_session::{
+    Error, Incoming, IncomingPublish, IncomingSubscribe, NamespacePublication, Publication,
+    Session, Subscription,
+};
 
 /// A network with one relay.
 pub(crate) struct Stage {
@@ -67,6 +73,27 @@ impl Stage {
         self.simulation.connect_to_relay(relay, client, link).await.unwrap()
     }
 
+    /// A session over a link that loses no datagrams.
+    pub(crate) async fn near_client(&self, draft: Draft) -> Session {
+        self.client_over(draft, LinkConfig::default()).await
+    }
+
+    /// A session over this link.
+    pub(crate) async fn client_over(&self, draft: Draft, link: LinkConfig) -> Session {
+        let config = Arc::new(Config::default());
+        let now = self.simulation.now();
+        let client = MoqtConnection::new(Role::Client, draft, Transport::Quic, config, now);
+        self.simulation.connect_to_relay(&self.relay, client, link).await.unwrap()
+    }
+
+    /// Whether nothing comes of something for three seconds.
+    pub(crate) async fn nothing_comes<T>(&self, of: impl Future<Output = T>) -> bool {
+        tokio::select! {
+            _ = of => false,
+            () = self.sleep(3000) => true,
+        }
+    }
+
     pub(crate) async fn sleep(&self, millis: u64) {
         self.simulation.sleep(Duration::from_millis(millis)).await;
     }
@@ -96,12 +123,45 @@ pub(crate) async fn publish_namespace(session: &Session) -> NamespacePublication
     session.publish_namespace(namespace(), Parameters::default()).await.unwrap()
 }
 
-/// The SUBSCRIBE that the publisher gets, accepted.
-pub(crate) async fn accept_subscribe(session: &Session) -> Publication {
+/// The first field of the namespace.
+pub(crate) fn prefix() -> TrackNamespace {
+    TrackNamespace::new([namespace().field(0).unwrap()]).unwrap()
+}
+
+/// The SUBSCRIBE that the publisher gets.
+pub(crate) async fn next_subscribe(session: &Session) -> IncomingSubscribe {
     match session.accept_request().await.unwrap() {
-        Incoming::Subscribe(subscribe) => subscribe.accept(Accept::default()).unwrap(),
+        Incoming::Subscribe(subscribe) => subscribe,
         other => panic!("{other:?}"),
     }
+}
+
+/// The PUBLISH that the subscriber gets.
+pub(crate) async fn next_publish(session: &Session) -> IncomingPublish {
+    match session.accept_request().await.unwrap() {
+        Incoming::Publish(publish) => publish,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A PUBLISH of the publisher's.
+pub(crate) async fn publish(session: &Session, name: &str) -> Publication {
+    let (parameters, properties) = (Parameters::default(), TrackProperties::new());
+    session.publish(track(name), parameters, properties).await.unwrap()
+}
+
+/// A code that a request was refused with.
+pub(crate) fn refusal<T>(answer: Result<T, Error>) -> RequestErrorCode {
+    match answer {
+        Err(Error::Rejected(error)) => error.code,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was granted"),
+    }
+}
+
+/// The SUBSCRIBE that the publisher gets, accepted.
+pub(crate) async fn accept_subscribe(session: &Session) -> Publication {
+    next_subscribe(session).await.accept(Accept::default()).unwrap()
 }
 
 /// Publishes some objects of a group in one subgroup that ends it.
