@@ -7,6 +7,7 @@ pub mod connection;
 pub mod goodput;
 pub mod loopback;
 pub mod relay;
+pub mod relays;
 pub mod udp;
 
 pub use alloc_count::CountingAllocator;
