@@ -18,10 +18,11 @@ use moqt_engine::{
 };
 
 use crate::connections::{Connections, ShardId};
+use crate::live::{Cursor, Live, Out};
 use crate::message::{Message, What};
 use crate::stats::Stats;
 use crate::store::{Object, Store, SubgroupEnd, SubgroupFacts, SubgroupKey};
-use crate::track::{Cursor, Live, Node, Out, Sink, Track, TrackId};
+use crate::track::{Node, Sink, Track, TrackId};
 
 /// What it takes to send.
 pub(crate) struct Outlet<'a, C> {
@@ -52,23 +53,6 @@ impl<C> Outlet<'_, C> {
         }
     }
 
-    /// Gives another shard what is held of an object's payload.
-    fn ship_held(
-        &mut self,
-        to: ShardId,
-        (track, key, object): (TrackId, SubgroupKey, u64),
-        store: &Store,
-    ) {
-        let mut offset = 0;
-        let held = store.object(key, object);
-        for piece in held.into_iter().flat_map(|object| &object.pieces) {
-            let payload = piece.clone();
-            let len = payload.len() as u64;
-            self.ship(to, What::Payload { track, key, object, offset, payload });
-            offset += len;
-        }
-    }
-
     /// Tells another shard something.
     fn ship(&mut self, to: ShardId, what: What) {
         self.messages.push_back((Some(to), Message { from: self.id, what }));
@@ -88,28 +72,6 @@ pub(crate) enum Piece<'a> {
     End,
 }
 
-impl Piece<'_> {
-    /// The same, for another shard.
-    fn shipped(self, track: TrackId, key: SubgroupKey, live: &Live) -> What {
-        match self {
-            Self::Held(header) => Self::Object(header, None).shipped(track, key, live),
-            Self::Object(header, payload) => {
-                let first_object = live.facts.first_object && live.last.is_none();
-                let facts = SubgroupFacts { first_object, ..live.facts };
-                let (header, payload) = (header.clone(), payload.cloned());
-                What::Object { track, key, facts, header, payload }
-            }
-            Self::Payload(object, offset, payload) => {
-                What::Payload { track, key, object, offset, payload: payload.clone() }
-            }
-            Self::End => {
-                let end = live.end.unwrap_or(SubgroupEnd::Finished);
-                What::End { track, key, end }
-            }
-        }
-    }
-}
-
 /// How handing on went.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Went {
@@ -122,37 +84,22 @@ enum Went {
 }
 
 impl Track {
-    /// Hands something on to all subscribers. The store has it already.
+    /// Hands something on to all subscribers of this shard's. The store has it already, and nothing
+    /// is missing before it.
     pub(crate) fn deliver<C: Connections>(
         &mut self,
         io: &mut Outlet<'_, C>,
         key: SubgroupKey,
         piece: Piece<'_>,
-        is_local: bool,
     ) {
         let Self { live, sinks, store, has_blocked, .. } = self;
         let Some(live) = live.get_mut(&key) else { return };
-        let bound = match piece {
-            Piece::Object(header, _) | Piece::Held(header) => live.last.max(Some(header.object_id)),
-            Piece::Payload(..) | Piece::End => live.last,
-        };
+        let begins = matches!(piece, Piece::Object(..) | Piece::Held(_));
+        let bound = if begins { live.reached } else { live.last };
         for (slot, sink) in sinks.iter_mut().enumerate() {
             let Some(sink) = sink else { continue };
-            let connection = match sink.node {
-                Node::Session(connection, _) => connection,
-                Node::Shard(shard, track) => {
-                    // Who gives the track to other shards gives it to all of them.
-                    if is_local && sink.forward {
-                        io.ship(shard, piece.shipped(track, key, live));
-                        if let Piece::Held(header) = piece {
-                            io.ship_held(shard, (track, key, header.object_id), store);
-                        }
-                    }
-                    continue;
-                }
-            };
+            let Node::Session(connection, _) = sink.node else { continue };
             let out = live.out(slot);
-            let begins = matches!(piece, Piece::Object(..) | Piece::Held(_));
             if matches!(out, Out::Over) || !begins && matches!(out, Out::Unopened | Out::Unwanted) {
                 continue;
             }
@@ -163,8 +110,50 @@ impl Track {
             *has_blocked |= !was_blocked && sink.blocked_since.is_some();
             live.set_out(slot, next.unwrap_or(Out::Over));
         }
-        if let Piece::Object(header, _) | Piece::Held(header) = piece {
-            live.last = live.last.max(Some(header.object_id));
+        if begins {
+            live.last = live.reached;
+        }
+    }
+
+    /// What is missing before what is held back does not come.
+    pub(crate) fn skip<C: Connections>(&mut self, io: &mut Outlet<'_, C>, key: SubgroupKey) {
+        let Some(live) = self.live.get_mut(&key) else { return };
+        if let Some(at) = live.reached.filter(|at| !live.may_give(*at)) {
+            self.store.abandon(key, at);
+        }
+        live.skip();
+        self.release(io, key);
+    }
+
+    /// Hands on the end if it has come.
+    pub(crate) fn finish<C: Connections>(&mut self, io: &mut Outlet<'_, C>, key: SubgroupKey) {
+        if self.live.get(&key).is_some_and(|live| live.end.is_some() && !live.is_holding()) {
+            self.deliver(io, key, Piece::End);
+        }
+    }
+
+    /// Hands on what was held back and is so no longer, and the end if that has come.
+    pub(crate) fn release<C: Connections>(&mut self, io: &mut Outlet<'_, C>, key: SubgroupKey) {
+        let Some(live) = self.live.get_mut(&key) else { return };
+        if live.last < live.reached {
+            let next = self.store.after(key, live.last);
+            let next = next.filter(|next| Some(next.header.object_id) <= live.reached);
+            match next.map(|next| next.header.clone()) {
+                Some(header) => self.deliver(io, key, Piece::Held(&header)),
+                None => live.last = live.reached,
+            }
+        }
+        self.finish(io, key);
+    }
+
+    /// Gives something that came in a session of this shard's to all other shards that want it.
+    pub(crate) fn ship<C>(&self, io: &mut Outlet<'_, C>, what: impl Fn(TrackId) -> What) {
+        for sink in self.sinks.iter().flatten() {
+            if let Node::Shard(shard, track) = sink.node
+                && sink.forward
+            {
+                io.ship(shard, what(track));
+            }
         }
     }
 
@@ -195,12 +184,18 @@ impl Track {
     pub(crate) fn give_up<C: Connections>(&mut self, io: &mut Outlet<'_, C>, key: SubgroupKey) {
         let end = SubgroupEnd::Reset(StreamResetCode::Cancelled);
         let Some(live) = self.live.get_mut(&key) else { return };
-        (live.end, live.lost_since, live.feeds) = (Some(end), None, 0);
-        if let Some(last) = live.last {
-            self.store.abandon(key, last);
+        live.leave_all();
+        while live.is_holding() {
+            live.skip();
         }
-        self.store.end(key, end);
-        self.deliver(io, key, Piece::End, true);
+        self.release(io, key);
+        let Some(live) = self.live.get_mut(&key) else { return };
+        if live.end.is_none() {
+            live.end = Some(end);
+            self.store.abandon_all(key);
+            self.store.end(key, end);
+            self.deliver(io, key, Piece::End);
+        }
     }
 
     /// A datagram came in, which the store has already.
@@ -208,18 +203,9 @@ impl Track {
         &mut self,
         io: &mut Outlet<'_, C>,
         datagram: &ObjectDatagram,
-        is_local: bool,
     ) {
         for sink in self.sinks.iter().flatten() {
-            let (connection, request) = match sink.node {
-                Node::Session(connection, request) => (connection, request),
-                Node::Shard(shard, track) => {
-                    if is_local && sink.forward {
-                        io.ship(shard, What::Datagram { track, datagram: datagram.clone() });
-                    }
-                    continue;
-                }
-            };
+            let Node::Session(connection, request) = sink.node else { continue };
             let options = DatagramOptions {
                 location: datagram.header.location,
                 publisher_priority: datagram.header.publisher_priority,
@@ -393,7 +379,11 @@ impl Way<'_> {
         loop {
             let went = if cursor.left > 0 {
                 let object = cursor.last.and_then(|last| self.store.object(self.key, last));
-                let Some(object) = object else { return self.give_up(moqt, cursor, stats) };
+                let Some(object) = object else {
+                    // The rest of it does not come; what is after it may.
+                    self.give_up(moqt, cursor, stats);
+                    return self.go_on(moqt, sink, Out::Waiting(cursor.last), stats);
+                };
                 let Some(rest) = object.rest(cursor.written) else {
                     // The rest has not come in yet.
                     cursor.is_behind = false;
@@ -485,7 +475,8 @@ impl Way<'_> {
     fn give_up(&self, moqt: &mut MoqtConnection, cursor: Cursor, stats: &mut Stats) -> Out {
         let code = match self.live.end {
             Some(SubgroupEnd::Reset(code)) => code,
-            _ => StreamResetCode::TooFarBehind,
+            _ if self.store.has_lost(self.key, cursor.last) => StreamResetCode::TooFarBehind,
+            _ => StreamResetCode::Cancelled,
         };
         if let Some(subgroup) = moqt.subgroup(cursor.stream) {
             subgroup.reset(code);

@@ -69,18 +69,29 @@ pub(crate) enum What {
     Refused { track: TrackId, refusal: Refusal },
     /// It has ended.
     Done { track: TrackId, code: PublishDoneCode, reason: String },
-    /// An object of it begins, with its payload if that is at hand as a whole.
+    /// An object of it begins in a stream of this number, which has given everything of the
+    /// subgroup after `after`; with its payload if that is at hand as a whole.
     Object {
         track: TrackId,
         key: SubgroupKey,
+        feed: u64,
+        after: Option<u64>,
         facts: SubgroupFacts,
         header: ObjectHeader,
         payload: Option<Bytes>,
     },
     /// Payload of the object of this ID, from this offset on.
-    Payload { track: TrackId, key: SubgroupKey, object: u64, offset: u64, payload: Bytes },
-    /// A subgroup has ended.
-    End { track: TrackId, key: SubgroupKey, end: SubgroupEnd },
+    Payload {
+        track: TrackId,
+        key: SubgroupKey,
+        feed: u64,
+        object: u64,
+        offset: u64,
+        payload: Bytes,
+    },
+    /// Nothing more comes in a stream: the subgroup has ended or, if nothing is said of that, the
+    /// stream is lost.
+    End { track: TrackId, key: SubgroupKey, feed: u64, end: Option<SubgroupEnd> },
     /// An object came in a datagram.
     Datagram { track: TrackId, datagram: ObjectDatagram },
 

@@ -58,7 +58,9 @@ pub struct Shard<A> {
     queries: Arena<StatusQuery>,
     timers: BTreeSet<(Timestamp, Due)>,
     /// What other shards are in the middle of giving.
-    feeds: BTreeMap<(TrackId, ShardId, SubgroupKey), Feed>,
+    feeds: BTreeMap<(TrackId, ShardId, SubgroupKey, u64), Feed>,
+    /// How many streams have come in.
+    streams: u64,
     /// Tracks that were offered in other shards.
     offered: BTreeMap<FullTrackName, Vec<ShardId>>,
     /// Shards with connections to relays upstream.
@@ -125,6 +127,7 @@ impl<A: Authorize> Shard<A> {
             queries: Arena::new(),
             timers: BTreeSet::new(),
             feeds: BTreeMap::new(),
+            streams: 0,
             offered: BTreeMap::new(),
             upstream_shards: BTreeSet::new(),
             messages: VecDeque::new(),

@@ -1,15 +1,16 @@
 //! [`Track`]: what a shard knows of one track.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use moqt_engine::model::{FullTrackName, Location, PublishDoneCode, TrackProperties};
-use moqt_engine::{Accept, RequestKey, StreamKey, Timestamp};
+use moqt_engine::{Accept, RequestKey, Timestamp};
 use thunderdome::Index;
 
 use crate::config::Config;
 use crate::connections::{ConnectionId, ShardId};
+use crate::live::{FeedId, Live, Out};
 use crate::shard::peer::Ended;
 use crate::store::{Limits, Store, SubgroupEnd, SubgroupFacts, SubgroupKey};
 
@@ -42,6 +43,16 @@ impl Node {
     }
 }
 
+/// How many subgroups that are over are remembered.
+const MAX_PAST: usize = 128;
+
+/// How far a subgroup has come that is over.
+#[derive(Clone, Copy, Debug)]
+struct Past {
+    last: Option<u64>,
+    is_finished: bool,
+}
+
 /// What a shard knows of one track: who publishes it, who wants it, and its objects.
 #[derive(Debug)]
 pub(crate) struct Track {
@@ -59,8 +70,12 @@ pub(crate) struct Track {
     pub(crate) received: Option<Location>,
     /// The FETCH for what was published while there was no publisher here.
     pub(crate) recovery: Option<Index>,
+    /// Subgroups of which something came by it.
+    pub(crate) recovered: BTreeSet<SubgroupKey>,
     /// Subgroups that are being received, or that some subscriber has not got all of.
     pub(crate) live: BTreeMap<SubgroupKey, Live>,
+    /// How far subgroups have come that are over, so that what comes again is known.
+    past: BTreeMap<SubgroupKey, Past>,
     /// Some of its objects came in datagrams.
     pub(crate) has_datagrams: bool,
     pub(crate) store: Store,
@@ -98,8 +113,18 @@ pub(crate) struct Source {
     pub(crate) is_established: bool,
     /// Whether it was told to send objects.
     pub(crate) forward: bool,
+    pub(crate) since: Since,
     /// Relays that a PUBLISH has come through.
     pub(crate) via: Vec<u64>,
+}
+
+/// Since when a publisher gives everything that it publishes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Since {
+    /// That is not known.
+    Unknown,
+    /// After this location; `None` if nothing was published then.
+    After(Option<Location>),
 }
 
 /// A SUBSCRIBE that waits for a publisher.
@@ -128,67 +153,11 @@ pub(crate) struct Sink {
     pub(crate) ending: Option<(PublishDoneCode, String)>,
 }
 
-/// A subgroup on its way.
-#[derive(Debug)]
-pub(crate) struct Live {
-    pub(crate) facts: SubgroupFacts,
-    /// Streams that give it.
-    pub(crate) feeds: u32,
-    /// Since when nothing gives it, though it has not ended.
-    pub(crate) lost_since: Option<Timestamp>,
-    /// The object begun last.
-    pub(crate) last: Option<u64>,
-    pub(crate) end: Option<SubgroupEnd>,
-    /// How far each subscriber is, by slot. Those beyond the end have not begun.
-    pub(crate) outs: Vec<Out>,
-    /// How many of them have something to come.
-    pub(crate) open_outs: usize,
-}
-
-/// How far a subscriber is in a subgroup.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) enum Out {
-    /// Nothing was sent.
-    #[default]
-    Unopened,
-    /// Its filter or forward state leaves the subgroup out for now.
-    Unwanted,
-    /// It is wanted after this object, but there is no stream for it yet.
-    Waiting(Option<u64>),
-    /// It is being sent.
-    Open(Cursor),
-    /// It has ended, one way or the other.
-    Over,
-}
-
-impl Out {
-    /// Whether there is something for the subscriber that it did not take.
-    pub(crate) fn is_behind(self) -> bool {
-        match self {
-            Self::Open(cursor) => cursor.is_behind,
-            Self::Waiting(_) => true,
-            Self::Unopened | Self::Unwanted | Self::Over => false,
-        }
-    }
-}
-
-/// A place in a subgroup that is being sent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cursor {
-    pub(crate) stream: StreamKey,
-    /// The object begun last.
-    pub(crate) last: Option<u64>,
-    /// Bytes of its payload that were written, and that are to come.
-    pub(crate) written: u64,
-    pub(crate) left: u64,
-    /// What comes in is not what comes next here: it goes on from the store.
-    pub(crate) is_behind: bool,
-}
-
 impl Source {
     /// Somebody who has been asked for a track.
     pub(crate) fn asked(node: Node, is_publish: bool) -> Self {
-        Self { node, is_publish, is_established: false, forward: true, via: Vec::new() }
+        let (is_established, forward) = (false, true);
+        Self { node, is_publish, is_established, forward, since: Since::Unknown, via: Vec::new() }
     }
 }
 
@@ -210,7 +179,9 @@ impl Track {
             largest: None,
             received: None,
             recovery: None,
+            recovered: BTreeSet::new(),
             live: BTreeMap::new(),
+            past: BTreeMap::new(),
             has_datagrams: false,
             store,
             new_group: None,
@@ -359,59 +330,79 @@ impl Track {
         }
     }
 
+    /// The place of a subgroup of which a stream comes, made if it is not there; `None` if all of
+    /// it has come.
+    pub(crate) fn enter(&mut self, key: SubgroupKey, facts: SubgroupFacts) -> Option<&mut Live> {
+        let past = self.past.get(&key).copied();
+        if matches!(past, Some(past) if past.is_finished) && !self.live.contains_key(&key) {
+            return None;
+        }
+        let last = past.and_then(|past| past.last);
+        let live = self.live.entry(key).or_insert_with(|| Live::after(facts, last));
+        if matches!(live.end, Some(SubgroupEnd::Reset(_))) {
+            // Another publisher gives what one has given up.
+            live.end = None;
+            live.reopen();
+        }
+        Some(live)
+    }
+
+    /// An object begins in a stream, which has given everything of its subgroup after `after`.
+    /// Whether it is to be handed on, now that everything before it was.
+    pub(crate) fn advance(
+        &mut self,
+        now: Timestamp,
+        key: SubgroupKey,
+        feed: (FeedId, Node),
+        (after, object): (Option<u64>, u64),
+    ) -> bool {
+        let Self { live, sources, recovery, .. } = self;
+        let Some(live) = live.get_mut(&key) else { return false };
+        let may_come = |live: &Live, missing| {
+            recovery.is_some() || may_come(sources, live, Location::new(key.group, missing))
+        };
+        live.advance(now, feed, (after, object), may_come)
+    }
+
+    /// Whether what is missing in a subgroup before what is held back may still come: from a
+    /// stream, from a FETCH, or from another publisher who was there before.
+    pub(crate) fn may_come(&self, key: SubgroupKey, live: &Live) -> bool {
+        let Some(missing) = live.missing_up_to() else { return false };
+        self.recovery.is_some() || may_come(&self.sources, live, Location::new(key.group, missing))
+    }
+
     /// Forgets subgroups that nothing more comes from or goes to.
     pub(crate) fn sweep_live(&mut self) {
-        self.live.retain(|_, live| !live.is_over());
+        let Self { live, past, .. } = self;
+        live.retain(|key, live| {
+            let is_over = live.is_over();
+            if is_over {
+                let is_finished = matches!(live.end, Some(SubgroupEnd::Finished));
+                past.insert(*key, Past { last: live.last, is_finished });
+            }
+            !is_over
+        });
+        while past.len() > MAX_PAST {
+            past.pop_first();
+        }
+    }
+
+    /// Forgets all that was published.
+    pub(crate) fn clear(&mut self) {
+        self.store.clear();
+        self.live.clear();
+        self.past.clear();
+        (self.largest, self.received) = (None, None);
     }
 }
 
-impl Live {
-    pub(crate) fn new(facts: SubgroupFacts) -> Self {
-        Self {
-            facts,
-            feeds: 0,
-            lost_since: None,
-            last: None,
-            end: None,
-            outs: Vec::new(),
-            open_outs: 0,
-        }
-    }
-
-    pub(crate) fn out(&self, slot: usize) -> Out {
-        self.outs.get(slot).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn set_out(&mut self, slot: usize, out: Out) {
-        let is_open = |out| matches!(out, Out::Open(_) | Out::Waiting(_));
-        let (was_open, is_open) = (is_open(self.out(slot)), is_open(out));
-        if slot >= self.outs.len() {
-            if matches!(out, Out::Unopened) {
-                return;
-            }
-            self.outs.resize(slot + 1, Out::Unopened);
-        }
-        if let Some(place) = self.outs.get_mut(slot) {
-            *place = out;
-        }
-        match (was_open, is_open) {
-            (false, true) => self.open_outs += 1,
-            (true, false) => self.open_outs = self.open_outs.saturating_sub(1),
-            _ => {}
-        }
-    }
-
-    /// The subgroup goes on after all: who was told of its end can be given the rest.
-    pub(crate) fn reopen(&mut self) {
-        for out in &mut self.outs {
-            if matches!(out, Out::Over) {
-                *out = Out::Unopened;
-            }
-        }
-    }
-
-    /// Whether nothing more comes and nothing more goes.
-    pub(crate) fn is_over(&self) -> bool {
-        self.end.is_some() && self.feeds == 0 && self.open_outs == 0
-    }
+fn may_come(sources: &[Source], live: &Live, missing: Location) -> bool {
+    let may_give = |source: &Source| {
+        let is_before = match source.since {
+            Since::Unknown => true,
+            Since::After(since) => since < Some(missing),
+        };
+        source.is_established && source.forward && is_before && !live.holds_of(source.node)
+    };
+    live.may_give(missing.object) || sources.iter().any(may_give)
 }

@@ -14,8 +14,10 @@ use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, ShardId};
 use crate::fanout::Piece;
+use crate::live::{FeedId, Live};
+use crate::message::What;
 use crate::store::{Begun, SubgroupEnd, SubgroupFacts, SubgroupKey};
-use crate::track::{Live, Node, TrackId};
+use crate::track::{Node, Since, Source, TrackId};
 
 /// How many things are read from a stream before they are dealt with.
 const BATCH: usize = 32;
@@ -34,12 +36,18 @@ pub(super) enum Incoming {
 pub(super) struct Feed {
     track: TrackId,
     node: Node,
+    /// Which stream it is of those of the shard that it came to.
+    number: u64,
     group: u64,
     /// The first object's ID if it is not known.
     subgroup: Option<u64>,
     facts: SubgroupFacts,
-    /// Which subgroup it is, once there is a place for it.
+    /// Which subgroup it is, as soon as that is known.
     key: Option<SubgroupKey>,
+    /// Which of its streams, unless all of it has come before.
+    id: Option<FeedId>,
+    /// The object up to which it has given everything. Another shard says so itself.
+    at: Option<u64>,
     object: Option<InObject>,
 }
 
@@ -57,9 +65,10 @@ struct InObject {
 
 /// What comes from another shard.
 pub(super) enum Shipped {
-    Object(SubgroupFacts, ObjectHeader, Option<Bytes>),
+    /// An object before which nothing exists after the one given.
+    Object(Option<u64>, SubgroupFacts, ObjectHeader, Option<Bytes>),
     Payload(u64, u64, Bytes),
-    End(SubgroupEnd),
+    End(Option<SubgroupEnd>),
 }
 
 /// Whether to go on with a stream.
@@ -71,8 +80,37 @@ enum Next {
 }
 
 impl Feed {
+    fn new(
+        track: TrackId,
+        node: Node,
+        number: u64,
+        (group, subgroup): (u64, Option<u64>),
+        facts: SubgroupFacts,
+    ) -> Self {
+        let (key, id, at, object) = (None, None, None, None);
+        Self { track, node, number, group, subgroup, facts, key, id, at, object }
+    }
+
     pub(super) fn track(&self) -> TrackId {
         self.track
+    }
+
+    /// The object after which it gives everything of its subgroup, when this one begins.
+    fn gives_all_after(&self, source: Option<&Source>, object: u64) -> Option<u64> {
+        if self.at.is_some() || !self.node.is_local() {
+            return self.at;
+        }
+        let before = object.checked_sub(1)?;
+        if self.facts.first_object || self.subgroup.is_none() {
+            return None;
+        }
+        match source.map(|source| source.since) {
+            Some(Since::After(since)) if since.is_none_or(|since| since.group < self.group) => None,
+            Some(Since::After(Some(since))) if since.group == self.group => {
+                Some(since.object.min(before))
+            }
+            _ => Some(before),
+        }
     }
 }
 
@@ -102,7 +140,8 @@ impl<A: Authorize> Shard<A> {
             SubgroupId::FirstObjectId => None,
         };
         let group = info.group_id;
-        let feed = Feed { track, node, group, subgroup, facts, key: None, object: None };
+        self.streams = self.streams.wrapping_add(1);
+        let feed = Feed::new(track, node, self.streams, (group, subgroup), facts);
         if let Some(peer) = self.peers.get_mut(&connection) {
             peer.streams.insert(stream, Incoming::Subgroup(feed));
             self.readable(cx, connection, stream);
@@ -176,9 +215,12 @@ impl<A: Authorize> Shard<A> {
                     }
                     Read::Payload(payload) => self.payload_in(cx, feed, &payload),
                     Read::Pending => Next::Later,
-                    Read::Finished => self.feed_ends(cx, feed, SubgroupEnd::Finished),
-                    Read::Reset(code) => self.feed_ends(cx, feed, SubgroupEnd::Reset(code)),
-                    _ => self.feed_ends(cx, feed, SubgroupEnd::Reset(StreamResetCode::Cancelled)),
+                    Read::Finished => self.feed_ends(cx, feed, Some(SubgroupEnd::Finished)),
+                    Read::Reset(code) => self.feed_ends(cx, feed, Some(SubgroupEnd::Reset(code))),
+                    _ => {
+                        let end = SubgroupEnd::Reset(StreamResetCode::Cancelled);
+                        self.feed_ends(cx, feed, Some(end))
+                    }
                 };
                 match next {
                     Next::More => {}
@@ -208,54 +250,103 @@ impl<A: Authorize> Shard<A> {
         };
         let now = cx.now;
         let Some((track, mut io)) = self.outlet(cx, feed.track) else { return Next::Over };
-        let location = Some(Location::new(key.group, header.object_id));
+        let id = header.object_id;
+        let location = Some(Location::new(key.group, id));
         track.note_largest(location);
         track.received = track.received.max(location);
         let begun = track.store.begin(now, key, header);
-        let leads = track.live.get(&key).is_some_and(|live| live.last < Some(header.object_id));
-        let object = InObject { id: header.object_id, offset: 0, is_dropped: false, leads };
-        feed.object = Some(object);
-        match begun {
-            Begun::New => {
-                io.stats.objects_in += 1;
-                io.stats.bytes_in += whole.as_ref().map_or(0, |whole| whole.len() as u64);
-                if let Some(payload) = &whole {
-                    feed.object = Some(InObject { offset: payload.len() as u64, ..object });
-                    if !matches!(
-                        track.store.payload(key, header.object_id, 0, payload.clone()),
-                        Ok(Some(_))
-                    ) {
-                        return Next::More;
-                    }
-                }
-                let is_local = feed.node.is_local();
-                track.deliver(&mut io, key, Piece::Object(header, whole.as_ref()), is_local);
-                Next::More
-            }
-            Begun::Known { .. } => {
-                io.stats.duplicates += 1;
-                if leads {
-                    // It came by a fetch before: subscribers have not had it.
-                    track.deliver(&mut io, key, Piece::Held(header), feed.node.is_local());
-                }
-                match whole {
-                    Some(payload) => self.payload_in(cx, feed, &payload),
-                    None => Next::More,
-                }
-            }
-            Begun::Absent => {
-                feed.object = Some(InObject { is_dropped: true, ..object });
-                Next::More
-            }
-            Begun::Contradiction(_) => {
-                self.contradicted(cx, feed.track, feed.node);
-                Next::Over
-            }
+        if let Begun::Contradiction(_) = begun {
+            self.contradicted(cx, feed.track, feed.node);
+            return Next::Over;
         }
+        let after = feed.gives_all_after(track.source(feed.node), id);
+        let is_dropped = matches!(begun, Begun::Absent);
+        let was_last = track.live.get(&key).and_then(|live| live.last);
+        let may_go =
+            feed.id.is_some_and(|it| track.advance(now, key, (it, feed.node), (after, id)));
+        let leads = may_go && was_last < Some(id);
+        let is_first = feed.at.is_none();
+        feed.at = Some(id);
+        feed.object = Some(InObject { id, offset: 0, is_dropped, leads });
+        if is_dropped {
+            if leads {
+                track.release(&mut io, key);
+            }
+            return self.schedule_held(cx, feed, key);
+        }
+        if feed.node.is_local() {
+            let number = feed.number;
+            let first_object = feed.facts.first_object && is_first;
+            let facts = SubgroupFacts { first_object, ..feed.facts };
+            track.ship(&mut io, |track| {
+                let (header, payload) = (header.clone(), whole.clone());
+                What::Object { track, key, feed: number, after, facts, header, payload }
+            });
+        }
+        if matches!(begun, Begun::Known { .. }) {
+            io.stats.duplicates += 1;
+            if leads {
+                // It came by a fetch before, or was held back: subscribers have not had it.
+                track.deliver(&mut io, key, Piece::Held(header));
+                track.finish(&mut io, key);
+            }
+        } else {
+            io.stats.objects_in += 1;
+            if let Some(payload) = &whole {
+                let len = payload.len() as u64;
+                io.stats.bytes_in += len;
+                feed.object = Some(InObject { id, offset: len, is_dropped, leads });
+                // Of an object without payload nothing is new.
+                let is_kept = track.store.payload(key, id, 0, payload.clone());
+                if len > 0 && !matches!(is_kept, Ok(Some(_))) {
+                    return Next::More;
+                }
+            }
+            if leads {
+                track.deliver(&mut io, key, Piece::Object(header, whole.as_ref()));
+                track.finish(&mut io, key);
+            }
+            return self.schedule_held(cx, feed, key);
+        }
+        match whole {
+            Some(payload) => self.payload_known(cx, feed, &payload),
+            None => self.schedule_held(cx, feed, key),
+        }
+    }
+
+    /// Looks after what is held back in time.
+    fn schedule_held<C>(&mut self, cx: &Cx<'_, C>, feed: &Feed, key: SubgroupKey) -> Next {
+        let live = self.tracks.get(feed.track).and_then(|track| track.live.get(&key));
+        if live.is_some_and(|live| live.held_since == Some(cx.now)) {
+            let at = cx.now.saturating_add(self.config.takeover);
+            self.schedule(at, Due::Track(feed.track));
+        }
+        Next::More
     }
 
     /// Payload of the object begun last.
     fn payload_in<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        feed: &mut Feed,
+        payload: &Bytes,
+    ) -> Next {
+        let (Some(key), Some(object)) = (feed.key, feed.object) else { return Next::More };
+        if feed.node.is_local()
+            && !object.is_dropped
+            && let Some((track, mut io)) = self.outlet(cx, feed.track)
+        {
+            let (number, offset) = (feed.number, object.offset);
+            track.ship(&mut io, |track| {
+                let payload = payload.clone();
+                What::Payload { track, key, feed: number, object: object.id, offset, payload }
+            });
+        }
+        self.payload_known(cx, feed, payload)
+    }
+
+    /// So, of which other shards know.
+    fn payload_known<C: Connections>(
         &mut self,
         cx: &mut Cx<'_, C>,
         feed: &mut Feed,
@@ -273,15 +364,14 @@ impl<A: Authorize> Shard<A> {
         match track.store.payload(key, id, offset, payload.clone()) {
             Ok(new) if leads => {
                 io.stats.bytes_in += new.map_or(0, |new| new.len() as u64);
-                let piece = Piece::Payload(id, offset, payload);
-                track.deliver(&mut io, key, piece, feed.node.is_local());
+                track.deliver(&mut io, key, Piece::Payload(id, offset, payload));
                 Next::More
             }
             Ok(Some(new)) => {
                 let len = new.len() as u64;
                 io.stats.bytes_in += len;
                 let at = end.saturating_sub(len);
-                track.deliver(&mut io, key, Piece::Payload(id, at, &new), feed.node.is_local());
+                track.deliver(&mut io, key, Piece::Payload(id, at, &new));
                 Next::More
             }
             Ok(None) => Next::More,
@@ -292,49 +382,78 @@ impl<A: Authorize> Shard<A> {
         }
     }
 
-    /// A feed has ended.
+    /// A feed has ended; it is lost if it does not say how.
     fn feed_ends<C: Connections>(
         &mut self,
         cx: &mut Cx<'_, C>,
         feed: &mut Feed,
-        end: SubgroupEnd,
+        end: Option<SubgroupEnd>,
     ) -> Next {
-        let (key, object) = (feed.key.take(), feed.object.take());
-        let Some(key) = key else { return Next::Over };
-        self.feed_gone(cx, feed.track, key);
+        let (Some(key), object) = (feed.key.take(), feed.object.take()) else { return Next::Over };
+        let takeover = self.config.takeover;
         let Some((track, mut io)) = self.outlet(cx, feed.track) else { return Next::Over };
-        let Some(live) = track.live.get_mut(&key) else { return Next::Over };
         // While somebody else gives it, or may do so soon, the end of one is not its end.
-        let others = track.sources.iter().any(|source| source.node != feed.node);
-        let is_end = matches!(end, SubgroupEnd::Finished)
-            || live.feeds == 0 && !others && track.orphaned.is_none();
-        if live.end.is_none() && is_end {
-            live.end = Some(end);
-            if let (SubgroupEnd::Reset(_), Some(object)) = (end, object) {
-                track.store.abandon(key, object.id);
-            }
-            let contradiction = track.store.end(key, end);
-            track.deliver(&mut io, key, Piece::End, feed.node.is_local());
-            if contradiction.is_some() {
-                self.contradicted(cx, feed.track, feed.node);
-                return Next::Over;
-            }
+        let is_other = |source: &&Source| source.node != feed.node;
+        let mut others = track.sources.iter().filter(is_other);
+        let is_finished = end == Some(SubgroupEnd::Finished);
+        if feed.node.is_local() {
+            let is_alone = !others.clone().any(|source| source.node.is_local());
+            let end = end.filter(|_| is_finished || is_alone);
+            let number = feed.number;
+            track.ship(&mut io, |track| What::End { track, key, feed: number, end });
         }
-        if let Some(track) = self.tracks.get_mut(feed.track) {
+        let has_others = others.next().is_some() || track.orphaned.is_some();
+        let Some(live) = track.live.get_mut(&key) else { return Next::Over };
+        let is_held = feed.id.is_some_and(|id| live.leave(id, is_finished));
+        let is_passed = live.is_fed() && !live.is_holding();
+        if let Some(object) = object.filter(|object| is_passed && !live.may_give(object.id)) {
+            track.store.abandon(key, object.id);
+        }
+        let is_end = is_finished && !is_held || end.is_some() && !live.is_fed() && !has_others;
+        let mut contradiction = None;
+        if is_end && live.end.is_none() {
+            while live.is_holding() {
+                live.skip();
+            }
+            live.end = live.end.or(end);
+            if !is_finished {
+                track.store.abandon_all(key);
+            }
+            if let Some(end) = live.end {
+                contradiction = track.store.end(key, end);
+            }
+            track.release(&mut io, key);
+        } else if !live.is_fed() && live.end.is_none() {
+            live.lost_since = Some(io.now);
+            let at = cx.now.saturating_add(takeover);
+            self.schedule(at, Due::Track(feed.track));
+        }
+        self.settle(cx, feed.track, key);
+        if contradiction.is_some() {
+            self.contradicted(cx, feed.track, feed.node);
+        } else if let Some(track) = self.tracks.get_mut(feed.track) {
             track.sweep_live();
         }
         Next::Over
     }
 
-    /// A feed gives nothing more of a subgroup. If no other does, it is given up after a while.
-    fn feed_gone<C>(&mut self, cx: &Cx<'_, C>, id: TrackId, key: SubgroupKey) {
-        let live = self.tracks.get_mut(id).and_then(|track| track.live.get_mut(&key));
-        let Some(live) = live else { return };
-        live.feeds = live.feeds.saturating_sub(1);
-        if live.feeds == 0 && live.end.is_none() {
-            live.lost_since = Some(cx.now);
-            let at = cx.now.saturating_add(self.config.takeover);
-            self.schedule(at, Due::Track(id));
+    /// Hands on what was held back, if what is missing before it cannot come any more.
+    fn settle<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId, key: SubgroupKey) {
+        let Some((track, mut io)) = self.outlet(cx, id) else { return };
+        while let Some(live) = track.live.get(&key)
+            && live.is_holding()
+            && !track.may_come(key, live)
+        {
+            track.skip(&mut io, key);
+        }
+    }
+
+    /// So in all subgroups of a track, one of whose publishers has gone or that was recovered.
+    pub(super) fn settle_all<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
+        let Some(track) = self.tracks.get(id) else { return };
+        let held = track.live.iter().filter(|(_, live)| live.is_holding()).map(|(key, _)| *key);
+        for key in held.collect::<Vec<_>>() {
+            self.settle(cx, id, key);
         }
     }
 
@@ -348,14 +467,7 @@ impl<A: Authorize> Shard<A> {
         let key = SubgroupKey { group: feed.group, subgroup };
         let track = self.tracks.get_mut(feed.track)?;
         track.store.open(key, facts).ok()?;
-        let live = track.live.entry(key).or_insert_with(|| Live::new(facts));
-        if matches!(live.end, Some(SubgroupEnd::Reset(_))) {
-            // Another publisher gives what one has given up.
-            live.end = None;
-            live.reopen();
-        }
-        live.feeds += 1;
-        live.lost_since = None;
+        feed.id = track.enter(key, facts).map(Live::join);
         feed.key = Some(key);
         Some(key)
     }
@@ -374,27 +486,24 @@ impl<A: Authorize> Shard<A> {
     pub(super) fn piece_in<C: Connections>(
         &mut self,
         cx: &mut Cx<'_, C>,
-        (track, shard, key): (TrackId, ShardId, SubgroupKey),
+        (track, shard, key, number): (TrackId, ShardId, SubgroupKey, u64),
         piece: Shipped,
     ) {
-        let at = (track, shard, key);
+        let at = (track, shard, key, number);
         let node = Node::Shard(shard, track);
+        let feed = self.feeds.remove(&at);
         if self.tracks.get(track).is_none_or(|track| track.source(node).is_none()) {
-            self.feeds.remove(&at);
+            if let Some(mut feed) = feed {
+                self.feed_ends(cx, &mut feed, None);
+            }
             return;
         }
-        let feed = self.feeds.remove(&at);
         let (feed, next) = match (feed, piece) {
-            (feed, Shipped::Object(facts, header, payload)) => {
-                let mut feed = feed.unwrap_or(Feed {
-                    track,
-                    node,
-                    group: key.group,
-                    subgroup: Some(key.subgroup),
-                    facts,
-                    key: None,
-                    object: None,
-                });
+            (feed, Shipped::Object(after, facts, header, payload)) => {
+                let subgroup = (key.group, Some(key.subgroup));
+                let new = || Feed::new(track, node, number, subgroup, facts);
+                let mut feed = feed.unwrap_or_else(new);
+                feed.at = after;
                 let next = self.object_in(cx, &mut feed, &header, payload);
                 (feed, next)
             }
@@ -426,27 +535,21 @@ impl<A: Authorize> Shard<A> {
         track: TrackId,
         shard: ShardId,
     ) {
-        let all = |key| (track, shard, key);
-        let (first, last) = (all(SubgroupKey::MIN), all(SubgroupKey::MAX));
+        let first = (track, shard, SubgroupKey::MIN, u64::MIN);
+        let last = (track, shard, SubgroupKey::MAX, u64::MAX);
         let over = self.feeds.range(first..=last).map(|(at, _)| *at);
         for at in over.collect::<Vec<_>>() {
             if let Some(mut feed) = self.feeds.remove(&at) {
-                let end = SubgroupEnd::Reset(StreamResetCode::Cancelled);
-                self.feed_ends(cx, &mut feed, end);
+                self.feed_ends(cx, &mut feed, None);
             }
         }
     }
 
     /// A stream has gone with its session.
     pub(super) fn stream_lost<C: Connections>(&mut self, cx: &mut Cx<'_, C>, incoming: Incoming) {
-        let Incoming::Subgroup(feed) = incoming else { return };
+        let Incoming::Subgroup(mut feed) = incoming else { return };
         // It stays open for as long as another publisher may go on with it.
-        if let Some(key) = feed.key {
-            self.feed_gone(cx, feed.track, key);
-        }
-        if let Some(track) = self.tracks.get_mut(feed.track) {
-            track.sweep_live();
-        }
+        self.feed_ends(cx, &mut feed, None);
         self.account(cx, feed.track);
     }
 
@@ -470,7 +573,7 @@ impl<A: Authorize> Shard<A> {
         }
         for mut feed in feeds {
             let code = StreamResetCode::Cancelled;
-            self.feed_ends(cx, &mut feed, SubgroupEnd::Reset(code));
+            self.feed_ends(cx, &mut feed, Some(SubgroupEnd::Reset(code)));
         }
     }
 
@@ -505,7 +608,11 @@ impl<A: Authorize> Shard<A> {
             Begun::New => {
                 io.stats.objects_in += 1;
                 io.stats.bytes_in += object.payload.len() as u64;
-                track.deliver_datagram(&mut io, object, node.is_local());
+                if node.is_local() {
+                    let what = |track| What::Datagram { track, datagram: object.clone() };
+                    track.ship(&mut io, what);
+                }
+                track.deliver_datagram(&mut io, object);
             }
             Begun::Known { .. } => io.stats.duplicates += 1,
             Begun::Absent => {}

@@ -105,14 +105,16 @@ impl<A: Authorize> Shard<A> {
                 let how = Ended::Done(code, reason);
                 self.source_ended(cx, track, Node::Shard(from, track), how);
             }
-            What::Object { track, key, facts, header, payload } => {
-                self.piece_in(cx, (track, from, key), Shipped::Object(facts, header, payload));
+            What::Object { track, key, feed, after, facts, header, payload } => {
+                let object = Shipped::Object(after, facts, header, payload);
+                self.piece_in(cx, (track, from, key, feed), object);
             }
-            What::Payload { track, key, object, offset, payload } => {
-                self.piece_in(cx, (track, from, key), Shipped::Payload(object, offset, payload));
+            What::Payload { track, key, feed, object, offset, payload } => {
+                let payload = Shipped::Payload(object, offset, payload);
+                self.piece_in(cx, (track, from, key, feed), payload);
             }
-            What::End { track, key, end } => {
-                self.piece_in(cx, (track, from, key), Shipped::End(end));
+            What::End { track, key, feed, end } => {
+                self.piece_in(cx, (track, from, key, feed), Shipped::End(end));
             }
             What::Datagram { track, datagram } => {
                 let node = Node::Shard(from, track);

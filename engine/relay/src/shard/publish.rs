@@ -10,7 +10,7 @@ use super::{Cx, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
 use crate::message::What;
-use crate::track::{Node, Sink, Source, TrackId};
+use crate::track::{Node, Since, Sink, Source, TrackId};
 
 impl<A: Authorize> Shard<A> {
     /// A peer offers a track (draft-18, "Publisher Interactions").
@@ -47,7 +47,10 @@ impl<A: Authorize> Shard<A> {
         let is_first =
             !track.sources.iter().any(|source| source.is_publish && source.node.is_local());
         let (is_publish, is_established, via) = (true, true, via);
-        track.sources.push(Source { node, is_publish, is_established, forward, via });
+        let gives_all = forward && parameters.forward.unwrap_or(true);
+        let since =
+            if gives_all { Since::After(parameters.largest_object) } else { Since::Unknown };
+        track.sources.push(Source { node, is_publish, is_established, forward, since, via });
         self.set_purpose(connection, request, Purpose::Source(id));
         if is_first {
             self.say_all(What::Track { name, is_published: true });

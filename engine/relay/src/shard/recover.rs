@@ -16,8 +16,12 @@ use super::{Cx, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections};
 use crate::fanout::Piece;
+use crate::message::What;
 use crate::store::{SubgroupEnd, SubgroupFacts, SubgroupKey};
-use crate::track::{Live, TrackId};
+use crate::track::TrackId;
+
+/// The number of what is fetched, among streams that other shards are given.
+const RECOVERY: u64 = u64::MAX;
 
 impl<A: Authorize> Shard<A> {
     /// A track that subscribers follow has a publisher again, who has come further than what was
@@ -80,8 +84,10 @@ impl<A: Authorize> Shard<A> {
         if track.store.open(key, facts).is_err() {
             return;
         }
-        let live = track.live.entry(key).or_insert_with(|| Live::new(facts));
+        let Some(live) = track.enter(key, facts) else { return };
         live.lost_since = None;
+        let leads = live.last < Some(object_id);
+        live.reach(object_id);
         let header = ObjectHeader {
             object_id,
             payload_len: object.payload_len,
@@ -89,7 +95,26 @@ impl<A: Authorize> Shard<A> {
             properties: object.properties.clone(),
         };
         track.received = track.received.max(Some(object.location));
-        track.deliver(&mut io, key, Piece::Held(&header), true);
+        let held = track.store.object(key, object_id).filter(|held| held.is_complete());
+        if let Some(held) = held {
+            let (feed, after) = (RECOVERY, None);
+            track.ship(&mut io, |track| {
+                let header = header.clone();
+                What::Object { track, key, feed, after, facts, header, payload: None }
+            });
+            let mut offset = 0;
+            for payload in &held.pieces {
+                track.ship(&mut io, |track| {
+                    let (object, payload) = (object_id, payload.clone());
+                    What::Payload { track, key, feed, object, offset, payload }
+                });
+                offset += payload.len() as u64;
+            }
+            track.recovered.insert(key);
+        }
+        if leads || !was_held {
+            track.deliver(&mut io, key, Piece::Held(&header));
+        }
     }
 
     /// Nothing more is fetched: subgroups that were recovered whole end, and what waited goes on.
@@ -105,9 +130,13 @@ impl<A: Authorize> Shard<A> {
             return;
         }
         track.recovery = None;
+        for key in core::mem::take(&mut track.recovered) {
+            let (feed, end) = (RECOVERY, None);
+            track.ship(&mut io, |track| What::End { track, key, feed, end });
+        }
         // Of the newest group more may come; of those before it everything was published.
         let newest = track.largest.map(|largest| largest.group);
-        let idle = track.live.iter().filter(|(_, live)| live.feeds == 0 && live.end.is_none());
+        let idle = track.live.iter().filter(|(_, live)| !live.is_fed() && live.end.is_none());
         let idle: Vec<SubgroupKey> = idle.map(|(key, _)| *key).collect();
         for key in idle {
             if is_whole && Some(key.group) < newest {
@@ -115,7 +144,7 @@ impl<A: Authorize> Shard<A> {
                     live.end = Some(SubgroupEnd::Finished);
                 }
                 track.store.end(key, SubgroupEnd::Finished);
-                track.deliver(&mut io, key, Piece::End, true);
+                track.release(&mut io, key);
             } else if let Some(live) = track.live.get_mut(&key) {
                 live.lost_since = live.lost_since.or(Some(io.now));
             }
@@ -123,6 +152,7 @@ impl<A: Authorize> Shard<A> {
         track.sweep_live();
         let at = cx.now.saturating_add(self.config.takeover);
         self.schedule(at, super::Due::Track(id));
+        self.settle_all(cx, id);
         self.read_all(cx, id);
     }
 

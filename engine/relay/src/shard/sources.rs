@@ -14,7 +14,7 @@ use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
 use crate::message::{Message, What};
 use crate::routes::Origin;
-use crate::track::{Node, Source, Track, TrackId, Waiter};
+use crate::track::{Node, Since, Source, Track, TrackId, Waiter};
 
 impl<A: Authorize> Shard<A> {
     /// Asks everybody for a track who publishes it and was not asked (draft-18, "Publisher
@@ -144,6 +144,9 @@ impl<A: Authorize> Shard<A> {
     ) {
         if let Some(source) = self.tracks.get_mut(id).and_then(|track| track.source_mut(node)) {
             source.is_established = true;
+            if source.forward {
+                source.since = Since::After(answer.parameters.largest_object);
+            }
         }
         let Answer { parameters, track_properties, .. } = answer;
         self.source_established(cx, id, &parameters, track_properties);
@@ -161,10 +164,7 @@ impl<A: Authorize> Shard<A> {
         if track.sources.len() == 1 && track.sink_count == 0 {
             // What another has published before under this name, which nobody follows, need not
             // be what this one goes on with.
-            track.store.clear();
-            track.live.clear();
-            track.largest = None;
-            track.received = None;
+            track.clear();
         }
         track.note_largest(parameters.largest_object);
         let max_age = properties.max_cache_duration();
@@ -339,6 +339,8 @@ impl<A: Authorize> Shard<A> {
             {
                 continue;
             }
+            // What is published meanwhile is not known of.
+            source.since = Since::Unknown;
             if let Node::Shard(shard, theirs) = source.node {
                 source.forward = forward;
                 let name = track.name.clone();

@@ -10,8 +10,9 @@ use super::peer::Purpose;
 use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections};
+use crate::live::Out;
 use crate::message::What;
-use crate::track::{Node, Out, Sink, TrackId, Waiter};
+use crate::track::{Node, Sink, TrackId, Waiter};
 
 impl<A: Authorize> Shard<A> {
     /// A peer subscribes to a track (draft-18, "Subscriber Interactions").
@@ -56,7 +57,7 @@ impl<A: Authorize> Shard<A> {
         track.waiters.push(waiter);
         track.idle_since = None;
         // Whoever begins to publish later is asked then.
-        if !is_there || is_first && node.is_local() {
+        if !is_there || is_first {
             self.seek(cx, id);
         }
         if is_there {

@@ -10,9 +10,10 @@ use moqt_engine::model::{FullTrackName, PublishDoneCode, RequestErrorCode, Strea
 use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
 use crate::connections::Connections;
+use crate::live::Live;
 use crate::message::What;
 use crate::store::SubgroupKey;
-use crate::track::{Live, Node, Track, TrackId};
+use crate::track::{Node, Track, TrackId};
 
 impl<A: Authorize> Shard<A> {
     /// The track of this name, made if there is none; `None` if there are too many.
@@ -155,8 +156,9 @@ impl<A: Authorize> Shard<A> {
             let reason = "an object of the track breaks the rules";
             track.drop_sink(&mut io, slot, PublishDoneCode::MalformedTrack, reason);
         }
-        track.live.clear();
-        track.store.clear();
+        let largest = track.largest;
+        track.clear();
+        track.largest = largest;
         track.has_blocked = false;
         for node in over {
             if let Node::Session(connection, request) = node {
@@ -238,6 +240,16 @@ impl<A: Authorize> Shard<A> {
         let lost = track.live.iter().filter(|(_, live)| is_over(live)).map(|(key, _)| *key);
         for key in lost.collect::<Vec<_>>() {
             track.give_up(&mut io, key);
+        }
+        // What is missing before what is held back is not waited for any longer.
+        let is_late = |live: &Live| {
+            live.held_since.is_some_and(|since| now.saturating_since(since) >= takeover)
+        };
+        let late = track.live.iter().filter(|(_, live)| is_late(live)).map(|(key, _)| *key);
+        for key in late.collect::<Vec<_>>() {
+            while track.live.get(&key).is_some_and(Live::is_holding) {
+                track.skip(&mut io, key);
+            }
         }
         track.sweep_live();
     }
