@@ -1,10 +1,12 @@
 //! Namespaces and who hears of them.
 
 use moqt_conformance::DRAFTS;
-use moqt_engine::model::{NamespaceInterest, Parameters, TrackNamespace};
-use moqt_session::NamespaceEvent;
+use moqt_engine::Draft;
+use moqt_engine::model::{FullTrackName, NamespaceInterest, Parameters, TrackNamespace};
+use moqt_loopback::{RelayNode, RelayOptions};
+use moqt_session::{NamespaceEvent, NamespacePublication, NamespaceSubscription, Session};
 
-use crate::stage::{Stage, namespace, publish_namespace};
+use crate::stage::{Stage, namespace, next_publish, prefix, publish, publish_namespace, track};
 
 /// "Relays MUST forward PUBLISH_NAMESPACE … messages to all matching subscribers", whoever came
 /// first; and not to the one who published it.
@@ -44,5 +46,179 @@ fn who_asks_hears_of_namespaces() {
                 }
             });
         }
+    }
+}
+
+/// "… including echoing back Track Namespaces under the prefix that have been published to it."
+#[test]
+fn who_publishes_hears_of_its_own_namespaces() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let client = stage.client(draft).await;
+            let published = publish_namespace(&client).await;
+            let mut told = listen(&client, &prefix()).await;
+            assert_eq!(news(&mut told).await, (namespace(), true), "{draft:?}");
+            drop(published);
+            assert_eq!(news(&mut told).await, (namespace(), false), "{draft:?}");
+        });
+    }
+}
+
+/// "If a publisher … is a relay that has received an authorized PUBLISH_NAMESPACE for that
+/// namespace from an upstream publisher, it MUST send a NAMESPACE message to any subscriber that
+/// has sent SUBSCRIBE_NAMESPACE for that namespace", whichever shard either of them is in.
+#[test]
+fn shards_hear_of_what_is_known_upstream_of_another() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let leaf = relay_of_three_shards(&stage);
+            stage.connect(&leaf, &stage.relay, draft);
+            stage.sleep(2000).await;
+            let mut listeners = Vec::new();
+            for to in [DRAFTS, DRAFTS].concat() {
+                let client = stage.client_of(&leaf, to).await;
+                listeners.push((listen(&client, &prefix()).await, client));
+            }
+            let publisher = stage.client(draft).await;
+            let published = publish_namespace(&publisher).await;
+            for (told, _) in &mut listeners {
+                assert_eq!(news(told).await, (namespace(), true), "{draft:?}");
+            }
+            drop(published);
+            for (told, _) in &mut listeners {
+                assert_eq!(news(told).await, (namespace(), false), "{draft:?}");
+            }
+        });
+    }
+}
+
+/// "When a relay receives an incoming PUBLISH message, it MUST send a PUBLISH request to each
+/// subscriber that has sent SUBSCRIBE_TRACKS for the Track's namespace or a prefix thereof": also
+/// the relays above, and whichever shard has the session with those.
+#[test]
+fn shards_are_offered_what_is_published_upstream_of_another() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let leaf = relay_of_three_shards(&stage);
+            stage.connect(&leaf, &stage.relay, draft);
+            stage.sleep(2000).await;
+            let mut listeners = Vec::new();
+            for to in [DRAFTS, DRAFTS].concat() {
+                let client = stage.client_of(&leaf, to).await;
+                let asked = client.subscribe_namespace(
+                    prefix(),
+                    NamespaceInterest::Tracks,
+                    Parameters::default(),
+                );
+                listeners.push((asked.await.unwrap(), client));
+            }
+            let publisher = stage.client(draft).await;
+            let _publication = publish(&publisher, "offered").await;
+            for (_, client) in &listeners {
+                let offered = next_publish(client).await;
+                assert_eq!(*offered.track(), track("offered"), "{draft:?}");
+            }
+        });
+    }
+}
+
+/// "A subscriber cannot make overlapping namespace subscriptions on a single session": a relay that
+/// is asked about a longer prefix and then about a shorter one has both known upstream.
+#[test]
+fn a_shorter_prefix_takes_the_place_of_a_longer_one_upstream() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let leaf = relay_of_three_shards(&stage);
+            stage.connect(&leaf, &stage.relay, draft);
+            stage.sleep(2000).await;
+            let publisher = stage.client(draft).await;
+            let here = publish_namespace(&publisher).await;
+            let there = publish_other(&publisher, "there").await;
+            let narrow = stage.client_of(&leaf, Draft::D18).await;
+            let mut narrow = listen(&narrow, &namespace()).await;
+            assert_eq!(news(&mut narrow).await, (namespace(), true), "{draft:?}");
+            let broad = stage.client_of(&leaf, Draft::D16).await;
+            let mut told = listen(&broad, &prefix()).await;
+            let mut heard = [news(&mut told).await, news(&mut told).await];
+            heard.sort_by_key(|(namespace, _)| namespace.clone());
+            assert_eq!(heard, [(other("there"), true), (namespace(), true)], "{draft:?}");
+            drop(there);
+            assert_eq!(news(&mut told).await, (other("there"), false), "{draft:?}");
+            // Whoever asked about less has heard of no change, and is told of one later.
+            drop((told, broad));
+            stage.sleep(10_000).await;
+            assert!(stage.nothing_comes(narrow.next()).await, "{draft:?}");
+            drop(here);
+            assert_eq!(news(&mut narrow).await, (namespace(), false), "{draft:?}");
+        });
+    }
+}
+
+/// "PUBLISH_NAMESPACE … does not protect against loops": what one relay upstream tells of is not
+/// told to another one, who might tell the first.
+#[test]
+fn what_comes_from_above_does_not_go_up_again() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let (left, right) = (stage.below(&stage.relay, draft), relay_of_three_shards(&stage));
+            stage.connect(&right, &stage.relay, draft);
+            let bottom = stage.below(&left, draft);
+            stage.connect(&bottom, &right, draft);
+            stage.sleep(2000).await;
+            let mut listeners = Vec::new();
+            for relay in [&stage.relay, &left, &right, &bottom] {
+                let client = stage.client_of(relay, draft).await;
+                listeners.push((listen(&client, &prefix()).await, client));
+            }
+            let publisher = stage.client(draft).await;
+            let published = publish_namespace(&publisher).await;
+            for (told, _) in &mut listeners {
+                assert_eq!(news(told).await, (namespace(), true), "{draft:?}");
+            }
+            stage.sleep(10_000).await;
+            drop(published);
+            for (told, _) in &mut listeners {
+                assert_eq!(news(told).await, (namespace(), false), "{draft:?}");
+            }
+            stage.sleep(10_000).await;
+            for shard in [&stage.relay, &left, &right, &bottom].iter().flat_map(|it| it.stats()) {
+                assert_eq!(shard.namespaces, 0, "{draft:?}: {shard:?}");
+            }
+        });
+    }
+}
+
+/// A relay of several shards, so that sessions with it are not all in the same.
+fn relay_of_three_shards(stage: &Stage) -> RelayNode {
+    let mut options = RelayOptions::default();
+    options.shards = 3;
+    stage.simulation.relay(options)
+}
+
+/// Another namespace under the same prefix.
+fn other(name: &str) -> TrackNamespace {
+    format!("relayed-{name}--").parse::<FullTrackName>().unwrap().namespace().clone()
+}
+
+async fn publish_other(session: &Session, name: &str) -> NamespacePublication {
+    session.publish_namespace(other(name), Parameters::default()).await.unwrap()
+}
+
+async fn listen(session: &Session, prefix: &TrackNamespace) -> NamespaceSubscription {
+    let interest = NamespaceInterest::Namespaces;
+    session.subscribe_namespace(prefix.clone(), interest, Parameters::default()).await.unwrap()
+}
+
+/// The namespace that is told of next, and whether it is there.
+async fn news(told: &mut NamespaceSubscription) -> (TrackNamespace, bool) {
+    match told.next().await.unwrap() {
+        NamespaceEvent::Namespace(told) => (told, true),
+        NamespaceEvent::NamespaceDone(told) => (told, false),
+        other => panic!("{other:?}"),
     }
 }

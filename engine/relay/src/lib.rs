@@ -26,6 +26,7 @@ mod authorize;
 mod config;
 mod connections;
 mod fanout;
+mod interest;
 mod live;
 mod message;
 mod router;

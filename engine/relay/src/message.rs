@@ -14,6 +14,8 @@ use moqt_engine::wire::{FetchObject, ObjectDatagram, ObjectHeader};
 use thunderdome::Index;
 
 use crate::connections::ShardId;
+use crate::interest::Interest;
+use crate::routes::Way;
 use crate::store::{SubgroupEnd, SubgroupFacts, SubgroupKey};
 use crate::track::TrackId;
 
@@ -40,13 +42,15 @@ impl Message {
 
 #[derive(Debug)]
 pub(crate) enum What {
-    /// A namespace has a publisher in the sending shard, to whom it came through these relays, or
-    /// has none any longer.
-    Namespace { namespace: TrackNamespace, is_published: bool, via: Vec<u64> },
+    /// A namespace has a publisher in the sending shard, and has come there in this way, or has
+    /// none any longer.
+    Namespace { namespace: TrackNamespace, way: Option<Way> },
     /// So for a track that was offered by PUBLISH.
     Track { name: FullTrackName, is_published: bool },
     /// The sending shard has connections to relays upstream, or has none any longer.
     Upstream { is_there: bool },
+    /// Sessions of the sending shard's want to hear of this under a prefix.
+    Listen { prefix: TrackNamespace, interest: Interest },
 
     /// The sending shard wants a track, and knows it by this key.
     Subscribe { name: FullTrackName, track: TrackId, new_group: Option<u64>, via: Vec<u64> },

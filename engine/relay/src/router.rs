@@ -28,12 +28,11 @@ impl Router {
     pub fn handle_message(&mut self, from: ShardId, to: Option<ShardId>, message: Message) {
         match (to, &message.what) {
             (Some(to), _) => self.queue.push_back((to, message)),
-            (None, What::Namespace { namespace, is_published, via }) => {
-                let (namespace, is_published) = (namespace.clone(), *is_published);
-                let via = via.clone();
+            (None, What::Namespace { namespace, way }) => {
+                let (namespace, way) = (namespace.clone(), way.clone());
                 self.tell_others(from, || {
-                    let (namespace, via) = (namespace.clone(), via.clone());
-                    What::Namespace { namespace, is_published, via }
+                    let (namespace, way) = (namespace.clone(), way.clone());
+                    What::Namespace { namespace, way }
                 });
             }
             (None, What::Track { name, is_published }) => {
@@ -43,6 +42,10 @@ impl Router {
             (None, What::Upstream { is_there }) => {
                 let is_there = *is_there;
                 self.tell_others(from, || What::Upstream { is_there });
+            }
+            (None, What::Listen { prefix, interest }) => {
+                let (prefix, interest) = (prefix.clone(), *interest);
+                self.tell_others(from, || What::Listen { prefix: prefix.clone(), interest });
             }
             // Everything else is for one shard.
             (None, _) => {}

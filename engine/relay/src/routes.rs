@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use moqt_engine::RequestKey;
-use moqt_engine::model::{NamespaceInterest, TrackNamespace};
+use moqt_engine::model::TrackNamespace;
 
 use crate::connections::{ConnectionId, ShardId};
+use crate::interest::{Interest, Interests};
 
 /// Who publishes a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,16 +25,30 @@ pub(crate) enum Origin {
 pub(crate) struct Listener {
     pub(crate) connection: ConnectionId,
     pub(crate) request: RequestKey,
-    pub(crate) interest: NamespaceInterest,
+    pub(crate) interest: Interest,
+    /// It is a relay upstream.
+    pub(crate) is_above: bool,
+}
+
+/// How a namespace has come here from one who publishes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// The relays that it has come through, as far as they are known.
+    pub(crate) via: Vec<u64>,
+    /// It comes from a relay upstream: no other such relay is told of it, or it would go on in
+    /// circles.
+    pub(crate) is_above: bool,
 }
 
 /// The namespaces that are published, and those who want to hear of them.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     published: BTreeMap<TrackNamespace, Vec<Origin>>,
-    /// The relays that a namespace has come through from each who publishes it, if any.
-    via: BTreeMap<(TrackNamespace, Origin), Vec<u64>>,
+    /// By namespace and who publishes it, if it is not the plain way.
+    ways: BTreeMap<(TrackNamespace, Origin), Way>,
     listeners: BTreeMap<TrackNamespace, Vec<Listener>>,
+    /// What sessions of other shards want to hear of.
+    elsewhere: BTreeMap<TrackNamespace, Vec<(ShardId, Interest)>>,
 }
 
 impl Origin {
@@ -50,11 +65,11 @@ impl Origin {
 
 impl Listener {
     pub(crate) fn wants_namespaces(self) -> bool {
-        matches!(self.interest, NamespaceInterest::Namespaces | NamespaceInterest::Both)
+        self.interest.namespaces
     }
 
     pub(crate) fn wants_tracks(self) -> bool {
-        matches!(self.interest, NamespaceInterest::Tracks | NamespaceInterest::Both)
+        self.interest.tracks
     }
 }
 
@@ -65,13 +80,16 @@ impl Routes {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.published.is_empty() && self.listeners.is_empty()
+        self.published.is_empty() && self.listeners.is_empty() && self.elsewhere.is_empty()
     }
 
     /// Adds somebody who publishes a namespace.
-    pub(crate) fn publish(&mut self, namespace: &TrackNamespace, origin: Origin, via: &[u64]) {
-        if !via.is_empty() {
-            self.via.insert((namespace.clone(), origin), via.to_vec());
+    pub(crate) fn publish(&mut self, namespace: &TrackNamespace, origin: Origin, way: &Way) {
+        let key = (namespace.clone(), origin);
+        if *way == Way::default() {
+            self.ways.remove(&key);
+        } else {
+            self.ways.insert(key, way.clone());
         }
         let origins = self.published.entry(namespace.clone()).or_default();
         if !origins.contains(&origin) {
@@ -81,7 +99,7 @@ impl Routes {
 
     /// Somebody publishes a namespace no longer.
     pub(crate) fn withdraw(&mut self, namespace: &TrackNamespace, origin: Origin) {
-        self.via.remove(&(namespace.clone(), origin));
+        self.ways.remove(&(namespace.clone(), origin));
         if let Some(origins) = self.published.get_mut(namespace) {
             origins.retain(|other| *other != origin);
             if origins.is_empty() {
@@ -95,10 +113,21 @@ impl Routes {
         self.published.get(namespace).map_or(&[], Vec::as_slice)
     }
 
-    /// The relays that a namespace has come through.
-    pub(crate) fn via(&self, namespace: &TrackNamespace) -> Vec<u64> {
-        let via = |origin: &Origin| self.via.get(&(namespace.clone(), *origin)).cloned();
-        self.origins(namespace).first().and_then(via).unwrap_or_default()
+    /// How a namespace has come from sessions of this shard's; `None` if none publishes it.
+    pub(crate) fn way_here(&self, namespace: &TrackNamespace) -> Option<Way> {
+        self.best_way(namespace, |origin| !origin.is_shard())
+    }
+
+    /// How a namespace has come, if not from relays upstream alone.
+    pub(crate) fn way_from_below(&self, namespace: &TrackNamespace) -> Option<Way> {
+        self.best_way(namespace, |_| true).filter(|way| !way.is_above)
+    }
+
+    /// The way that the first has come who is not upstream, or the first if all are.
+    fn best_way(&self, namespace: &TrackNamespace, of: impl Fn(&Origin) -> bool) -> Option<Way> {
+        let origins = self.origins(namespace).iter().filter(|origin| of(origin));
+        let way = |origin: &Origin| self.ways.get(&(namespace.clone(), *origin)).cloned();
+        origins.map(|origin| way(origin).unwrap_or_default()).min_by_key(|way| way.is_above)
     }
 
     /// Those who publish a namespace or a prefix of it, each once.
@@ -145,18 +174,42 @@ impl Routes {
         }
     }
 
-    /// Whether somebody wants to hear of exactly this prefix.
-    pub(crate) fn is_listened_to(&self, prefix: &TrackNamespace) -> bool {
-        self.listeners.contains_key(prefix)
+    /// What sessions of another shard's want to hear of under exactly this prefix.
+    pub(crate) fn listen_elsewhere(
+        &mut self,
+        prefix: &TrackNamespace,
+        shard: ShardId,
+        interest: Interest,
+    ) {
+        let shards = self.elsewhere.entry(prefix.clone()).or_default();
+        shards.retain(|(other, _)| *other != shard);
+        if !interest.is_nothing() {
+            shards.push((shard, interest));
+        }
+        if shards.is_empty() {
+            self.elsewhere.remove(prefix);
+        }
     }
 
-    /// The prefixes that somebody wants to hear of.
-    pub(crate) fn interests(&self) -> Vec<(TrackNamespace, NamespaceInterest)> {
-        let each = self.listeners.iter();
-        let each = each.flat_map(|(prefix, listeners)| {
-            listeners.iter().map(move |listener| (prefix.clone(), listener.interest))
-        });
-        each.collect()
+    /// What sessions of this shard's want to hear of under exactly this prefix, but for relays
+    /// upstream.
+    pub(crate) fn interest_here(&self, prefix: &TrackNamespace) -> Interest {
+        let listeners = self.listeners.get(prefix).into_iter().flatten();
+        let below = listeners.filter(|listener| !listener.is_above);
+        below.fold(Interest::default(), |all, listener| all.or(listener.interest))
+    }
+
+    /// What somebody wants to hear of under exactly this prefix, but for relays upstream.
+    pub(crate) fn interest(&self, prefix: &TrackNamespace) -> Interest {
+        let elsewhere = self.elsewhere.get(prefix).into_iter().flatten();
+        elsewhere.fold(self.interest_here(prefix), |all, (_, interest)| all.or(*interest))
+    }
+
+    /// The same of all prefixes.
+    pub(crate) fn interests(&self) -> Interests {
+        let prefixes = self.listeners.keys().chain(self.elsewhere.keys());
+        let all = prefixes.map(|prefix| (prefix.clone(), self.interest(prefix)));
+        all.filter(|(_, interest)| !interest.is_nothing()).collect()
     }
 
     /// Those who want to hear of a namespace.
@@ -167,7 +220,7 @@ impl Routes {
 }
 
 /// A namespace's prefixes, from that of no fields to itself.
-fn prefixes(namespace: &TrackNamespace) -> impl Iterator<Item = TrackNamespace> + '_ {
+pub(crate) fn prefixes(namespace: &TrackNamespace) -> impl Iterator<Item = TrackNamespace> + '_ {
     // Taking fields away makes nothing longer.
     (0..=namespace.len())
         .map(|len| TrackNamespace::new(namespace.fields().take(len)).unwrap_or_default())
@@ -196,9 +249,9 @@ mod tests {
     #[test]
     fn fields_match_as_wholes() {
         let mut routes = Routes::default();
-        routes.publish(&namespace(&["foo"]), shard(1), &[]);
-        routes.publish(&namespace(&["foo", "bar"]), shard(2), &[]);
-        routes.publish(&namespace(&["foobar"]), shard(3), &[]);
+        routes.publish(&namespace(&["foo"]), shard(1), &Way::default());
+        routes.publish(&namespace(&["foo", "bar"]), shard(2), &Way::default());
+        routes.publish(&namespace(&["foobar"]), shard(3), &Way::default());
         assert_eq!(routes.publishers(&namespace(&["foo", "bar"])), [shard(1), shard(2)]);
         assert_eq!(routes.publishers(&namespace(&["foobar", "x"])), [shard(3)]);
         let foo = namespace(&["foo"]);
@@ -211,9 +264,9 @@ mod tests {
     fn what_was_published_twice_is_withdrawn_twice() {
         let mut routes = Routes::default();
         let name = namespace(&["a"]);
-        routes.publish(&name, shard(1), &[]);
-        routes.publish(&name, shard(1), &[]);
-        routes.publish(&name, shard(2), &[]);
+        routes.publish(&name, shard(1), &Way::default());
+        routes.publish(&name, shard(1), &Way::default());
+        routes.publish(&name, shard(2), &Way::default());
         routes.withdraw(&name, shard(1));
         assert_eq!(routes.origins(&name), vec![shard(2)]);
         routes.withdraw(&name, shard(2));

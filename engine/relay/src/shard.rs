@@ -1,5 +1,6 @@
 //! [`Shard`]: connections, and what goes between them.
 
+mod above;
 mod fetch;
 mod fill;
 mod going;
@@ -65,6 +66,8 @@ pub struct Shard<A> {
     offered: BTreeMap<FullTrackName, Vec<ShardId>>,
     /// Shards with connections to relays upstream.
     upstream_shards: BTreeSet<ShardId>,
+    /// When relays upstream are no longer asked about what nobody listens to.
+    asks_less_at: Option<Timestamp>,
     messages: VecDeque<(Option<ShardId>, Message)>,
     actions: VecDeque<Action>,
     stats: Stats,
@@ -79,6 +82,7 @@ enum Due {
     Fetch(Index),
     Query(Index),
     Peer(ConnectionId),
+    Listening,
 }
 
 /// The time, and the connections to work on.
@@ -130,6 +134,7 @@ impl<A: Authorize> Shard<A> {
             streams: 0,
             offered: BTreeMap::new(),
             upstream_shards: BTreeSet::new(),
+            asks_less_at: None,
             messages: VecDeque::new(),
             actions: VecDeque::new(),
             stats: Stats::default(),
@@ -203,6 +208,7 @@ impl<A: Authorize> Shard<A> {
                 Due::Fetch(fetch) => self.fetch_due(cx, fetch),
                 Due::Query(query) => self.query_due(cx, query),
                 Due::Peer(peer) => self.peer_due(cx, peer),
+                Due::Listening => self.ask_less(cx),
             }
         }
     }

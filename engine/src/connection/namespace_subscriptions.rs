@@ -63,6 +63,12 @@ impl MoqtConnection {
         self.begin_request(now, kind, message, Body::NamespaceSubscription(subscription))
     }
 
+    /// What a [namespace subscription](Self::subscribe_namespace) with this interest asks for: in
+    /// draft 14 both, whatever it says. `None` if the draft has no such request, but one for each.
+    pub fn namespace_interest(&self, interest: NamespaceInterest) -> Option<NamespaceInterest> {
+        self.link.namespace_request(self.dialect, interest).map(|(_, interest)| interest)
+    }
+
     /// Our namespace subscription that a namespace, or the namespace of a track, was asked for
     /// with, if there is one with this interest.
     pub fn namespace_subscription(

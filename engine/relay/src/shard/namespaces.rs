@@ -7,12 +7,12 @@ use moqt_engine::model::{
 };
 use moqt_engine::{Accept, CommandError, RequestKey};
 
-use super::peer::Purpose;
+use super::peer::{Peer, Purpose};
 use super::{Action, Cx, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
 use crate::message::What;
-use crate::routes::{Listener, Origin};
+use crate::routes::{Listener, Origin, Way};
 use crate::track::{Track, TrackId};
 
 impl<A: Authorize> Shard<A> {
@@ -22,7 +22,7 @@ impl<A: Authorize> Shard<A> {
         cx: &mut Cx<'_, C>,
         (connection, request): (ConnectionId, RequestKey),
         namespace: &TrackNamespace,
-        via: &[u64],
+        via: Vec<u64>,
     ) {
         if self.routes.len() >= self.config.namespaces {
             let reason = "the relay has too many namespaces";
@@ -34,7 +34,8 @@ impl<A: Authorize> Shard<A> {
             return;
         }
         self.set_purpose(connection, request, Purpose::Namespace(namespace.clone()));
-        self.announce(cx, namespace, Origin::Session(connection, request), via);
+        let way = Way { via, is_above: self.is_upstream(connection) };
+        self.announce(cx, namespace, Origin::Session(connection, request), &way);
     }
 
     /// A namespace has a publisher: who asked about it hears of it, and who subscribes to its
@@ -44,42 +45,33 @@ impl<A: Authorize> Shard<A> {
         cx: &mut Cx<'_, C>,
         namespace: &TrackNamespace,
         origin: Origin,
-        via: &[u64],
+        way: &Way,
     ) {
-        let is_first = self.routes.origins(namespace).is_empty();
-        self.routes.publish(namespace, origin, via);
+        let before = self.routes.way_here(namespace);
+        self.routes.publish(namespace, origin, way);
         for listener in self.routes.listeners(namespace) {
-            if listener.wants_namespaces() && !origin.is_on(listener.connection) {
+            if listener.wants_namespaces() && !self.is_known_to(origin, listener) {
                 self.tell(cx, listener, namespace);
             }
         }
-        if is_first {
-            let upstream: Vec<ConnectionId> = self.upstream().collect();
-            for upstream in upstream.into_iter().filter(|upstream| !origin.is_on(*upstream)) {
-                self.announce_upstream(cx, upstream, namespace, via);
-            }
+        self.announce_above(cx, namespace);
+        if let Origin::Session(connection, _) = origin
+            && before.is_none()
+            && self.is_client(connection)
+        {
+            self.actions.push_back(Action::Hold { namespace: namespace.clone() });
         }
-        if let Origin::Session(connection, _) = origin {
-            let others = self.routes.origins(namespace).iter();
-            let is_first_here = others.filter(|origin| !origin.is_shard()).count() == 1;
-            if is_first_here {
-                let (namespace, via) = (namespace.clone(), via.to_vec());
-                self.say_all(What::Namespace { namespace, is_published: true, via });
-            }
-            if is_first_here && self.is_client(connection) {
-                self.actions.push_back(Action::Hold { namespace: namespace.clone() });
-            }
-        }
+        self.share_namespace(namespace, before.as_ref());
         let tracks: Vec<TrackId> = self.tracks_under(namespace).collect();
         for id in tracks {
             let Some(track) = self.tracks.get(id).filter(|track| track.is_wanted()) else {
                 continue;
             };
             match origin {
-                Origin::Session(connection, _) => self.subscribe_at(cx, id, connection, via),
+                Origin::Session(connection, _) => self.subscribe_at(cx, id, connection, &way.via),
                 Origin::Shard(shard) => {
                     if track.is_wanted_locally() {
-                        self.subscribe_in_shard(id, shard, via, false);
+                        self.subscribe_in_shard(id, shard, &way.via, false);
                     }
                 }
             }
@@ -93,28 +85,54 @@ impl<A: Authorize> Shard<A> {
         namespace: &TrackNamespace,
         origin: Origin,
     ) {
+        let before = self.routes.way_here(namespace);
         self.routes.withdraw(namespace, origin);
         let left = self.routes.origins(namespace).to_vec();
         if !origin.is_shard() && left.iter().all(Origin::is_shard) {
             self.actions.push_back(Action::Release { namespace: namespace.clone() });
-            let (namespace, via) = (namespace.clone(), Vec::new());
-            self.say_all(What::Namespace { namespace, is_published: false, via });
         }
+        self.share_namespace(namespace, before.as_ref());
         for listener in self.routes.listeners(namespace) {
-            let is_known = left.iter().any(|origin| !origin.is_on(listener.connection));
-            if listener.wants_namespaces() && !is_known {
+            let is_news = left.iter().any(|origin| !self.is_known_to(*origin, listener));
+            if listener.wants_namespaces() && !is_news {
                 // It fails if it was not told, being the one who published.
                 cx.connections.with(listener.connection, |moqt| {
                     moqt.namespace_done(cx.now, listener.request, namespace)
                 });
             }
         }
-        if !left.is_empty() {
+        self.announce_above(cx, namespace);
+    }
+
+    /// Whether somebody who listens knows of a namespace because it comes from there. Who has
+    /// published it is told of it, too (draft-18, "Subscribing to Namespaces"), but for relays:
+    /// those tell it themselves to who has asked there.
+    fn is_known_to(&self, origin: Origin, listener: Listener) -> bool {
+        origin.is_on(listener.connection)
+            && self.peers.get(&listener.connection).is_some_and(Peer::is_relay)
+    }
+
+    /// Tells other shards of a namespace, if that is news.
+    fn share_namespace(&mut self, namespace: &TrackNamespace, before: Option<&Way>) {
+        let way = self.routes.way_here(namespace);
+        if way.as_ref() != before {
+            self.say_all(What::Namespace { namespace: namespace.clone(), way });
+        }
+    }
+
+    /// Tells the relays upstream of a namespace that has a publisher who is not one of them, and
+    /// of the contrary.
+    fn announce_above<C: Connections>(&mut self, cx: &mut Cx<'_, C>, namespace: &TrackNamespace) {
+        if let Some(Way { via, .. }) = self.routes.way_from_below(namespace) {
+            let upstream: Vec<ConnectionId> = self.upstream().collect();
+            for upstream in upstream {
+                self.announce_upstream(cx, upstream, namespace, &via);
+            }
             return;
         }
-        let upstream: Vec<ConnectionId> = self.upstream().collect();
-        for upstream in upstream {
-            let Some(peer) = self.peers.get_mut(&upstream) else { continue };
+        let told = self.peers.iter_mut();
+        let told = told.filter(|(_, peer)| peer.info.kind == PeerKind::Upstream);
+        for (&upstream, peer) in told {
             let Some(request) = peer.announced.remove(namespace) else { continue };
             peer.requests.remove(&request);
             let code = moqt_engine::model::StreamResetCode::Cancelled;
@@ -132,23 +150,31 @@ impl<A: Authorize> Shard<A> {
         if self.upstream().count() == 1 {
             self.say_all(What::Upstream { is_there: true });
         }
-        let root = TrackNamespace::root();
-        let namespaces: Vec<TrackNamespace> =
-            self.routes.under(&root).map(|(namespace, _)| namespace.clone()).collect();
-        for namespace in namespaces {
-            let via = self.routes.via(&namespace);
-            self.announce_upstream(cx, upstream, &namespace, &via);
-        }
-        for (prefix, interest) in self.routes.interests() {
-            self.listen_upstream(cx, upstream, &prefix, interest);
-        }
-        self.take_offered(&root);
+        self.announce_all(cx, upstream);
+        self.ask_above(cx, upstream);
+        self.take_offered(&TrackNamespace::root());
         let tracks: Vec<TrackId> = self.names.values().copied().collect();
         for track in tracks {
             self.offer(cx, track);
             let lacks_source = |track: &Track| track.is_wanted() && !self.has_lasting_source(track);
             if self.tracks.get(track).is_some_and(lacks_source) {
                 self.seek(cx, track);
+            }
+        }
+    }
+
+    /// Tells a relay upstream of all namespaces that it is to know of.
+    pub(super) fn announce_all<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        upstream: ConnectionId,
+    ) {
+        let root = TrackNamespace::root();
+        let namespaces: Vec<TrackNamespace> =
+            self.routes.under(&root).map(|(namespace, _)| namespace.clone()).collect();
+        for namespace in namespaces {
+            if let Some(way) = self.routes.way_from_below(&namespace) {
+                self.announce_upstream(cx, upstream, &namespace, &way.via);
             }
         }
     }
@@ -160,15 +186,22 @@ impl<A: Authorize> Shard<A> {
         namespace: &TrackNamespace,
         via: &[u64],
     ) {
+        if self.peers.get(&upstream).is_some_and(|peer| peer.announced.contains_key(namespace)) {
+            return;
+        }
         let parameters = self.onward(upstream, via);
         let announced = cx
             .connections
             .with(upstream, |moqt| moqt.publish_namespace(cx.now, namespace, &parameters));
-        if let Some(Ok(request)) = announced
-            && let Some(peer) = self.peers.get_mut(&upstream)
-        {
-            peer.announced.insert(namespace.clone(), request);
-            peer.requests.insert(request, Purpose::Announced);
+        match announced {
+            Some(Ok(request)) => {
+                if let Some(peer) = self.peers.get_mut(&upstream) {
+                    peer.announced.insert(namespace.clone(), request);
+                    peer.requests.insert(request, Purpose::Announced);
+                }
+            }
+            Some(Err(CommandError::Blocked(_))) => self.above_blocked(upstream),
+            _ => {}
         }
     }
 
@@ -181,7 +214,8 @@ impl<A: Authorize> Shard<A> {
         prefix: &TrackNamespace,
         interest: NamespaceInterest,
     ) {
-        let listener = Listener { connection, request, interest };
+        let is_above = self.is_upstream(connection);
+        let listener = Listener { connection, request, interest: interest.into(), is_above };
         let Some((namespaces, tracks)) = self.matches(prefix, listener) else {
             let reason = "the prefix matches more than the relay tells of: ask for a longer one";
             let code = RequestErrorCode::NamespaceTooLarge;
@@ -193,73 +227,10 @@ impl<A: Authorize> Shard<A> {
             return;
         }
         self.set_purpose(connection, request, Purpose::Listener(prefix.clone()));
-        self.routes.listen(prefix, listener);
+        self.listen(cx, prefix, listener);
         self.tell_all(cx, listener, namespaces, tracks);
         if listener.wants_tracks() {
             self.take_offered(prefix);
-        }
-        let upstream: Vec<ConnectionId> = self.upstream().collect();
-        for upstream in upstream.into_iter().filter(|upstream| *upstream != connection) {
-            self.listen_upstream(cx, upstream, prefix, interest);
-        }
-    }
-
-    /// Asks a relay upstream about what somebody asks about here.
-    fn listen_upstream<C: Connections>(
-        &mut self,
-        cx: &mut Cx<'_, C>,
-        upstream: ConnectionId,
-        prefix: &TrackNamespace,
-        interest: NamespaceInterest,
-    ) {
-        let parameters = self.onward(upstream, &[]);
-        let asked = cx.connections.with(upstream, |moqt| {
-            let mut ask =
-                |interest| moqt.subscribe_namespace(cx.now, prefix, interest, &parameters);
-            match ask(interest) {
-                // The draft has a request for each.
-                Err(CommandError::Encode(_)) if interest == NamespaceInterest::Both => {
-                    let each = [NamespaceInterest::Namespaces, NamespaceInterest::Tracks];
-                    each.map(|interest| ask(interest).ok())
-                }
-                // It fails if the relay is asked about the prefix, or one that overlaps, already.
-                asked => [asked.ok(), None],
-            }
-        });
-        for request in asked.into_iter().flatten().flatten() {
-            self.set_purpose(upstream, request, Purpose::Listening(prefix.clone(), Vec::new()));
-        }
-    }
-
-    /// Somebody asks about a prefix no longer: if nobody does, nor are relays upstream.
-    pub(super) fn stop_listening<C: Connections>(
-        &mut self,
-        cx: &mut Cx<'_, C>,
-        prefix: &TrackNamespace,
-        connection: ConnectionId,
-        request: RequestKey,
-    ) {
-        self.routes.stop_listening(prefix, connection, request);
-        if self.routes.is_listened_to(prefix) {
-            return;
-        }
-        let upstream: Vec<ConnectionId> = self.upstream().collect();
-        for upstream in upstream {
-            let Some(peer) = self.peers.get(&upstream) else { continue };
-            let of_prefix = peer.requests.iter().filter(
-                |(_, purpose)| matches!(purpose, Purpose::Listening(asked, _) if asked == prefix),
-            );
-            for request in of_prefix.map(|(request, _)| *request).collect::<Vec<_>>() {
-                let told = match self.forget_request(upstream, request) {
-                    Some(Purpose::Listening(_, told)) => told,
-                    _ => Vec::new(),
-                };
-                let code = moqt_engine::model::StreamResetCode::Cancelled;
-                cx.connections.with(upstream, |moqt| moqt.cancel(cx.now, request, code));
-                for namespace in told {
-                    self.withdraw(cx, &namespace, Origin::Session(upstream, request));
-                }
-            }
         }
     }
 
@@ -274,7 +245,7 @@ impl<A: Authorize> Shard<A> {
         let (mut namespaces, mut tracks) = (Vec::new(), Vec::new());
         if listener.wants_namespaces() {
             for (namespace, origins) in self.routes.under(prefix) {
-                if origins.iter().all(|origin| origin.is_on(listener.connection)) {
+                if origins.iter().all(|origin| self.is_known_to(*origin, listener)) {
                     continue;
                 }
                 if namespaces.len() >= max {
@@ -345,41 +316,14 @@ impl<A: Authorize> Shard<A> {
             .find(|listener| (listener.connection, listener.request) == (connection, request));
         let Some(listener) = known else { return };
         self.stop_listening(cx, before, connection, request);
-        self.routes.listen(&prefix, listener);
+        self.listen(cx, &prefix, listener);
         self.set_purpose(connection, request, Purpose::Listener(prefix.clone()));
         // An update that was accepted cannot be refused any more: what is too much is not told.
         if let Some((namespaces, tracks)) = self.matches(&prefix, listener) {
             self.tell_all(cx, listener, namespaces, tracks);
         }
-    }
-
-    /// A relay that was asked about namespaces tells of one.
-    pub(super) fn told_of_namespace<C: Connections>(
-        &mut self,
-        cx: &mut Cx<'_, C>,
-        connection: ConnectionId,
-        request: RequestKey,
-        namespace: &TrackNamespace,
-    ) {
-        let Some(peer) = self.peers.get_mut(&connection) else { return };
-        if let Some(Purpose::Listening(_, told)) = peer.requests.get_mut(&request) {
-            told.push(namespace.clone());
-            self.announce(cx, namespace, Origin::Session(connection, request), &[]);
-        }
-    }
-
-    /// And that it is gone.
-    pub(super) fn told_of_end<C: Connections>(
-        &mut self,
-        cx: &mut Cx<'_, C>,
-        connection: ConnectionId,
-        request: RequestKey,
-        namespace: &TrackNamespace,
-    ) {
-        let Some(peer) = self.peers.get_mut(&connection) else { return };
-        if let Some(Purpose::Listening(_, told)) = peer.requests.get_mut(&request) {
-            told.retain(|other| other != namespace);
-            self.withdraw(cx, namespace, Origin::Session(connection, request));
+        if listener.wants_tracks() {
+            self.take_offered(&prefix);
         }
     }
 
@@ -406,10 +350,14 @@ impl<A: Authorize> Shard<A> {
     }
 
     /// The relays that this one has connected to.
-    fn upstream(&self) -> impl Iterator<Item = ConnectionId> + '_ {
+    pub(super) fn upstream(&self) -> impl Iterator<Item = ConnectionId> + '_ {
         let is_upstream = |kind| kind == PeerKind::Upstream;
         let upstream = self.peers.iter().filter(move |(_, peer)| is_upstream(peer.info.kind));
         upstream.filter(|(_, peer)| !peer.is_leaving).map(|(id, _)| *id)
+    }
+
+    fn is_upstream(&self, id: ConnectionId) -> bool {
+        self.peers.get(&id).is_some_and(|peer| peer.info.kind == PeerKind::Upstream)
     }
 
     pub(super) fn is_client(&self, id: ConnectionId) -> bool {

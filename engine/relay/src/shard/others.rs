@@ -33,11 +33,14 @@ impl<A: Authorize> Shard<A> {
     pub(super) fn message<C: Connections>(&mut self, cx: &mut Cx<'_, C>, message: Message) {
         let Message { from, what } = message;
         match what {
-            What::Namespace { namespace, is_published: true, via } => {
-                self.announce(cx, &namespace, Origin::Shard(from), &via);
+            What::Namespace { namespace, way: Some(way) } => {
+                self.announce(cx, &namespace, Origin::Shard(from), &way);
             }
-            What::Namespace { namespace, is_published: false, .. } => {
+            What::Namespace { namespace, way: None } => {
                 self.withdraw(cx, &namespace, Origin::Shard(from));
+            }
+            What::Listen { prefix, interest } => {
+                self.listen_elsewhere(cx, from, &prefix, interest);
             }
             What::Track { name, is_published: true } => self.offered_elsewhere(from, name),
             What::Track { name, is_published: false } => self.withdrawn_elsewhere(cx, from, &name),

@@ -7,10 +7,12 @@ use moqt_engine::model::{PublishDoneCode, RequestErrorCode, SessionError, TrackN
 use moqt_engine::{Event, Refusal, RequestError, RequestKey, StreamKey, Timestamp};
 use thunderdome::Index;
 
+use super::above::Above;
 use super::ingest::Incoming;
 use super::{Cx, Due, Shard};
 use crate::authorize::{Authorize, Verdict};
 use crate::connections::{ConnectionId, Connections, PeerInfo, PeerKind};
+use crate::interest::Interest;
 use crate::routes::Origin;
 use crate::track::{Node, TrackId};
 
@@ -36,6 +38,8 @@ pub(super) struct Peer {
     pub(super) says_via: bool,
     /// It has said GOAWAY: nothing new is asked of it.
     pub(super) is_leaving: bool,
+    /// What it has told of namespaces, if it is a relay upstream.
+    pub(super) above: Above,
 }
 
 impl Peer {
@@ -60,8 +64,8 @@ pub(super) enum Purpose {
     Listener(TrackNamespace),
     /// A PUBLISH_NAMESPACE of ours.
     Announced,
-    /// A namespace subscription of ours for this prefix, and what was told in it.
-    Listening(TrackNamespace, Vec<TrackNamespace>),
+    /// A namespace subscription of ours for this prefix, that asks for this.
+    Listening(TrackNamespace, Interest),
     /// A FETCH of the peer's.
     Fetch(Index),
     /// A FETCH of ours.
@@ -108,6 +112,7 @@ impl<A: Authorize> Shard<A> {
             refusals: 0,
             says_via: false,
             is_leaving: false,
+            above: Above::default(),
         };
         self.peers.insert(id, peer);
         if kind == PeerKind::Upstream {
@@ -130,6 +135,7 @@ impl<A: Authorize> Shard<A> {
                 self.revoke(cx, id, request, purpose);
             }
         }
+        self.above_due(cx, id);
     }
 
     pub(super) fn event<C: Connections>(
@@ -256,10 +262,8 @@ impl<A: Authorize> Shard<A> {
                 self.withdraw(cx, &namespace, Origin::Session(id, request));
             }
             Purpose::Listener(prefix) => self.stop_listening(cx, &prefix, id, request),
-            Purpose::Listening(_, told) => {
-                for namespace in told {
-                    self.withdraw(cx, &namespace, Origin::Session(id, request));
-                }
+            Purpose::Listening(prefix, interest) => {
+                self.listening_ended(cx, id, request, (prefix, interest), &how);
             }
             Purpose::Fetch(fetch) => self.fetch_cancelled(cx, fetch),
             Purpose::Fill(fetch) => self.fill_failed(cx, fetch, how),
@@ -284,6 +288,7 @@ impl<A: Authorize> Shard<A> {
         for (request, purpose) in others.into_iter().chain(sources) {
             self.ended(cx, id, request, purpose, Ended::Lost);
         }
+        self.above_lost(cx, id);
         let gone = self.peers.remove(&id);
         if gone.is_some_and(|peer| peer.info.kind == PeerKind::Upstream) {
             self.upstream_left();

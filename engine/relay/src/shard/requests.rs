@@ -81,7 +81,7 @@ impl<A: Authorize> Shard<A> {
                 self.track_status(cx, (id, request), &track, via);
             }
             IncomingRequest::PublishNamespace { namespace, .. } => {
-                self.publish_namespace(cx, (id, request), &namespace, &via);
+                self.publish_namespace(cx, (id, request), &namespace, via);
             }
             IncomingRequest::SubscribeNamespace { prefix, interest, .. } => {
                 self.subscribe_namespace(cx, (id, request), &prefix, interest);

@@ -238,6 +238,7 @@ impl<A: Authorize> Shard<A> {
         for track in tracks {
             self.seek(cx, track);
         }
+        self.above_unblocked(cx, id);
         for purpose in purposes {
             match purpose {
                 Purpose::Sink(track, slot) => self.resume_sink(cx, track, slot),
