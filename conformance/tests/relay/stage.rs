@@ -11,8 +11,8 @@ use moqt_engine::model::{
 use moqt_engine::{Accept, Config, Draft, MoqtConnection, Role, SubgroupOptions, Transport};
 use moqt_loopback::{LinkConfig, RelayNode, RelayOptions, Simulation};
 use moqt_session::{
-    Error, Incoming, IncomingPublish, IncomingSubscribe, NamespacePublication, Publication,
-    Session, Subscription,
+    Error, Incoming, IncomingFetch, IncomingPublish, IncomingSubscribe, NamespacePublication,
+    Publication, Session, Subscription,
 };
 
 /// A network with one relay.
@@ -140,6 +140,14 @@ pub(crate) async fn next_subscribe(session: &Session) -> IncomingSubscribe {
 pub(crate) async fn next_publish(session: &Session) -> IncomingPublish {
     match session.accept_request().await.unwrap() {
         Incoming::Publish(publish) => publish,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The FETCH that the publisher gets.
+pub(crate) async fn next_fetch(session: &Session) -> IncomingFetch {
+    match session.accept_request().await.unwrap() {
+        Incoming::Fetch(fetch) => fetch,
         other => panic!("{other:?}"),
     }
 }

@@ -56,6 +56,9 @@ pub(crate) enum What {
     Subscribe { name: FullTrackName, track: TrackId, new_group: Option<u64>, via: Vec<u64> },
     /// It does not any longer.
     Unsubscribe { name: FullTrackName, track: TrackId },
+    /// Nor does it, as what came from several shards makes the track malformed: none of them is to
+    /// keep anything of it.
+    Malformed { name: FullTrackName, track: TrackId },
     /// It wants its objects, or does not for now.
     Forward { name: FullTrackName, track: TrackId, forward: bool },
     /// It wants a new group.

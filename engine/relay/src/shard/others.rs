@@ -70,6 +70,15 @@ impl<A: Authorize> Shard<A> {
                     None => self.waiter_gone(cx, id, node),
                 }
             }
+            What::Malformed { name, track } => {
+                let Some(id) = self.names.get(&name).copied() else { return };
+                if let Some(known) = self.tracks.get_mut(id)
+                    && let Some(slot) = known.slot(Node::Shard(from, track))
+                {
+                    known.remove_sink(slot);
+                }
+                self.malformed(cx, id, None);
+            }
             What::Forward { name, track, forward } => {
                 let Some(id) = self.names.get(&name).copied() else { return };
                 let Some(known) = self.tracks.get_mut(id) else { return };

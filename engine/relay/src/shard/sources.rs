@@ -192,11 +192,11 @@ impl<A: Authorize> Shard<A> {
         node: Node,
         how: Ended,
     ) {
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        let Some(at) = track.sources.iter().position(|source| source.node == node) else { return };
         if matches!(how, Ended::Malformed | Ended::Done(PublishDoneCode::MalformedTrack, _)) {
             return self.malformed(cx, id, Some(node));
         }
-        let Some(track) = self.tracks.get_mut(id) else { return };
-        let Some(at) = track.sources.iter().position(|source| source.node == node) else { return };
         let source = track.sources.remove(at);
         let how = if source.is_established { track.note_end(how) } else { how };
         if node.is_local() && !track.has_local_source() {

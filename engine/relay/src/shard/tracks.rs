@@ -168,7 +168,7 @@ impl<A: Authorize> Shard<A> {
         for other in sources {
             let Node::Session(connection, request) = other.node else {
                 if let Node::Shard(shard, theirs) = other.node {
-                    let what = What::Unsubscribe { name: name.clone(), track: theirs };
+                    let what = What::Malformed { name: name.clone(), track: theirs };
                     self.say(shard, what);
                     self.shard_feeds_end(cx, theirs, shard);
                 }
