@@ -10,5 +10,6 @@ mod past;
 mod properties;
 mod publishers;
 mod stage;
+mod subgroups;
 mod tracks;
 mod trees;

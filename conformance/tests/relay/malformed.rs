@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use moqt_conformance::{DRAFTS, drafts_from};
 use moqt_engine::model::{
-    Location, LocationRange, ObjectStatus, Parameters, PublishDoneCode, RequestErrorCode,
-    StreamResetCode, SubgroupId,
+    Location, LocationRange, Parameters, PublishDoneCode, RequestErrorCode, StreamResetCode,
+    SubgroupId,
 };
-use moqt_engine::wire::{FetchObject, ObjectHeader, Properties};
+use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{Accept, AcceptFetch, DatagramOptions, Draft, Refusal, SubgroupOptions};
 use moqt_session::{Error, Publication, PublicationEnd, Session};
 
 use crate::stage::{
-    Stage, accept_subscribe, next_fetch, next_subscribe, payload, publish_namespace, track,
+    Stage, accept_subscribe, fetched, next_fetch, next_subscribe, payload, publish_namespace, track,
 };
 
 async fn object(publication: &Publication, options: SubgroupOptions, payload: Bytes) {
@@ -177,15 +177,7 @@ fn an_object_that_is_known_not_to_exist_is_not_forwarded() {
                 let mut writer = asked.accept(AcceptFetch::new(range.end)).unwrap();
                 for object in [0, 3] {
                     let location = Location::new(0, object);
-                    let object = FetchObject {
-                        location,
-                        subgroup_id: Some(0),
-                        publisher_priority: 128,
-                        payload_len: payload(location).len() as u64,
-                        status: ObjectStatus::Normal,
-                        properties: Properties::EMPTY,
-                    };
-                    writer.write(&object, payload(location)).await.unwrap();
+                    writer.write(&fetched(location), payload(location)).await.unwrap();
                 }
                 writer.finish().await.unwrap();
             };

@@ -2,16 +2,15 @@
 
 use moqt_conformance::{DRAFTS, drafts_from};
 use moqt_engine::model::{
-    EndOfRange, Location, LocationRange, NamespaceInterest, ObjectStatus, Parameters, Property,
-    RequestErrorCode, TrackProperties, property_type,
+    EndOfRange, Location, LocationRange, NamespaceInterest, Parameters, Property, RequestErrorCode,
+    TrackProperties, property_type,
 };
-use moqt_engine::wire::{FetchObject, Properties};
 use moqt_engine::{Accept, AcceptFetch, Draft};
 use moqt_session::{FetchItem, FetchReader};
 
 use crate::stage::{
-    Stage, accept_subscribe, next_fetch, next_publish, next_subscribe, payload, prefix, publish,
-    publish_namespace, refusal, track, write_group,
+    Stage, accept_subscribe, fetched, next_fetch, next_publish, next_subscribe, payload, prefix,
+    publish, publish_namespace, refusal, track, write_group,
 };
 
 fn waiting(millis: u64) -> Parameters {
@@ -291,17 +290,6 @@ fn a_fetch_waits_as_long_as_it_says_and_then_tells_what_is_unknown() {
     }
 }
 
-fn object(location: Location) -> FetchObject {
-    FetchObject {
-        location,
-        subgroup_id: Some(0),
-        publisher_priority: 128,
-        payload_len: payload(location).len() as u64,
-        status: ObjectStatus::Normal,
-        properties: Properties::EMPTY,
-    }
-}
-
 /// "If a relay does not have sufficient information to send a FETCH_OK immediately in response to a
 /// FETCH, it MUST withhold sending FETCH_OK until it does": here nothing is known of the track.
 #[test]
@@ -320,7 +308,7 @@ fn a_fetch_is_answered_when_the_publisher_has_answered() {
                 let range = LocationRange::to_last(Location::ZERO, Location::new(1, 0));
                 let mut writer = asked.accept(AcceptFetch::new(range.end)).unwrap();
                 let location = Location::new(1, 0);
-                writer.write(&object(location), payload(location)).await.unwrap();
+                writer.write(&fetched(location), payload(location)).await.unwrap();
                 writer.finish().await.unwrap();
                 let fetch = pending.await.unwrap();
                 let answered = fetch.answer().range;
@@ -363,7 +351,7 @@ fn a_fetch_pauses_where_it_is_not_known_what_there_is() {
                 let mut writer = asked.accept(AcceptFetch::new(asked_for.end)).unwrap();
                 for location in [Location::new(0, 2), Location::new(1, 0)] {
                     if asked_for.contains(location) {
-                        writer.write(&object(location), payload(location)).await.unwrap();
+                        writer.write(&fetched(location), payload(location)).await.unwrap();
                     }
                 }
                 writer.finish().await.unwrap();

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqt_engine::model::{
-    FullTrackName, Location, Parameters, PublishDoneCode, RequestErrorCode, TrackNamespace,
-    TrackProperties,
+    FullTrackName, Location, ObjectStatus, Parameters, PublishDoneCode, RequestErrorCode,
+    TrackNamespace, TrackProperties,
 };
+use moqt_engine::wire::{FetchObject, Properties};
 use moqt_engine::{Accept, Config, Draft, MoqtConnection, Role, SubgroupOptions, Transport};
 use moqt_loopback::{LinkConfig, RelayNode, RelayOptions, Simulation};
 use moqt_session::{
@@ -116,6 +117,18 @@ pub(crate) fn payload(at: Location) -> Bytes {
     let Location { group, object } = at;
     let len = (group * 997 + object * 1313 + 1) % 5000;
     (0..len).map(|byte| u8::try_from((byte * 31 + group * 7 + object) % 251).unwrap()).collect()
+}
+
+/// What a publisher says of it in answer to a fetch.
+pub(crate) fn fetched(location: Location) -> FetchObject {
+    FetchObject {
+        location,
+        subgroup_id: Some(0),
+        publisher_priority: 128,
+        payload_len: payload(location).len() as u64,
+        status: ObjectStatus::Normal,
+        properties: Properties::EMPTY,
+    }
 }
 
 /// A publisher's session that publishes the namespace.

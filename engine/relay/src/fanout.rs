@@ -303,7 +303,8 @@ impl Way<'_> {
                 if cursor.last >= Some(header.object_id) {
                     return Out::Open(cursor);
                 }
-                if cursor.left > 0 || cursor.last < self.live.last {
+                let is_torn = cursor.is_torn(self.live, header.object_id);
+                if cursor.left > 0 || cursor.last < self.live.last || is_torn {
                     return self.catch_up(moqt, sink, cursor, stats);
                 }
                 begin(moqt, &mut cursor, header, payload, self.now, stats)
@@ -394,6 +395,11 @@ impl Way<'_> {
                 let Some(object) = self.next(cursor.last) else {
                     return self.finish(moqt, cursor);
                 };
+                if cursor.is_torn(self.live, object.header.object_id) {
+                    // It may not be the next object of the subgroup, and takes another stream.
+                    self.give_up(moqt, cursor, stats);
+                    return self.go_on(moqt, sink, Out::Waiting(cursor.last), stats);
+                }
                 let whole = object.is_complete().then(|| object.pieces.first()).flatten();
                 let whole = whole.filter(|piece| piece.len() as u64 == object.received);
                 begin(moqt, &mut cursor, &object.header, whole, object.arrived, stats)
@@ -435,7 +441,8 @@ impl Way<'_> {
         };
         match publisher.open_subgroup(options) {
             Ok(Some(stream)) => {
-                Out::Open(Cursor { stream, last, written: 0, left: 0, is_behind: false })
+                let (is_behind, has_begun) = (false, false);
+                Out::Open(Cursor { stream, last, written: 0, left: 0, is_behind, has_begun })
             }
             Ok(None) => {
                 self.note_published(moqt, sink, object_id);
@@ -540,6 +547,7 @@ fn begin(
     match written {
         Ok(written) => {
             cursor.last = Some(header.object_id);
+            cursor.has_begun = true;
             cursor.written = 0;
             cursor.left = if payload.is_some() { 0 } else { header.payload_len };
             if written == Written::Queued {

@@ -30,6 +30,10 @@ pub(crate) struct Live {
     /// Since when something is held back.
     pub(crate) held_since: Option<Timestamp>,
     ahead: Vec<Ahead>,
+    /// Objects before which something may be missing.
+    gaps: SmallVec<[u64; 1]>,
+    /// If there were too many of them, something may be missing anywhere before this object.
+    torn_before: Option<u64>,
     /// How many streams have begun to give it.
     joined: u32,
     /// How far each subscriber is, by slot. Those beyond the end have not begun.
@@ -37,6 +41,9 @@ pub(crate) struct Live {
     /// How many of them have something to come.
     open_outs: usize,
 }
+
+/// More gaps than this in one subgroup are not told apart.
+const MAX_GAPS: usize = 32;
 
 /// Which of the streams that give a subgroup it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +90,8 @@ pub(crate) struct Cursor {
     pub(crate) left: u64,
     /// What comes in is not what comes next here: it goes on from the store.
     pub(crate) is_behind: bool,
+    /// An object was begun in the stream.
+    pub(crate) has_begun: bool,
 }
 
 impl Live {
@@ -96,6 +105,8 @@ impl Live {
             end: None,
             held_since: None,
             ahead: Vec::new(),
+            gaps: SmallVec::new(),
+            torn_before: None,
             joined: 0,
             outs: Vec::new(),
             open_outs: 0,
@@ -143,6 +154,7 @@ impl Live {
                 return false;
             }
             self.ahead.pop();
+            self.note_gap(missing);
         }
         self.reach(object);
         true
@@ -198,8 +210,32 @@ impl Live {
 
     /// What is missing does not come.
     pub(crate) fn skip(&mut self) {
-        self.reached = self.reached.max(self.missing_up_to());
+        if let Some(missing) = self.missing_up_to().filter(|missing| Some(*missing) > self.reached)
+        {
+            self.note_gap(missing);
+            self.reached = Some(missing);
+        }
         self.merge();
+    }
+
+    /// This object, or one before it, may exist and does not come.
+    pub(crate) fn note_gap(&mut self, object: u64) {
+        let Some(next) = object.checked_add(1).filter(|next| !self.gaps.contains(next)) else {
+            return;
+        };
+        if self.gaps.len() >= MAX_GAPS
+            && let Some(oldest) = self.gaps.iter().min().copied()
+        {
+            self.gaps.retain(|gap| *gap != oldest);
+            self.torn_before = self.torn_before.max(Some(oldest));
+        }
+        self.gaps.push(next);
+    }
+
+    /// Whether an object may not be the next after another in the subgroup.
+    pub(crate) fn is_torn(&self, last: Option<u64>, next: u64) -> bool {
+        let is_between = |gap: &u64| last < Some(*gap) && *gap <= next;
+        last < self.torn_before || self.gaps.iter().any(is_between)
     }
 
     /// What was held back is not, if nothing is missing before it any more.
@@ -251,6 +287,13 @@ impl Live {
     /// Whether nothing more comes and nothing more goes.
     pub(crate) fn is_over(&self) -> bool {
         self.end.is_some() && self.feeds.is_empty() && self.open_outs == 0 && self.ahead.is_empty()
+    }
+}
+
+impl Cursor {
+    /// Whether an object may not be the next of the subgroup after what is in the stream.
+    pub(crate) fn is_torn(&self, live: &Live, next: u64) -> bool {
+        self.has_begun && live.is_torn(self.last, next)
     }
 }
 

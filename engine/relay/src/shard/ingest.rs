@@ -260,6 +260,10 @@ impl<A: Authorize> Shard<A> {
             return Next::Over;
         }
         let after = feed.gives_all_after(track.source(feed.node), id);
+        let after = match feed.at {
+            Some(_) => after,
+            None => track.store.nothing_before(key, after),
+        };
         let is_dropped = matches!(begun, Begun::Absent);
         let was_last = track.live.get(&key).and_then(|live| live.last);
         let may_go =
@@ -407,6 +411,9 @@ impl<A: Authorize> Shard<A> {
         let is_held = feed.id.is_some_and(|id| live.leave(id, is_finished));
         let is_passed = live.is_fed() && !live.is_holding();
         if let Some(object) = object.filter(|object| is_passed && !live.may_give(object.id)) {
+            if track.store.object(key, object.id).is_some_and(|object| !object.is_complete()) {
+                live.note_gap(object.id);
+            }
             track.store.abandon(key, object.id);
         }
         let is_end = is_finished && !is_held || end.is_some() && !live.is_fed() && !has_others;

@@ -129,6 +129,17 @@ impl Store {
         Next::Unknown { until }
     }
 
+    /// The first object, counted back from this one, after which nothing more of the subgroup
+    /// exists up to this one.
+    pub(crate) fn nothing_before(&self, key: SubgroupKey, object: Option<u64>) -> Option<u64> {
+        let at = Location::new(key.group, object?);
+        let Some((first, _)) = self.known.range_of(at) else { return object };
+        let first = if first.group < key.group { 0 } else { first.object };
+        let held =
+            self.record(key).and_then(|record| record.objects.range(first..=at.object).next_back());
+        held.copied().or(first.checked_sub(1))
+    }
+
     pub(super) fn record(&self, key: SubgroupKey) -> Option<&Subgroup> {
         self.groups.get(&key.group)?.subgroups.get(&key.subgroup)
     }

@@ -1,0 +1,131 @@
+//! Subgroups that several publishers give, each a part (draft-18, "Closing Subgroup Streams").
+
+use moqt_conformance::DRAFTS;
+use moqt_engine::model::{Location, Parameters, RequestErrorCode, SessionError, SubgroupId};
+use moqt_engine::{Accept, AcceptFetch, Refusal, SubgroupOptions};
+use moqt_session::{Publication, SubgroupReader, SubgroupWriter};
+
+use crate::stage::{
+    Stage, accept_subscribe, fetched, next_fetch, next_subscribe, payload, publish_namespace, track,
+};
+
+/// Some objects of a subgroup, from its first or from the middle.
+async fn write(publication: &Publication, objects: &[u64]) -> SubgroupWriter {
+    let mut options = SubgroupOptions::new(0);
+    options.subgroup_id = SubgroupId::Explicit(0);
+    options.first_object = objects.first() == Some(&0);
+    let mut writer = publication.open_subgroup(options).await.unwrap().unwrap();
+    for object in objects {
+        writer.write_object(*object, payload(Location::new(0, *object))).await.unwrap();
+    }
+    writer
+}
+
+/// These objects come next in a stream.
+async fn expect(reader: &mut SubgroupReader, objects: &[u64]) {
+    for object in objects {
+        let seen = reader.read_object(1 << 20).await.unwrap().unwrap();
+        assert_eq!(seen.location.object, *object);
+    }
+}
+
+/// "A relay MUST NOT forward an Object on an existing Subgroup stream unless it is the next Object
+/// in that Subgroup … If the relay does not know if an Object is the next Object, it MUST reset the
+/// Subgroup stream and open a new one to forward it." One publisher dies, and another goes on
+/// further on; nobody says what there was in between.
+#[test]
+fn what_may_not_be_the_next_object_goes_on_another_stream() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        for seed in 0..3 {
+            let stage = Stage::new(number as u64 + seed);
+            stage.run(async {
+                let first = stage.near_client(draft).await;
+                let _first_published = publish_namespace(&first).await;
+                let subscriber = stage.near_client(draft).await;
+                let pending = subscriber.subscribe(track("torn"), Parameters::default());
+                let publication = accept_subscribe(&first).await;
+                let mut subscription = pending.await.unwrap();
+                let writer = write(&publication, &[0, 1]).await;
+                let mut reader = subscription.next_subgroup().await.unwrap().unwrap();
+                expect(&mut reader, &[0, 1]).await;
+                let second = stage.near_client(draft).await;
+                let _second_published = publish_namespace(&second).await;
+                let mut accept = Accept::default();
+                accept.parameters.largest_object = Some(Location::new(0, 4));
+                let other = next_subscribe(&second).await.accept(accept).unwrap();
+                // Whoever is asked for what is missing does not have it.
+                let asked = tokio::select! {
+                    asked = next_fetch(&first) => asked,
+                    asked = next_fetch(&second) => asked,
+                };
+                asked.reject(Refusal::new(RequestErrorCode::InternalError));
+                let more = write(&other, &[5, 6]).await;
+                stage.sleep(1000).await;
+                first.close(SessionError::NoError, "it dies");
+                drop(writer);
+                let torn =
+                    reader.read_object(1 << 20).await.map(|object| object.map(|it| it.location));
+                assert!(torn.is_err(), "{draft:?}, seed {seed}: {torn:?}");
+                let mut reader = subscription.next_subgroup().await.unwrap().unwrap();
+                expect(&mut reader, &[5, 6]).await;
+                // "An MOQT implementation that processes a stream FIN is assured it has received all
+                // objects in a subgroup from the start of the subscription."
+                more.finish().unwrap();
+                let end = reader.read_object(1 << 20).await;
+                assert!(end.is_err(), "{draft:?}, seed {seed}: {end:?}");
+            });
+        }
+    }
+}
+
+/// "It determined all Object IDs between the current and previous Object IDs on the Subgroup stream
+/// … do not exist": the other publisher says so in a fetch, and the stream goes on.
+#[test]
+fn what_is_known_to_be_the_next_object_goes_on_the_same_stream() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        for seed in 0..3 {
+            let stage = Stage::new(number as u64 + seed);
+            stage.run(async {
+                let first = stage.near_client(draft).await;
+                let _first_published = publish_namespace(&first).await;
+                let subscriber = stage.near_client(draft).await;
+                let pending = subscriber.subscribe(track("torn"), Parameters::default());
+                let publication = accept_subscribe(&first).await;
+                let mut subscription = pending.await.unwrap();
+                let writer = write(&publication, &[0, 1]).await;
+                let mut reader = subscription.next_subgroup().await.unwrap().unwrap();
+                expect(&mut reader, &[0, 1]).await;
+                let second = stage.near_client(draft).await;
+                let _second_published = publish_namespace(&second).await;
+                let mut accept = Accept::default();
+                accept.parameters.largest_object = Some(Location::new(0, 4));
+                let other = next_subscribe(&second).await.accept(accept).unwrap();
+                let asked = tokio::select! {
+                    asked = next_fetch(&first) => asked,
+                    asked = next_fetch(&second) => asked,
+                };
+                let range = asked.range();
+                assert!(range.contains(Location::new(0, 4)), "{draft:?}: {range:?}");
+                let mut answer = asked.accept(AcceptFetch::new(range.end)).unwrap();
+                for object in [0, 1] {
+                    let location = Location::new(0, object);
+                    if range.contains(location) {
+                        answer.write(&fetched(location), payload(location)).await.unwrap();
+                    }
+                }
+                answer.finish().await.unwrap();
+                let more = write(&other, &[5, 6]).await;
+                stage.sleep(1000).await;
+                first.close(SessionError::NoError, "it dies");
+                drop(writer);
+                expect(&mut reader, &[5, 6]).await;
+                more.finish().unwrap();
+                assert_eq!(
+                    reader.read_object(1 << 20).await.unwrap(),
+                    None,
+                    "{draft:?}, seed {seed}"
+                );
+            });
+        }
+    }
+}
