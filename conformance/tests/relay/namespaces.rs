@@ -1,12 +1,17 @@
 //! Namespaces and who hears of them.
 
 use moqt_conformance::DRAFTS;
-use moqt_engine::Draft;
-use moqt_engine::model::{FullTrackName, NamespaceInterest, Parameters, TrackNamespace};
+use moqt_engine::model::{
+    FullTrackName, NamespaceInterest, Parameters, PublishDoneCode, TrackNamespace,
+};
+use moqt_engine::{Accept, Draft};
 use moqt_loopback::{RelayNode, RelayOptions};
 use moqt_session::{NamespaceEvent, NamespacePublication, NamespaceSubscription, Session};
 
-use crate::stage::{Stage, namespace, next_publish, prefix, publish, publish_namespace, track};
+use crate::stage::{
+    Stage, accept_subscribe, locations, namespace, next_publish, prefix, publish,
+    publish_namespace, receive, track, write_group,
+};
 
 /// "Relays MUST forward PUBLISH_NAMESPACE … messages to all matching subscribers", whoever came
 /// first; and not to the one who published it.
@@ -108,12 +113,7 @@ fn shards_are_offered_what_is_published_upstream_of_another() {
             let mut listeners = Vec::new();
             for to in [DRAFTS, DRAFTS].concat() {
                 let client = stage.client_of(&leaf, to).await;
-                let asked = client.subscribe_namespace(
-                    prefix(),
-                    NamespaceInterest::Tracks,
-                    Parameters::default(),
-                );
-                listeners.push((asked.await.unwrap(), client));
+                listeners.push((listen_to_tracks(&client).await, client));
             }
             let publisher = stage.client(draft).await;
             let _publication = publish(&publisher, "offered").await;
@@ -121,6 +121,76 @@ fn shards_are_offered_what_is_published_upstream_of_another() {
                 let offered = next_publish(client).await;
                 assert_eq!(*offered.track(), track("offered"), "{draft:?}");
             }
+        });
+    }
+}
+
+/// "SUBSCRIBE_TRACKS … to request PUBLISH messages for all tracks within matching namespaces": those
+/// that the relay has already subscribed to at another one, who cannot offer them any more, are
+/// among them.
+#[test]
+fn tracks_that_a_relay_has_subscribed_to_are_offered() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let leaf = relay_of_three_shards(&stage);
+            stage.connect(&leaf, &stage.relay, draft);
+            let publisher = stage.client(draft).await;
+            let _publication = publish(&publisher, "known").await;
+            stage.sleep(2000).await;
+            let subscriber = stage.client_of(&leaf, draft).await;
+            let subscription = subscriber.subscribe(track("known"), Parameters::default());
+            let subscription = subscription.await.unwrap();
+            let mut listeners = Vec::new();
+            for to in [DRAFTS, DRAFTS].concat() {
+                let client = stage.client_of(&leaf, to).await;
+                let asked = listen_to_tracks(&client).await;
+                let offer = next_publish(&client).await;
+                assert_eq!(*offer.track(), track("known"), "{draft:?}");
+                // The relay remembers, also when nobody wants it.
+                drop(offer);
+                listeners.push((asked, client));
+            }
+            drop(subscription);
+            stage.sleep(10_000).await;
+            let late = stage.client_of(&leaf, draft).await;
+            let _listening = listen_to_tracks(&late).await;
+            assert_eq!(*next_publish(&late).await.track(), track("known"), "{draft:?}");
+        });
+    }
+}
+
+/// Who was offered a track and wants none of its objects for now (FORWARD 0) has the subscription
+/// for as long as somebody publishes the track, whoever it is.
+#[test]
+fn who_was_offered_a_track_keeps_it_while_it_rests() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let (first, second) = (stage.client(draft).await, stage.client(draft).await);
+            let _published = publish_namespace(&first).await;
+            let publication = publish(&second, "resting").await;
+            let listener = stage.client(Draft::D18).await;
+            let _listening = listen_to_tracks(&listener).await;
+            let offer = next_publish(&listener).await;
+            let mut subscription = offer.accept(Accept::default()).unwrap();
+            stage.sleep(1000).await;
+            drop((publication, second));
+            let publication = accept_subscribe(&first).await;
+            let mut resting = Parameters::default();
+            resting.forward = Some(false);
+            subscription.update(resting.clone()).await.unwrap();
+            assert!(stage.nothing_comes(subscription.next()).await, "{draft:?}");
+            stage.sleep(10_000).await;
+            resting.forward = Some(true);
+            subscription.update(resting).await.unwrap();
+            stage.sleep(1000).await;
+            let writing = async {
+                write_group(&publication, 0, 2).await;
+                publication.done(PublishDoneCode::TrackEnded, "");
+            };
+            let ((seen, code), ()) = tokio::join!(receive(subscription), writing);
+            assert_eq!((seen, code), (locations(1, 2), PublishDoneCode::TrackEnded), "{draft:?}");
         });
     }
 }
@@ -212,6 +282,11 @@ async fn publish_other(session: &Session, name: &str) -> NamespacePublication {
 async fn listen(session: &Session, prefix: &TrackNamespace) -> NamespaceSubscription {
     let interest = NamespaceInterest::Namespaces;
     session.subscribe_namespace(prefix.clone(), interest, Parameters::default()).await.unwrap()
+}
+
+async fn listen_to_tracks(session: &Session) -> NamespaceSubscription {
+    let interest = NamespaceInterest::Tracks;
+    session.subscribe_namespace(prefix(), interest, Parameters::default()).await.unwrap()
 }
 
 /// The namespace that is told of next, and whether it is there.

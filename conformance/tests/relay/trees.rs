@@ -13,8 +13,8 @@ use moqt_session::{Error, NamespaceEvent};
 
 use crate::past::fetch;
 use crate::stage::{
-    Stage, accept_subscribe, locations, namespace, publish_namespace, receive, track, write_group,
-    write_track,
+    Stage, accept_subscribe, locations, namespace, publish, publish_namespace, receive, track,
+    write_group, write_track,
 };
 
 /// A publisher at one leaf, subscribers at another, and a root between them.
@@ -176,6 +176,29 @@ fn nothing_is_missing_after_a_relay_in_between_was_started_again() {
             let ((seen, code), ()) = tokio::join!(receive(subscription), writing);
             assert_eq!(seen, locations(3, 4), "{draft:?}");
             assert_eq!(code, PublishDoneCode::TrackEnded, "{draft:?}");
+        });
+    }
+}
+
+/// How far a track has come that nobody subscribes to, and that a relay below has offered: it does
+/// not send objects before somebody wants them, and is asked.
+#[test]
+fn the_state_of_a_resting_track_is_asked_for() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let leaf = stage.below(&stage.relay, draft);
+            stage.sleep(2000).await;
+            let publisher = stage.client_of(&leaf, draft).await;
+            let publication = publish(&publisher, "resting").await;
+            publication.accepted().await.unwrap();
+            stage.sleep(2000).await;
+            write_group(&publication, 0, 4).await;
+            stage.sleep(2000).await;
+            let client = stage.client(draft).await;
+            let state = client.track_status(track("resting"), Parameters::default()).await;
+            let largest = state.unwrap().parameters.largest_object;
+            assert_eq!(largest, Some(Location::new(0, 3)), "{draft:?}");
         });
     }
 }

@@ -47,6 +47,9 @@ pub(crate) enum What {
     Namespace { namespace: TrackNamespace, way: Option<Way> },
     /// So for a track that was offered by PUBLISH.
     Track { name: FullTrackName, is_published: bool },
+    /// Sessions of the sending shard's give a track that nobody has offered, under a prefix that
+    /// sessions of the receiving shard's want to hear of tracks of.
+    Known { name: FullTrackName },
     /// The sending shard has connections to relays upstream, or has none any longer.
     Upstream { is_there: bool },
     /// Sessions of the sending shard's want to hear of this under a prefix.

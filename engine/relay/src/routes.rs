@@ -212,6 +212,24 @@ impl Routes {
         all.filter(|(_, interest)| !interest.is_nothing()).collect()
     }
 
+    /// Whether somebody wants to hear of the tracks of a namespace.
+    pub(crate) fn has_listeners_to_tracks(&self, namespace: &TrackNamespace) -> bool {
+        prefixes(namespace).any(|prefix| self.interest(&prefix).tracks)
+    }
+
+    /// Shards where somebody wants to hear of the tracks of a namespace.
+    pub(crate) fn shards_listening_to_tracks(&self, namespace: &TrackNamespace) -> Vec<ShardId> {
+        let mut found = Vec::new();
+        for prefix in prefixes(namespace) {
+            for (shard, interest) in self.elsewhere.get(&prefix).into_iter().flatten() {
+                if interest.tracks && !found.contains(shard) {
+                    found.push(*shard);
+                }
+            }
+        }
+        found
+    }
+
     /// Those who want to hear of a namespace.
     pub(crate) fn listeners(&self, namespace: &TrackNamespace) -> Vec<Listener> {
         let of = |prefix| self.listeners.get(&prefix).into_iter().flatten().copied();

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use moqt_engine::Timestamp;
 use moqt_engine::model::TrackNamespace;
 
 use super::{Checked, Model, known, must};
-use crate::relay_simulation::record::{Announced, Told};
+use crate::relay_simulation::record::{Announced, SubscriptionEnd, Told};
 use crate::relay_simulation::scenario::How;
 use crate::simulation::history::track_name;
 
@@ -30,13 +31,15 @@ impl Model<'_> {
         }
         let Some(accepted) = accepted else { return Ok(()) };
         let until = ended.unwrap_or(self.record.ended);
+        if interest.1 {
+            self.offers(told, *accepted, until)?;
+        }
         if !interest.0 {
             return Ok(());
         }
         // What is there, and has been long enough, is known when the subscription ends.
         let is_steady = |it: &&Announced| {
             !it.is_refused
-                && it.client != *client
                 && known(it.from) <= until
                 && it.to.is_none_or(|to| to >= until)
                 && it.namespace.starts_with(prefix)
@@ -69,12 +72,54 @@ impl Model<'_> {
         Ok(())
     }
 
+    /// Who asks for tracks is offered all that others publish, unless it subscribes to them already.
+    fn offers(&self, told: &Told, accepted: Timestamp, until: Timestamp) -> Checked {
+        for (number, track) in self.record.tracks.iter().enumerate() {
+            if !track_name(number).is_some_and(|name| name.namespace().starts_with(&told.prefix)) {
+                continue;
+            }
+            for published in &track.publishers {
+                let begun = published.from.max(accepted);
+                let due = known(begun);
+                let is_due = published.how != How::Namespace
+                    && !published.is_refused
+                    && published.client != told.client
+                    && due <= until
+                    && published.to.is_none_or(|(to, _)| to >= due)
+                    && self.is_quiet(begun, due);
+                let subscriptions = || self.record.subscriptions.iter();
+                let has_it = subscriptions().any(|it| {
+                    // Who has left a track is not offered it again.
+                    let is_over = |end: &(Timestamp, SubscriptionEnd)| {
+                        end.0 < begun && end.1 != SubscriptionEnd::Left
+                    };
+                    (it.client, it.track) == (told.client, number)
+                        && it.asked <= due
+                        && !it.end.as_ref().is_some_and(is_over)
+                });
+                // A relay that has subscribed to what somebody else has by its namespace cannot be
+                // offered it any more, and does not offer it on.
+                let is_pulled = subscriptions()
+                    .any(|it| !it.is_offered && it.track == number && it.asked <= due)
+                    && track.publishers.iter().any(|it| it.how != How::Publish && it.from <= due);
+                must(
+                    !is_due || has_it || is_pulled,
+                    "tracks are offered to who asks for them",
+                    || {
+                        format!(
+                            "namespace subscription of client {} to {}, accepted at {accepted:?}: \
+                         track {number}, published by client {} since {:?}",
+                            told.client, told.prefix, published.client, published.from
+                        )
+                    },
+                )?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether tracks of a namespace have been offered by themselves, in such a time.
-    fn has_tracks(
-        &self,
-        namespace: &TrackNamespace,
-        is_it: impl Fn(moqt_engine::Timestamp) -> bool,
-    ) -> bool {
+    fn has_tracks(&self, namespace: &TrackNamespace, is_it: impl Fn(Timestamp) -> bool) -> bool {
         let mut tracks = self.record.tracks.iter().enumerate();
         tracks.any(|(number, track)| {
             let is_in = track_name(number).is_some_and(|name| name.namespace() == namespace);

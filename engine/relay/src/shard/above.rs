@@ -75,6 +75,9 @@ impl<A: Authorize> Shard<A> {
         let before = self.routes.interest_here(prefix);
         self.routes.stop_listening(prefix, connection, request);
         self.share_interest(prefix, before);
+        if before.tracks {
+            self.tracks_less_wanted(cx, prefix);
+        }
         self.ask_less_soon(cx);
     }
 
@@ -87,8 +90,23 @@ impl<A: Authorize> Shard<A> {
         interest: Interest,
     ) {
         self.routes.listen_elsewhere(prefix, from, interest);
+        if interest.tracks {
+            self.share_tracks(from, prefix);
+        } else {
+            self.tracks_less_wanted(cx, prefix);
+        }
         self.ask_more(cx, prefix, interest);
         self.ask_less_soon(cx);
+    }
+
+    /// If nobody asks about tracks under a prefix any longer, what was kept for that is not.
+    fn tracks_less_wanted<C: Connections>(&mut self, cx: &mut Cx<'_, C>, prefix: &TrackNamespace) {
+        if !self.routes.interest(prefix).tracks {
+            let tracks: Vec<_> = self.tracks_under(prefix).collect();
+            for track in tracks {
+                self.track_changed(cx, track);
+            }
+        }
     }
 
     fn share_interest(&mut self, prefix: &TrackNamespace, before: Interest) {

@@ -255,9 +255,12 @@ impl<A: Authorize> Shard<A> {
             }
         }
         if listener.wants_tracks() {
-            let is_published = |track: &Track| track.sources.iter().any(|source| source.is_publish);
+            let is_known = |track: &Track| {
+                let mut sources = track.sources.iter();
+                sources.any(|it| it.is_publish || it.is_established && !listener.is_above)
+            };
             for id in self.tracks_under(prefix) {
-                if !self.tracks.get(id).is_some_and(is_published) {
+                if !self.tracks.get(id).is_some_and(is_known) {
                     continue;
                 }
                 if tracks.len() >= max {
@@ -328,7 +331,7 @@ impl<A: Authorize> Shard<A> {
     }
 
     /// The tracks of a namespace and of those that begin with it.
-    fn tracks_under<'a>(
+    pub(super) fn tracks_under<'a>(
         &'a self,
         prefix: &'a TrackNamespace,
     ) -> impl Iterator<Item = TrackId> + use<'a, A> {

@@ -44,6 +44,7 @@ impl<A: Authorize> Shard<A> {
             }
             What::Track { name, is_published: true } => self.offered_elsewhere(from, name),
             What::Track { name, is_published: false } => self.withdrawn_elsewhere(cx, from, &name),
+            What::Known { name } => self.known_elsewhere(from, name),
             What::Upstream { is_there } => {
                 if is_there {
                     self.upstream_shards.insert(from);
@@ -260,6 +261,42 @@ impl<A: Authorize> Shard<A> {
             || is_wanted.is_some_and(crate::track::Track::is_wanted_locally)
         {
             self.take(from, name);
+        }
+    }
+
+    /// Tells other shards of a track that somebody asks about there, if sessions of this shard's give
+    /// it. Of what was offered they have heard already.
+    pub(super) fn share_track(&mut self, id: TrackId) {
+        let Some(name) = self.known_track(id) else { return };
+        for shard in self.routes.shards_listening_to_tracks(name.namespace()) {
+            self.say(shard, What::Known { name: name.clone() });
+        }
+    }
+
+    /// Tells another shard, where somebody has begun to ask about tracks, which there are.
+    pub(super) fn share_tracks(&mut self, to: ShardId, prefix: &TrackNamespace) {
+        let known = self.tracks_under(prefix).filter_map(|id| self.known_track(id));
+        let known: Vec<FullTrackName> = known.take(self.config.namespaces_told).collect();
+        for name in known {
+            self.say(to, What::Known { name });
+        }
+    }
+
+    fn known_track(&self, id: TrackId) -> Option<FullTrackName> {
+        let track = self.tracks.get(id)?;
+        let here = || track.sources.iter().filter(|source| source.node.is_local());
+        let is_known = here().any(|source| source.is_established);
+        let is_offered = here().any(|source| source.is_publish);
+        (is_known && !is_offered).then(|| track.name.clone())
+    }
+
+    /// A track is known in another shard, and this one had asked about such.
+    fn known_elsewhere(&mut self, from: ShardId, name: FullTrackName) {
+        let mut listeners = self.routes.listeners(name.namespace()).into_iter();
+        if listeners.any(|listener| listener.wants_tracks() && !listener.is_above)
+            && let Some(id) = self.track(name)
+        {
+            self.subscribe_in_shard(id, from, &[], false);
         }
     }
 

@@ -67,19 +67,20 @@ impl<A: Authorize> Shard<A> {
     /// to the relays upstream.
     pub(super) fn offer<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
         let Some(track) = self.tracks.get(id) else { return };
-        // What was subscribed to is not offered: who asks for tracks hears of those published.
-        if !track.sources.iter().any(|source| source.is_publish) {
-            return;
-        }
+        let is_published = track.sources.iter().any(|source| source.is_publish);
+        let is_known = is_published || track.has_established_source();
         let namespace = track.name.namespace().clone();
         let mut to: Vec<(ConnectionId, Option<RequestKey>)> = Vec::new();
+        // Who asks for tracks hears also of those that were subscribed to: a relay that this one
+        // has subscribed at cannot offer them any more.
         for listener in self.routes.listeners(&namespace) {
-            if listener.wants_tracks() {
+            let is_offered = if listener.is_above { is_published } else { is_known };
+            if is_offered && listener.wants_tracks() {
                 to.push((listener.connection, Some(listener.request)));
             }
         }
         for (connection, peer) in &self.peers {
-            if peer.info.kind == PeerKind::Upstream && !peer.is_leaving {
+            if is_published && peer.info.kind == PeerKind::Upstream && !peer.is_leaving {
                 to.push((*connection, None));
             }
         }

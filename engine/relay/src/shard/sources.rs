@@ -179,6 +179,7 @@ impl<A: Authorize> Shard<A> {
         self.accept_waiters(cx, id);
         self.recover(cx, id, parameters.largest_object);
         self.offer(cx, id);
+        self.share_track(id);
         self.resume_queries(cx, id);
         self.update_forward(cx, id);
         self.track_changed(cx, id);
@@ -361,15 +362,26 @@ impl<A: Authorize> Shard<A> {
     }
 
     /// Lets go of the publishers that were subscribed to, and tells others that objects are not
-    /// wanted for now.
+    /// wanted for now. Those are kept that somebody who was offered the track has it from alone, and
+    /// relays if somebody asks about tracks: they tell of each once.
     pub(super) fn release_sources<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
-        let Some(track) = self.tracks.get_mut(id) else { return };
+        let Self { tracks, peers, routes, .. } = self;
+        let Some(track) = tracks.get_mut(id) else { return };
+        let is_asked_about = routes.has_listeners_to_tracks(track.name.namespace());
+        let is_relay = |node: Node| match node {
+            Node::Session(connection, _) => peers.get(&connection).is_some_and(Peer::is_relay),
+            Node::Shard(..) => true,
+        };
+        let is_offer = track.sources.iter().any(|source| source.is_publish);
+        let is_needed = !is_offer && track.sink_count > 0;
         let mut released = Vec::new();
         track.sources.retain(|source| {
-            if !source.is_publish {
+            let is_kept = source.is_publish
+                || source.is_established && (is_needed || is_asked_about && is_relay(source.node));
+            if !is_kept {
                 released.push(source.node);
             }
-            source.is_publish
+            is_kept
         });
         let name = track.name.clone();
         for node in released {

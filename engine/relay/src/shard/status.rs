@@ -13,7 +13,7 @@ use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind, ShardId};
 use crate::message::What;
 use crate::routes::Origin;
-use crate::track::{Node, TrackId};
+use crate::track::{Node, Since, Source, TrackId};
 
 /// A TRACK_STATUS that waits for an answer.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl<A: Authorize> Shard<A> {
             let code = RequestErrorCode::ExcessiveLoad;
             return self.refuse_status(cx, from, Refusal { reason, ..Refusal::new(code) });
         };
-        if self.is_fed(from, track) {
+        if self.is_fed(from, track) && self.is_observed(track) {
             return self.answer_status(cx, from, track);
         }
         let until = cx.now.saturating_add(self.config.fill_timeout);
@@ -85,7 +85,17 @@ impl<A: Authorize> Shard<A> {
         self.ask_on(cx, query, None);
     }
 
-    /// Asks those who publish a track's namespace how far it has come.
+    /// Whether all that is published of a track has come in for a while, so that it is known how
+    /// far it has come.
+    fn is_observed(&self, id: TrackId) -> bool {
+        let is_it = |source: &Source| {
+            let gives_all = source.forward && matches!(source.since, Since::After(_));
+            source.node.is_local() && source.is_established && gives_all
+        };
+        self.tracks.get(id).is_some_and(|track| track.sources.iter().any(is_it))
+    }
+
+    /// Asks those who publish a track, or its namespace, how far it has come.
     fn ask_publishers<C: Connections>(
         &mut self,
         cx: &mut Cx<'_, C>,
@@ -94,6 +104,16 @@ impl<A: Authorize> Shard<A> {
     ) {
         let mut sessions: Vec<ConnectionId> = Vec::new();
         let mut shards = self.offered.get(name).cloned().unwrap_or_default();
+        let track = self.queries.get(query).and_then(|waiting| self.tracks.get(waiting.track));
+        for source in track.into_iter().flat_map(|track| &track.sources) {
+            match source.node {
+                Node::Session(connection, _) if !sessions.contains(&connection) => {
+                    sessions.push(connection);
+                }
+                Node::Shard(shard, _) if !shards.contains(&shard) => shards.push(shard),
+                _ => {}
+            }
+        }
         for origin in self.routes.publishers(name.namespace()) {
             match origin {
                 Origin::Session(connection, _) if !sessions.contains(&connection) => {
@@ -125,7 +145,14 @@ impl<A: Authorize> Shard<A> {
             let shards = self.upstream_shards.iter().copied().collect();
             self.ask_status(cx, query, upstream, shards);
         }
+        let Some(StatusQuery { from, track, .. }) = self.queries.get(query) else { return };
+        let (from, track) = (*from, *track);
         if self.queries.get(query).is_some_and(|waiting| !waiting.is_waiting()) {
+            if self.is_fed(from, track) {
+                // Its publishers do not answer, but it is there.
+                self.end_query(cx, query);
+                return self.answer_status(cx, from, track);
+            }
             let refusal = refusal.unwrap_or_else(|| {
                 let reason = "nobody publishes the track".into();
                 Refusal { reason, ..Refusal::new(RequestErrorCode::DoesNotExist) }
@@ -334,7 +361,7 @@ impl<A: Authorize> Shard<A> {
     pub(super) fn resume_queries<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
         for query in self.queries_of(id) {
             let from = self.queries.get(query).map(|waiting| waiting.from);
-            if from.is_some_and(|from| self.is_fed(from, id))
+            if from.is_some_and(|from| self.is_fed(from, id) && self.is_observed(id))
                 && let Some(StatusQuery { from, .. }) = self.end_query(cx, query)
             {
                 self.answer_status(cx, from, id);
