@@ -8,6 +8,7 @@ use moqt_engine::model::{
     TrackProperties, property_type,
 };
 use moqt_engine::{Accept, AcceptFetch, Draft, Refusal};
+use moqt_loopback::RelayOptions;
 use moqt_session::{Error, PublicationEnd};
 
 use crate::stage::{
@@ -87,6 +88,38 @@ fn properties_of_a_track_that_was_subscribed_to_are_told() {
             let subscription = pending.await.unwrap();
             let told = &subscription.answer().unwrap().track_properties;
             assert_eq!(told, &expected, "{draft:?}");
+        });
+    }
+}
+
+/// "If a Track or Object arrives with a different set of unknown properties than previously cached,
+/// the most recent set SHOULD replace any cached values, removing any unknown values not present in
+/// the new set. Relays MUST NOT attempt to merge sets of unknown properties received in different
+/// messages."
+#[test]
+fn the_latest_properties_of_a_track_replace_those_before() {
+    let sets: [TrackProperties; 2] = [
+        [Property::int(0x38, 5), Property::bytes(0x39, Bytes::from_static(b"first"))],
+        [Property::int(0x3A, 6), Property::bytes(0x39, Bytes::from_static(b"second"))],
+    ]
+    .map(|set| set.into_iter().collect());
+    for draft in drafts_from(Draft::D16) {
+        let stage = Stage::with(0, RelayOptions::default());
+        stage.run(async {
+            let mut publications = Vec::new();
+            for properties in &sets {
+                let publisher = stage.client(draft).await;
+                let offer =
+                    publisher.publish(track("told"), Parameters::default(), properties.clone());
+                let publication = offer.await.unwrap();
+                publication.accepted().await.unwrap();
+                publications.push((publication, publisher));
+                let subscriber = stage.client(draft).await;
+                let pending = subscriber.subscribe(track("told"), Parameters::default());
+                let subscription = pending.await.unwrap();
+                let told = &subscription.answer().unwrap().track_properties;
+                assert_eq!(told, properties, "{draft:?}");
+            }
         });
     }
 }

@@ -30,6 +30,8 @@ pub struct RelayOptions {
     pub connections: moqt_engine::Config,
     /// How many shards it has: 1.
     pub shards: u16,
+    /// Whether a request may be made: every one may.
+    pub authorize: fn(&moqt_relay::Ask<'_>) -> moqt_relay::Verdict,
     /// How long a message takes from a shard to the router and from there to another, at most:
     /// 0. Each takes its own time, as the seed says, but none overtakes an earlier one of the
     /// same shard on its way to the router, or to the same shard on its way from there.
@@ -42,6 +44,7 @@ impl Default for RelayOptions {
             config: moqt_relay::Config::default(),
             connections: moqt_engine::Config::default(),
             shards: 1,
+            authorize: |_| moqt_relay::Verdict::ALLOWED,
             message_delay: Duration::ZERO,
         }
     }

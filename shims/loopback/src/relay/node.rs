@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use moqt_engine::{Event, MoqtConnection, Timestamp};
-use moqt_relay::{ConnectionId, Connections, Open, PeerInfo, PeerKind, Router, Shard, ShardId};
+use moqt_relay::{
+    Ask, Authorize, ConnectionId, Connections, PeerInfo, PeerKind, Router, Shard, ShardId, Verdict,
+};
 
 use super::mail::Letter;
 use super::{RelayId, RelayOptions};
@@ -15,6 +17,7 @@ use crate::network::{EndpointId, Network};
 #[derive(Debug)]
 pub(super) struct Node {
     config: Arc<moqt_relay::Config>,
+    authorize: Rules,
     pub(super) connections: Arc<moqt_engine::Config>,
     pub(super) message_delay: Duration,
     pub(super) shards: Vec<Part>,
@@ -24,7 +27,7 @@ pub(super) struct Node {
 /// A shard and its connections.
 #[derive(Debug)]
 pub(super) struct Part {
-    pub(super) core: Shard<Open>,
+    pub(super) core: Shard<Rules>,
     pub(super) ends: BTreeMap<ConnectionId, EndpointId>,
 }
 
@@ -42,15 +45,16 @@ pub(super) struct Place {
 
 impl Node {
     pub(super) fn new(options: RelayOptions) -> Self {
-        let RelayOptions { config, connections, shards, message_delay } = options;
+        let RelayOptions { config, connections, shards, authorize, message_delay } = options;
+        let authorize = Rules(authorize);
         let (config, connections) = (Arc::new(config), Arc::new(connections));
-        let (router, shards) = begin(&config, shards.max(1));
-        Self { config, connections, message_delay, shards, router }
+        let (router, shards) = begin(&config, authorize, shards.max(1));
+        Self { config, authorize, connections, message_delay, shards, router }
     }
 
     /// Forgets everything, as a process does that ends.
     pub(super) fn reset(&mut self) {
-        (self.router, self.shards) = begin(&self.config, self.router.shards());
+        (self.router, self.shards) = begin(&self.config, self.authorize, self.router.shards());
     }
 
     pub(super) fn take(
@@ -152,9 +156,9 @@ impl Node {
     }
 }
 
-fn begin(config: &Arc<moqt_relay::Config>, shards: u16) -> (Router, Vec<Part>) {
+fn begin(config: &Arc<moqt_relay::Config>, rules: Rules, shards: u16) -> (Router, Vec<Part>) {
     let part = |number| Part {
-        core: Shard::new(ShardId(number), shards, config.clone(), Open),
+        core: Shard::new(ShardId(number), shards, config.clone(), rules),
         ends: BTreeMap::new(),
     };
     (Router::new(shards), (0..shards).map(part).collect())
@@ -164,10 +168,24 @@ impl Part {
     fn work(
         &mut self,
         network: &mut Network,
-        work: impl FnOnce(&mut Shard<Open>, Timestamp, &mut Ends<'_>),
+        work: impl FnOnce(&mut Shard<Rules>, Timestamp, &mut Ends<'_>),
     ) {
         let now = network.now();
         work(&mut self.core, now, &mut Ends { network, ends: &self.ends });
+    }
+}
+
+/// Who may do what: whoever has a session may keep it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules(fn(&Ask<'_>) -> Verdict);
+
+impl Authorize for Rules {
+    fn session(&self, _: &PeerInfo) -> Verdict {
+        Verdict::ALLOWED
+    }
+
+    fn request(&self, ask: &Ask<'_>) -> Verdict {
+        (self.0)(ask)
     }
 }
 
