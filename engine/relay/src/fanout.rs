@@ -192,7 +192,9 @@ impl Track {
         let Some(live) = self.live.get_mut(&key) else { return };
         if live.end.is_none() {
             live.end = Some(end);
-            self.store.abandon_all(key);
+            for object in core::mem::take(&mut live.broken) {
+                self.store.abandon(key, object);
+            }
             self.store.end(key, end);
             self.deliver(io, key, Piece::End);
         }

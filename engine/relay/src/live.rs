@@ -34,6 +34,8 @@ pub(crate) struct Live {
     gaps: SmallVec<[u64; 1]>,
     /// If there were too many of them, something may be missing anywhere before this object.
     torn_before: Option<u64>,
+    /// Objects in which streams broke off.
+    pub(crate) broken: SmallVec<[u64; 1]>,
     /// How many streams have begun to give it.
     joined: u32,
     /// How far each subscriber is, by slot. Those beyond the end have not begun.
@@ -107,6 +109,7 @@ impl Live {
             ahead: Vec::new(),
             gaps: SmallVec::new(),
             torn_before: None,
+            broken: SmallVec::new(),
             joined: 0,
             outs: Vec::new(),
             open_outs: 0,

@@ -339,6 +339,7 @@ impl Track {
         }
         let last = past.and_then(|past| past.last);
         let live = self.live.entry(key).or_insert_with(|| Live::after(facts, last));
+        live.facts.first_object |= facts.first_object;
         if matches!(live.end, Some(SubgroupEnd::Reset(_))) {
             // Another publisher gives what one has given up.
             live.end = None;

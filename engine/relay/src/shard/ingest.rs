@@ -79,6 +79,16 @@ enum Next {
     Over,
 }
 
+impl Incoming {
+    /// Which subgroup of a track it gives, and in which stream, if it has begun to.
+    pub(super) fn begun(&self, track: TrackId) -> Option<(SubgroupKey, u64)> {
+        match self {
+            Self::Subgroup(feed) if feed.track == track => Some((feed.key?, feed.number)),
+            _ => None,
+        }
+    }
+}
+
 impl Feed {
     fn new(
         track: TrackId,
@@ -410,11 +420,13 @@ impl<A: Authorize> Shard<A> {
         let Some(live) = track.live.get_mut(&key) else { return Next::Over };
         let is_held = feed.id.is_some_and(|id| live.leave(id, is_finished));
         let is_passed = live.is_fed() && !live.is_holding();
-        if let Some(object) = object.filter(|object| is_passed && !live.may_give(object.id)) {
-            if track.store.object(key, object.id).is_some_and(|object| !object.is_complete()) {
+        if let Some(object) = object.filter(|_| !is_finished) {
+            if is_passed && !live.may_give(object.id) {
                 live.note_gap(object.id);
+                track.store.abandon(key, object.id);
+            } else {
+                live.broken.push(object.id);
             }
-            track.store.abandon(key, object.id);
         }
         let is_end = is_finished && !is_held || end.is_some() && !live.is_fed() && !has_others;
         let mut contradiction = None;
@@ -423,14 +435,18 @@ impl<A: Authorize> Shard<A> {
                 live.skip();
             }
             live.end = live.end.or(end);
-            if !is_finished {
-                track.store.abandon_all(key);
-            }
             if let Some(end) = live.end {
                 contradiction = track.store.end(key, end);
             }
+        }
+        if live.end.is_some() {
+            if !live.is_fed() {
+                for object in core::mem::take(&mut live.broken) {
+                    track.store.abandon(key, object);
+                }
+            }
             track.release(&mut io, key);
-        } else if !live.is_fed() && live.end.is_none() {
+        } else if !live.is_fed() {
             live.lost_since = Some(io.now);
             let at = cx.now.saturating_add(takeover);
             self.schedule(at, Due::Track(feed.track));
@@ -469,10 +485,13 @@ impl<A: Authorize> Shard<A> {
         if let Some(key) = feed.key {
             return Some(key);
         }
-        let facts = feed.facts;
         let subgroup = feed.subgroup.unwrap_or(header.object_id);
         let key = SubgroupKey { group: feed.group, subgroup };
         let track = self.tracks.get_mut(feed.track)?;
+        // Not all drafts say so in the stream.
+        feed.facts.first_object |=
+            feed.gives_all_after(track.source(feed.node), header.object_id).is_none();
+        let facts = feed.facts;
         track.store.open(key, facts).ok()?;
         feed.id = track.enter(key, facts).map(Live::join);
         feed.key = Some(key);

@@ -84,11 +84,18 @@ impl<A: Authorize> Shard<A> {
                 let Some(id) = self.names.get(&name).copied() else { return };
                 let Some(known) = self.tracks.get_mut(id) else { return };
                 let node = Node::Shard(from, track);
-                if let Some(sink) = known.sinks.iter_mut().flatten().find(|sink| sink.node == node)
-                {
-                    sink.forward = forward;
+                let was_flowing = known.is_flowing();
+                let mut sinks = known.sinks.iter_mut().flatten();
+                if let Some(sink) = sinks.find(|sink| sink.node == node) {
+                    let was_forward = core::mem::replace(&mut sink.forward, forward);
                     // Who wants no objects for now does not keep publishers from resting.
                     sink.is_offered = !forward;
+                    if was_forward && !forward {
+                        self.break_off(id, from, track);
+                    }
+                }
+                if forward && !was_flowing {
+                    self.seek(cx, id);
                 }
                 self.update_forward(cx, id);
                 self.track_changed(cx, id);
@@ -146,6 +153,17 @@ impl<A: Authorize> Shard<A> {
             What::Credit { fetch, bytes } => self.credit(cx, fetch, bytes),
             What::CancelFetch { fetch } => self.fetch_cancelled(cx, fetch),
             What::Fetched { fetch, by, item } => self.fetched(cx, from, (fetch, by), item),
+        }
+    }
+
+    /// Another shard gets no more of a track for now: what it has of streams that go on is not all
+    /// that is before what it gets later.
+    fn break_off(&mut self, id: TrackId, shard: ShardId, track: TrackId) {
+        let streams = self.peers.values().flat_map(|peer| peer.streams.values());
+        let begun = streams.filter_map(|incoming| incoming.begun(id));
+        for (key, feed) in begun {
+            let what = What::End { track, key, feed, end: None };
+            self.messages.push_back((Some(shard), Message { from: self.id, what }));
         }
     }
 

@@ -190,10 +190,8 @@ impl<A: Authorize> Shard<A> {
                 _ => {}
             },
             Event::UpdateAccepted { request, parameters, .. } => {
-                if let Some(Purpose::Source(track)) = self.purpose(id, request)
-                    && let Some(track) = self.tracks.get_mut(track)
-                {
-                    track.note_largest(parameters.largest_object);
+                if let Some(Purpose::Source(track)) = self.purpose(id, request) {
+                    self.source_updated(track, Node::Session(id, request), &parameters);
                 }
             }
             Event::NewGroupRequested { request, value } => {

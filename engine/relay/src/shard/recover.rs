@@ -18,7 +18,7 @@ use crate::connections::{ConnectionId, Connections};
 use crate::fanout::Piece;
 use crate::message::What;
 use crate::store::{SubgroupEnd, SubgroupFacts, SubgroupKey};
-use crate::track::TrackId;
+use crate::track::{Source, TrackId};
 
 /// The number of what is fetched, among streams that other shards are given.
 const RECOVERY: u64 = u64::MAX;
@@ -38,11 +38,13 @@ impl<A: Authorize> Shard<A> {
             return;
         }
         // Of subgroups that broke off, something may be missing before what came last.
-        let broken = track.live.iter().filter(|(_, live)| live.end.is_none());
+        let broken = track.live.iter().filter(|(_, live)| live.end.is_none() && !live.is_fed());
         let broken = broken.map(|(key, _)| Location::new(key.group, 0)).min();
-        let Some(first) = broken.or_else(|| after(received)).filter(|first| *first <= last) else {
-            return;
-        };
+        // What is after that comes from whoever has given the track all the time, if anybody has.
+        let gives = |source: &&Source| source.is_established && source.forward;
+        let is_new = track.sources.iter().filter(gives).count() < 2;
+        let first = broken.or_else(|| after(received).filter(|_| is_new));
+        let Some(first) = first.filter(|first| *first <= last) else { return };
         let patience = self.config.fill_timeout.min(self.config.takeover);
         let fetch = self.fetches.insert(Fetch {
             from: Asker::Recovery,

@@ -185,6 +185,21 @@ impl<A: Authorize> Shard<A> {
         self.track_changed(cx, id);
     }
 
+    /// A publisher has changed a subscription as it was asked to.
+    pub(super) fn source_updated(&mut self, id: TrackId, node: Node, parameters: &Parameters) {
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        let largest = parameters.largest_object;
+        let is_told = largest.is_some() || track.largest.is_none();
+        if let Some(source) = track.source_mut(node)
+            && source.forward
+            && is_told
+            && matches!(source.since, Since::Unknown)
+        {
+            source.since = Since::After(largest);
+        }
+        track.note_largest(largest);
+    }
+
     /// A publisher is one no longer, or has refused to be.
     pub(super) fn source_ended<C: Connections>(
         &mut self,

@@ -12,7 +12,7 @@ use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections};
 use crate::live::Out;
 use crate::message::What;
-use crate::track::{Node, Sink, TrackId, Waiter};
+use crate::track::{Node, Sink, Track, TrackId, Waiter};
 
 impl<A: Authorize> Shard<A> {
     /// A peer subscribes to a track (draft-18, "Subscriber Interactions").
@@ -52,7 +52,8 @@ impl<A: Authorize> Shard<A> {
     pub(super) fn wait<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId, waiter: Waiter) {
         let Some(track) = self.tracks.get_mut(id) else { return };
         let (until, node) = (waiter.until, waiter.node);
-        let is_first = !track.is_wanted();
+        // Other shards' tracks are for subscribers of this one only.
+        let is_first = !track.is_wanted() || node.is_local() && !track.is_wanted_locally();
         let is_there = track.is_fed(node);
         track.waiters.push(waiter);
         track.idle_since = None;
@@ -172,6 +173,7 @@ impl<A: Authorize> Shard<A> {
         slot: usize,
     ) {
         let Some(track) = self.tracks.get_mut(id) else { return };
+        let was_flowing = track.is_flowing();
         for live in track.live.values_mut() {
             if matches!(live.out(slot), Out::Unwanted) {
                 live.set_out(slot, Out::Unopened);
@@ -184,6 +186,9 @@ impl<A: Authorize> Shard<A> {
                 moqt.publisher(request).is_some_and(|publisher| publisher.forward())
             });
             sink.forward = forward == Some(true);
+        }
+        if !was_flowing && self.tracks.get(id).is_some_and(Track::is_flowing) {
+            self.seek(cx, id);
         }
         self.update_forward(cx, id);
         self.track_changed(cx, id);

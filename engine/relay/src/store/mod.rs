@@ -166,14 +166,6 @@ impl Store {
         self.abandon_at(Location::new(key.group, object_id));
     }
 
-    /// So for all objects of the subgroup.
-    pub(crate) fn abandon_all(&mut self, key: SubgroupKey) {
-        let ids = self.record(key).map(|subgroup| subgroup.objects.clone()).unwrap_or_default();
-        for id in ids {
-            self.abandon(key, id);
-        }
-    }
-
     /// No more comes of the subgroup. What it says if that contradicts what came before: it was to
     /// be the end of its group, and there is more in the group.
     pub(crate) fn end(&mut self, key: SubgroupKey, end: SubgroupEnd) -> Option<&'static str> {
