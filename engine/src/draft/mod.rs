@@ -9,7 +9,7 @@ pub use d16::D16;
 pub use d18::D18;
 
 use crate::model::Draft;
-use crate::wire::{Dialect, SetupLayout};
+use crate::wire::{Dialect, FIRST_OBJECT, SetupLayout};
 
 impl Draft {
     /// What the draft looks like on the wire.
@@ -34,6 +34,12 @@ impl Draft {
     /// The newest draft that a negotiated identifier can stand for.
     pub fn from_alpn(alpn: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|draft| draft.alpn() == alpn)
+    }
+
+    /// Whether the header of a subgroup says that its first object is the first of the subgroup
+    /// (draft-18, "Subgroup Header").
+    pub const fn says_first_object(self) -> bool {
+        self.dialect().objects.subgroup_type_bits & FIRST_OBJECT != 0
     }
 
     /// The version number in setup messages that state one.

@@ -60,5 +60,5 @@ pub use stream_type::StreamType;
 pub use subgroup::{SubgroupEvent, SubgroupHeader, SubgroupReader, SubgroupWriter};
 
 pub(crate) use reader::{Malformed, Reader};
-pub(crate) use subgroup::Quick;
+pub(crate) use subgroup::{FIRST_OBJECT, Quick};
 pub(crate) use writer::Writer;

@@ -14,7 +14,7 @@ const ID_IS_PRESENT: u64 = 0x04;
 const END_OF_GROUP: u64 = 0x08;
 const SUBGROUP_HEADER: u64 = 0x10;
 const DEFAULT_PRIORITY: u64 = 0x20;
-const FIRST_OBJECT: u64 = 0x40;
+pub(crate) const FIRST_OBJECT: u64 = 0x40;
 
 /// What begins a subgroup stream (draft-18, "Subgroup Header").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl SubgroupHeader {
 
     /// The header as its reader will see it: without what the draft does not say.
     pub(crate) fn as_written(self, dialect: &Dialect) -> Self {
-        let says_first_object = dialect.objects.subgroup_type_bits & FIRST_OBJECT != 0;
+        let says_first_object = dialect.draft.says_first_object();
         Self { first_object: self.first_object && says_first_object, ..self }
     }
 

@@ -138,11 +138,12 @@ impl Model<'_> {
                 && subscribed.forward_throughout(accepted.max(earlier(made.at)), known(made.at))
                     != Some(false)
                 && subscribed.forward_throughout(made.at, known(made.at)) == Some(true)
-                && self.publishers(subscribed.track, made.at, made.at).next().is_some()
+                && self.is_heard_of(subscribed.track, made.at)
+                && !self.is_taken_over(subscribed.track, made.at)
                 && !subscribed.is_over_by(known(made.at))
                 && self.is_quiet(earlier(made.subgroup_at), by)
                 && self.reads(subscribed.client, accepted, by)
-                && !self.may_be_lost(made)
+                && !self.may_be_lost(subscribed.track, made)
                 && !self.was_left_out(subscribed.track, accepted, made.subgroup_at)
                 && !self.may_be_filtered(subscribed, accepted, *location, made);
             must(!is_due, "what is published arrives", || {
@@ -158,6 +159,23 @@ impl Model<'_> {
             self.whole(subscribed, stream)?;
         }
         Ok(())
+    }
+
+    /// Whether a publisher is there who is known everywhere. Who publishes a track that a relay has
+    /// already is not heard of further up.
+    fn is_heard_of(&self, track: usize, at: Timestamp) -> bool {
+        let all = &self.record.tracks[track].publishers;
+        let is_first = |from| all.iter().all(|it| from <= it.from);
+        self.publishers(track, at, at).any(|it| it.how != How::Publish || is_first(it.from))
+    }
+
+    /// Whether somebody has just left who published nothing, so that relays that look for another
+    /// publisher then do not know what they lack of what that one has published meanwhile.
+    fn is_taken_over(&self, track: usize, at: Timestamp) -> bool {
+        let track = &self.record.tracks[track];
+        let leaves = track.publishers.iter().filter_map(|it| it.to).map(|(to, _)| to);
+        let leaves = leaves.filter(|to| earlier(at) <= *to && *to <= at);
+        leaves.max().is_some_and(|to| track.objects.values().all(|made| made.at > earlier(to)))
     }
 
     /// Whether publishers may not have been asked yet for objects when a subgroup began, so that
@@ -232,9 +250,16 @@ impl Model<'_> {
         Ok(())
     }
 
-    /// Whether an object may be lost on its way without anybody knowing.
-    fn may_be_lost(&self, made: &Made) -> bool {
-        made.object.subgroup.is_none() && !self.is_calm()
+    /// Whether an object may be lost on its way without anybody knowing: one in a datagram may, and
+    /// what is fetched after another publisher has taken over does not come as that.
+    fn may_be_lost(&self, track: usize, made: &Made) -> bool {
+        made.object.subgroup.is_none() && (!self.is_calm() || self.has_just_left(track, made.at))
+    }
+
+    /// Whether a publisher has left a track so shortly before that not everybody may know.
+    fn has_just_left(&self, track: usize, at: Timestamp) -> bool {
+        let leaves = self.record.tracks[track].publishers.iter().filter_map(|it| it.to);
+        leaves.into_iter().any(|(to, _)| earlier(at) <= to && to <= at)
     }
 
     /// Ends are told, and nothing ends without a reason.

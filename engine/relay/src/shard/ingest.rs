@@ -42,6 +42,8 @@ pub(super) struct Feed {
     /// The first object's ID if it is not known.
     subgroup: Option<u64>,
     facts: SubgroupFacts,
+    /// The facts say whether the first object is that of the subgroup.
+    says_first_object: bool,
     /// Which subgroup it is, as soon as that is known.
     key: Option<SubgroupKey>,
     /// Which of its streams, unless all of it has come before.
@@ -98,7 +100,8 @@ impl Feed {
         facts: SubgroupFacts,
     ) -> Self {
         let (key, id, at, object) = (None, None, None, None);
-        Self { track, node, number, group, subgroup, facts, key, id, at, object }
+        let says_first_object = true;
+        Self { track, node, number, group, subgroup, facts, says_first_object, key, id, at, object }
     }
 
     pub(super) fn track(&self) -> TrackId {
@@ -151,8 +154,9 @@ impl<A: Authorize> Shard<A> {
         };
         let group = info.group_id;
         self.streams = self.streams.wrapping_add(1);
-        let feed = Feed::new(track, node, self.streams, (group, subgroup), facts);
+        let mut feed = Feed::new(track, node, self.streams, (group, subgroup), facts);
         if let Some(peer) = self.peers.get_mut(&connection) {
+            feed.says_first_object = peer.info.draft.says_first_object();
             peer.streams.insert(stream, Incoming::Subgroup(feed));
             self.readable(cx, connection, stream);
         }
@@ -417,7 +421,13 @@ impl<A: Authorize> Shard<A> {
             track.ship(&mut io, |track| What::End { track, key, feed: number, end });
         }
         let has_others = others.next().is_some() || track.orphaned.is_some();
-        let Some(live) = track.live.get_mut(&key) else { return Next::Over };
+        let Some(live) = track.live.get_mut(&key) else {
+            // It was given up before.
+            if let Some(object) = object {
+                track.store.abandon(key, object.id);
+            }
+            return Next::Over;
+        };
         let is_held = feed.id.is_some_and(|id| live.leave(id, is_finished));
         let is_passed = live.is_fed() && !live.is_holding();
         if let Some(object) = object.filter(|_| !is_finished) {
@@ -488,9 +498,10 @@ impl<A: Authorize> Shard<A> {
         let subgroup = feed.subgroup.unwrap_or(header.object_id);
         let key = SubgroupKey { group: feed.group, subgroup };
         let track = self.tracks.get_mut(feed.track)?;
-        // Not all drafts say so in the stream.
-        feed.facts.first_object |=
-            feed.gives_all_after(track.source(feed.node), header.object_id).is_none();
+        if !feed.says_first_object {
+            let after = feed.gives_all_after(track.source(feed.node), header.object_id);
+            feed.facts.first_object = after.is_none();
+        }
         let facts = feed.facts;
         track.store.open(key, facts).ok()?;
         feed.id = track.enter(key, facts).map(Live::join);

@@ -16,35 +16,45 @@ use super::{Cx, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections};
 use crate::fanout::Piece;
+use crate::live::Live;
 use crate::message::What;
 use crate::store::{SubgroupEnd, SubgroupFacts, SubgroupKey};
-use crate::track::{Source, TrackId};
+use crate::track::{Since, TrackId};
 
 /// The number of what is fetched, among streams that other shards are given.
 const RECOVERY: u64 = u64::MAX;
 
 impl<A: Authorize> Shard<A> {
-    /// A track that subscribers follow has a publisher again, who has come further than what was
-    /// received. Fetches what they lack; until it is there, what comes live waits.
-    pub(super) fn recover<C: Connections>(
-        &mut self,
-        cx: &mut Cx<'_, C>,
-        id: TrackId,
-        told: Option<Location>,
-    ) {
+    /// A track that subscribers follow has a publisher who has come further than what was received,
+    /// and nobody else who gives it what is before. Fetches what they lack; until it is there, what
+    /// comes live waits.
+    ///
+    /// If nothing was received yet it is not known whether objects come in datagrams, which not
+    /// every FETCH tells.
+    pub(super) fn recover<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
         let Some(track) = self.tracks.get_mut(id) else { return };
-        let (Some(received), Some(last)) = (track.received, told) else { return };
-        if track.sink_count == 0 || track.recovery.is_some() {
+        let is_followed = track.sinks.iter().flatten().any(|sink| sink.forward);
+        let Some(received) = track.received.filter(|_| is_followed) else { return };
+        if track.recovery.is_some() {
             return;
         }
         // Of subgroups that broke off, something may be missing before what came last.
-        let broken = track.live.iter().filter(|(_, live)| live.end.is_none() && !live.is_fed());
-        let broken = broken.map(|(key, _)| Location::new(key.group, 0)).min();
-        // What is after that comes from whoever has given the track all the time, if anybody has.
-        let gives = |source: &&Source| source.is_established && source.forward;
-        let is_new = track.sources.iter().filter(gives).count() < 2;
-        let first = broken.or_else(|| after(received).filter(|_| is_new));
-        let Some(first) = first.filter(|first| *first <= last) else { return };
+        let is_broken = |live: &Live| live.end.is_none() && !live.is_fed();
+        let broken = track.live.iter().filter(|(_, live)| live.is_holding() || is_broken(live));
+        let first = broken.map(|(key, _)| Location::new(key.group, 0)).min();
+        let given = track.sources.iter().filter(|source| source.is_established && source.forward);
+        let given = given.map(|source| match source.since {
+            Since::After(since) => since,
+            Since::Unknown => track.largest,
+        });
+        let Some(given) = given.min() else { return };
+        let held = track.live.iter().filter_map(|(key, live)| {
+            live.missing_up_to().map(|object| Location::new(key.group, object))
+        });
+        let Some(last) = given.max(held.max()) else { return };
+        let Some(first) = first.or_else(|| after(received)).filter(|first| *first <= last) else {
+            return;
+        };
         let patience = self.config.fill_timeout.min(self.config.takeover);
         let fetch = self.fetches.insert(Fetch {
             from: Asker::Recovery,

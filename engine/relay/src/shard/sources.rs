@@ -176,8 +176,8 @@ impl<A: Authorize> Shard<A> {
         track.orphaned = None;
         track.ended = None;
         self.end_unfed(cx, id, &Ended::Lost);
+        self.recover(cx, id);
         self.accept_waiters(cx, id);
-        self.recover(cx, id, parameters.largest_object);
         self.offer(cx, id);
         self.share_track(id);
         self.resume_queries(cx, id);
@@ -223,7 +223,11 @@ impl<A: Authorize> Shard<A> {
         }
         if source.is_established {
             self.end_unfed(cx, id, &how);
+            self.recover(cx, id);
+            self.settle_all(cx, id);
             self.publisher_left(cx, id, how);
+            // Those who gave it themselves were not offered it.
+            self.offer(cx, id);
         } else if !self.seek_upstream(cx, id, node) {
             let refusal = match how {
                 Ended::Rejected(error) => Some(Refusal {
