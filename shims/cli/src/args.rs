@@ -11,6 +11,7 @@ use moqt_engine::model::{
     TrackNamespace,
 };
 
+use crate::interop::InteropArgs;
 use crate::relay::RelayArgs;
 use crate::stack::Stack;
 
@@ -65,6 +66,9 @@ pub(crate) enum Command {
     /// Relay between publishers and subscribers, on one UDP port.
     #[command(after_help = crate::relay::EXAMPLES)]
     Relay(RelayArgs),
+    /// Test a relay as moq-interop-runner does, and tell the outcome in TAP 14.
+    #[command(after_help = crate::interop::EXAMPLES)]
+    Interop(InteropArgs),
     /// Print the versions that belong in a bug report.
     Version,
 }
@@ -94,6 +98,11 @@ pub(crate) struct DraftArgs {
 }
 
 impl DraftArgs {
+    /// Whether the command line names any.
+    pub(crate) fn is_given(&self) -> bool {
+        !self.drafts.is_empty()
+    }
+
     pub(crate) fn list(&self) -> Vec<Draft> {
         let mut drafts =
             if self.drafts.is_empty() { Draft::ALL.into() } else { self.drafts.clone() };
@@ -103,7 +112,7 @@ impl DraftArgs {
     }
 }
 
-fn parse_draft(text: &str) -> Result<Draft, String> {
+pub(crate) fn parse_draft(text: &str) -> Result<Draft, String> {
     text.parse().map_err(|error: moqt_engine::model::UnknownDraft| error.to_string())
 }
 

@@ -225,7 +225,7 @@ fn report(
 }
 
 /// Bytes that depend on the object's number.
-fn payload(number: u64, len: usize) -> Bytes {
+pub(crate) fn payload(number: u64, len: usize) -> Bytes {
     let mut payload = BytesMut::with_capacity(len + 8);
     let mut word = number;
     while payload.len() < len {

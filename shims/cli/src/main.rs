@@ -8,6 +8,7 @@ mod failure;
 mod fetch;
 mod gate;
 mod history;
+mod interop;
 mod join;
 mod net;
 mod origin;
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("moqt: {failure}");
-            ExitCode::FAILURE
+            failure.status()
         }
     }
 }
@@ -64,6 +65,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Fetch(args) => fetch::run(args, &cli.output).await,
         Command::Join(args) => join::run(args, &cli.output).await,
         Command::Relay(args) => relay::run(args, &cli.output).await,
+        Command::Interop(args) => interop::run(args, &cli.output).await,
         Command::Version => {
             version(&cli.output);
             Ok(())

@@ -13,16 +13,20 @@ use crate::target::Target;
 
 /// Resolves a target, and has `attempt` try to make a session with one address after another that
 /// `is_usable`, each until its share of the time has passed. `None` if none is usable.
-pub async fn connect(
+pub async fn connect<F: Future<Output = Result<Session, ConnectError>>>(
     target: &Target,
     options: &ClientOptions,
     is_usable: impl Fn(&SocketAddr) -> bool,
-    mut attempt: impl AsyncFnMut(SocketAddr, Instant) -> Result<Session, ConnectError>,
+    // Not an async closure: what it gives could not be sent to another thread.
+    mut attempt: impl FnMut(SocketAddr, Instant) -> F,
 ) -> Option<Result<Session, ConnectError>> {
     let deadline = deadline(options);
-    let mut addresses = match resolve(target, deadline, options).await {
-        Ok(addresses) => addresses,
-        Err(error) => return Some(Err(error)),
+    let mut addresses = match options.address {
+        Some(address) => vec![address],
+        None => match resolve(target, deadline, options).await {
+            Ok(addresses) => addresses,
+            Err(error) => return Some(Err(error)),
+        },
     };
     addresses.retain(is_usable);
     let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use moqt_engine::Draft;
@@ -24,6 +25,12 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// The name to ask for and verify, if it is not the target's host.
     pub server_name: Option<String>,
+    /// Where to connect to, if the target's host is not to be resolved.
+    pub address: Option<SocketAddr>,
+    /// The connection ID that the first packets are sent to, by which a server's logs know the
+    /// connection: random. It must be hard to guess, 8 to 20 bytes long, and another for every
+    /// connection (RFC 9000, section 7.2). s2n-quic takes no such wish.
+    pub initial_connection_id: Option<Vec<u8>>,
     /// Bounds on what waits for the application.
     pub limits: RouterLimits,
     /// Traces sessions: none.
@@ -39,6 +46,8 @@ impl Default for ClientOptions {
             engine: moqt_engine::Config::default(),
             connect_timeout: Duration::from_secs(10),
             server_name: None,
+            address: None,
+            initial_connection_id: None,
             limits: RouterLimits::default(),
             trace: None,
         }

@@ -11,7 +11,8 @@ use moqt_quic::{
     TransportOptions,
 };
 use quinn_proto::{
-    ConnectError, ConnectionHandle, DatagramEvent, EcnCodepoint, EndpointConfig, Incoming, Transmit,
+    ConnectError, ConnectionHandle, ConnectionId, DatagramEvent, EcnCodepoint, EndpointConfig,
+    Incoming, Transmit,
 };
 use rustls::pki_types::CertificateDer;
 use tracing::debug;
@@ -70,6 +71,18 @@ impl ClientConfig {
         let mut quic = quinn_proto::ClientConfig::new(tls);
         quic.transport_config(options::transport(transport));
         Ok(Self { quic, session, send_backlog: transport.send_backlog })
+    }
+
+    /// Sends the first packets of connections to this connection ID.
+    pub(crate) fn set_initial_connection_id(&mut self, id: &[u8]) -> Result<(), ConfigError> {
+        // RFC 9000, section 7.2, and what a version 1 packet has room for.
+        if !(8..=20).contains(&id.len()) {
+            let reason = format!("an initial connection ID of {} bytes: use 8 to 20", id.len());
+            return Err(ConfigError::Transport(reason));
+        }
+        let id = ConnectionId::new(id);
+        self.quic.initial_dst_cid_provider(Arc::new(move || id));
+        Ok(())
     }
 
     /// The part that is quinn-proto's, to make connections without MoQT from.

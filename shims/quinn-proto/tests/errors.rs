@@ -163,3 +163,35 @@ async fn a_peer_that_vanishes_is_said_to_have_timed_out() {
     assert!(matches!(reason, CloseReason::Transport { .. }), "{reason}");
     assert!(reason.to_string().contains("timed out"), "{reason}");
 }
+
+#[tokio::test]
+async fn the_first_packet_goes_to_the_address_and_connection_id_given() {
+    let (server, mut options) = serve();
+    let silent = tokio::net::UdpSocket::bind(anywhere()).await.unwrap();
+    options.address = Some(silent.local_addr().unwrap());
+    options.initial_connection_id = Some((1..=16).collect());
+    let target = target(&server);
+    let client = tokio::spawn(async move {
+        let _ = Client::connect(&target, &options).await;
+    });
+    let mut packet = [0; 2048];
+    let len = bounded(silent.recv(&mut packet)).await.unwrap();
+    // RFC 9000, section 17.2: after the first byte and the version, a length and so many bytes.
+    let id: Vec<u8> = (1..=16).collect();
+    assert!(len >= 1200 && packet[5] == 16 && packet[6..22] == id, "{:02x?}", &packet[..32]);
+    client.abort();
+
+    let (server, mut options) = serve();
+    // What the address says counts, not the host.
+    let port = server.local_addr().port();
+    let elsewhere: Target = format!("moqt://nowhere.invalid:{port}").parse().unwrap();
+    options.address = Some(server.local_addr());
+    options.server_name = Some("localhost".into());
+    options.initial_connection_id = Some(vec![7; 20]);
+    drop(bounded(Client::connect(&elsewhere, &options)).await.unwrap());
+    for wrong in [7, 21] {
+        options.initial_connection_id = Some(vec![7; wrong]);
+        let error = bounded(Client::connect(&elsewhere, &options)).await.unwrap_err();
+        assert!(error.to_string().contains("use 8 to 20"), "{error}");
+    }
+}

@@ -37,7 +37,7 @@ impl Client {
             target,
             options,
             |_| true,
-            async |remote, deadline| {
+            |remote, deadline| async move {
                 let local: SocketAddr = match remote {
                     SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
                     SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -80,7 +80,7 @@ impl Client {
             return Err(ConnectError::Target(reason));
         }
         let is_usable = |remote: &SocketAddr| remote.is_ipv4() == self.local.is_ipv4();
-        let session = connect(target, &self.options, is_usable, async |remote, deadline| {
+        let session = connect(target, &self.options, is_usable, |remote, deadline| async move {
             self.attempt(remote, target, deadline).await
         });
         session.await.unwrap_or_else(|| {

@@ -29,12 +29,12 @@ impl Client {
         target: &Target,
         options: &ClientOptions,
     ) -> Result<Session, ConnectError> {
-        let config = config(target, options)?;
+        let config = &config(target, options)?;
         let session = connect(
             target,
             options,
             |_| true,
-            async |remote, deadline| {
+            |remote, deadline| async move {
                 let local: SocketAddr = match remote {
                     SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
                     SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -77,9 +77,9 @@ impl Client {
         target: &Target,
         options: &ClientOptions,
     ) -> Result<Session, ConnectError> {
-        let config = config(target, options)?;
+        let config = &config(target, options)?;
         let is_usable = |remote: &SocketAddr| remote.is_ipv4() == self.local.is_ipv4();
-        let session = connect(target, options, is_usable, async |remote, deadline| {
+        let session = connect(target, options, is_usable, |remote, deadline| async move {
             self.attempt(remote, target, config.clone(), options, deadline).await
         });
         session.await.unwrap_or_else(|| {
@@ -146,5 +146,9 @@ impl Drop for Attempt<'_> {
 
 fn config(target: &Target, options: &ClientOptions) -> Result<ClientConfig, ConnectError> {
     let session = SessionConfig::client(target, options, COALESCE_BELOW);
-    Ok(ClientConfig::new(&options.tls, &options.transport, session)?)
+    let mut config = ClientConfig::new(&options.tls, &options.transport, session)?;
+    if let Some(id) = &options.initial_connection_id {
+        config.set_initial_connection_id(id)?;
+    }
+    Ok(config)
 }
