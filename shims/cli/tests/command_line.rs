@@ -85,7 +85,9 @@ impl Drop for Serve {
 
 /// A file of this many bytes, named for the test that wants it.
 fn file(test: &str, len: usize) -> (PathBuf, Vec<u8>) {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("command_line");
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(test);
     let bytes: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
     fs::write(&path, &bytes).unwrap();
     (path, bytes)
