@@ -11,7 +11,10 @@ use moqt_engine::model::{
     TrackNamespace,
 };
 
+use crate::chat::ChatArgs;
+use crate::clock::ClockArgs;
 use crate::interop::InteropArgs;
+use crate::probe::ProbeArgs;
 use crate::relay::RelayArgs;
 use crate::stack::Stack;
 
@@ -69,6 +72,15 @@ pub(crate) enum Command {
     /// Test a relay as moq-interop-runner does, and tell the outcome in TAP 14.
     #[command(after_help = crate::interop::EXAMPLES)]
     Interop(InteropArgs),
+    /// See which relays are there, and which drafts they speak.
+    #[command(after_help = crate::probe::EXAMPLES)]
+    Probe(ProbeArgs),
+    /// Publish the time of day, or follow it.
+    #[command(after_help = crate::clock::EXAMPLES)]
+    Clock(ClockArgs),
+    /// Meet others in a room and talk.
+    #[command(after_help = crate::chat::EXAMPLES)]
+    Chat(ChatArgs),
     /// Print the versions that belong in a bug report.
     Version,
 }
@@ -204,10 +216,10 @@ fn parse_bytes(text: &str) -> Result<usize, String> {
 pub(crate) struct TrackArgs {
     /// The namespace, its fields separated by slashes.
     #[arg(short, long, value_name = "FIELD/FIELD", default_value = "demo")]
-    namespace: String,
+    pub(crate) namespace: String,
     /// The track's name, or the whole name in the form `ns-fields--name`.
     #[arg(long, value_name = "NAME", default_value = "track")]
-    trackname: String,
+    pub(crate) trackname: String,
 }
 
 impl TrackArgs {

@@ -2,6 +2,8 @@
 
 mod again;
 mod args;
+mod chat;
+mod clock;
 mod demo;
 mod desk;
 mod failure;
@@ -12,6 +14,7 @@ mod interop;
 mod join;
 mod net;
 mod origin;
+mod probe;
 mod progress;
 mod publish;
 mod receive;
@@ -22,6 +25,7 @@ mod sink;
 mod source;
 mod stack;
 mod subscribe;
+mod utc;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -66,6 +70,9 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Join(args) => join::run(args, &cli.output).await,
         Command::Relay(args) => relay::run(args, &cli.output).await,
         Command::Interop(args) => interop::run(args, &cli.output).await,
+        Command::Probe(args) => probe::run(args, &cli.output).await,
+        Command::Clock(args) => clock::run(args, &cli.output).await,
+        Command::Chat(args) => chat::run(args, &cli.output).await,
         Command::Version => {
             version(&cli.output);
             Ok(())

@@ -1,16 +1,16 @@
 //! `moqt interop` as the runner calls it: its TAP, its exit status, and what it finds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by it")]
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::UdpSocket;
 use std::process::{Command, Output, Stdio};
 
 use moqt_engine::model::{RequestErrorCode, SessionError};
 use moqt_engine::{Accept, Draft, Refusal, SubgroupOptions};
-use moqt_quinn_proto::session::{Incoming, Session};
-use moqt_quinn_proto::{Identity, Server, ServerOptions};
-use moqt_relay_server::{Relay, RelayOptions};
-use tokio::runtime::Runtime;
+use moqt_quinn_proto::session::Incoming;
+use support::{examples, relay, server};
 
 const STANDARD: [&str; 6] = [
     "setup-only",
@@ -104,37 +104,6 @@ impl Tap {
         let [point] = <[Point; 1]>::try_from(self.points).unwrap();
         point
     }
-}
-
-/// A relay of ours, and the runtime it lives on.
-fn relay() -> (Relay, Runtime) {
-    let runtime = Runtime::new().unwrap();
-    let relay = runtime.block_on(async {
-        let server = ServerOptions::new(Identity::self_signed([]).unwrap());
-        let mut options = RelayOptions::new((Ipv4Addr::LOCALHOST, 0).into(), server);
-        options.shards = 1;
-        Relay::start(options).unwrap()
-    });
-    (relay, runtime)
-}
-
-/// A server that does this with every session.
-fn server<F: Future<Output = ()> + Send + 'static>(
-    serve: impl Fn(Session) -> F + Send + 'static,
-) -> (String, Runtime) {
-    let runtime = Runtime::new().unwrap();
-    let url = runtime.block_on(async {
-        let options = ServerOptions::new(Identity::self_signed([]).unwrap());
-        let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), &options).unwrap();
-        let url = format!("moqt://{}", server.local_addr());
-        tokio::spawn(async move {
-            while let Some(session) = server.accept().await {
-                tokio::spawn(serve(session));
-            }
-        });
-        url
-    });
-    (url, runtime)
 }
 
 #[test]
@@ -333,8 +302,7 @@ fn the_examples_in_the_help_are_right() {
     let help = String::from_utf8(output.stdout).unwrap();
     let (relay, _runtime) = relay();
     let address = relay.local_addr().to_string();
-    let examples: Vec<_> =
-        help.lines().filter_map(|line| line.trim().strip_prefix("moqt interop ")).collect();
+    let examples = examples(&help, "interop");
     assert_eq!(examples.len(), 3, "{help}");
     for example in examples {
         let line = example.replace("127.0.0.1:4443", &address);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use moqt_engine::model::{
-    FullTrackName, JoiningStart, Location, LocationRange, Parameters, RequestErrorCode,
-    SubscriptionFilter, TrackNamespace,
+    FullTrackName, JoiningStart, Location, LocationRange, Parameters, PublishDoneCode,
+    RequestErrorCode, SubscriptionFilter, TrackNamespace,
 };
 use moqt_engine::track::TrackRead;
 use moqt_session::{Error, FetchItem, Session, Subscription};
@@ -39,11 +39,15 @@ impl Shape {
         Self { groups, is_datagrams: true }
     }
 
+    /// The size of what is published at a place.
+    fn size(&self, location: Location) -> Option<usize> {
+        let group = self.groups.get(usize::try_from(location.group).ok()?)?;
+        group.get(usize::try_from(location.object).ok()?).copied()
+    }
+
     /// What is published at a place; empty if nothing is.
     pub(crate) fn payload(&self, location: Location) -> Bytes {
-        let index = |id: u64| usize::try_from(id).unwrap_or(usize::MAX);
-        let group = self.groups.get(index(location.group)).copied().unwrap_or_default();
-        let len = group.get(index(location.object)).copied().unwrap_or_default();
+        let len = self.size(location).unwrap_or_default();
         crate::demo::payload(location.group << 32 | location.object, len)
     }
 
@@ -61,14 +65,48 @@ impl Shape {
 /// A track of three groups, for the cases in which a part of it is past.
 const THREE_GROUPS: Shape = Shape::streams(&[SIZES, SIZES, SIZES]);
 
-/// Objects as they come, and go to one subscriber.
+/// Objects as they come, and go to one subscriber. The track ends when it has them.
 pub(crate) async fn objects(run: &mut Run<'_>, case: &str, shape: Shape) -> Result<(), Outcome> {
     let (track, publisher, release, released) = begin(run, case, shape).await?;
     let steps = async {
         let subscriber = run.connect("subscriber").await?;
         let mut subscription = subscribe(run, &subscriber, &track, Parameters::default()).await?;
+        release.send_replace(Released { groups: shape.groups.len(), is_all: false });
+        let expected = shape.locations(0);
+        let mut come = BTreeMap::new();
+        take(run, &mut subscription, shape, &mut come, expected.len()).await?;
         release.send_replace(Released { groups: shape.groups.len(), is_all: true });
-        receive(run, &mut subscription, shape, &shape.locations(0)).await
+        ends(run, &mut subscription).await
+    };
+    tokio::select! {
+        done = steps => done,
+        failed = publisher.serve(released) => Err(failed),
+    }
+}
+
+/// A track that ends at once: its end must not overtake its objects.
+pub(crate) async fn track_end(run: &mut Run<'_>, case: &str) -> Result<(), Outcome> {
+    let shape = THREE_GROUPS;
+    let (track, publisher, release, released) = begin(run, case, shape).await?;
+    let steps = async {
+        let subscriber = run.connect("subscriber").await?;
+        let mut subscription = subscribe(run, &subscriber, &track, Parameters::default()).await?;
+        release.send_replace(Released { groups: shape.groups.len(), is_all: true });
+        let expected = shape.locations(0);
+        take(run, &mut subscription, shape, &mut BTreeMap::new(), expected.len()).await?;
+        run.wait_for("PUBLISH_DONE TRACK_ENDED");
+        if let Some(extra) = subscription.next_object().await? {
+            return Err(came_again(run, extra.location));
+        }
+        let code = subscription.done().map(|done| done.code);
+        run.receive(format!(
+            "PUBLISH_DONE {}",
+            code.map_or(String::new(), |code| code.to_string())
+        ));
+        if run.is_strict() && code != Some(PublishDoneCode::TrackEnded) {
+            return Err(Outcome::Failed("the code is not the publisher's".into()));
+        }
+        Ok(())
     };
     tokio::select! {
         done = steps => done,
@@ -87,10 +125,18 @@ pub(crate) async fn late_subscriber(run: &mut Run<'_>, case: &str) -> Result<(),
         let mut come = BTreeMap::new();
         take(run, &mut early, shape, &mut come, SIZES.len()).await?;
         let second = run.connect("subscriber").await?;
-        let mut late = subscribe(run, &second, &track, Parameters::default()).await?;
+        let mut late = subscribe(run, &second, &track, from_now_on()).await?;
+        release.send_replace(Released { groups: shape.groups.len(), is_all: false });
+        let expected = shape.locations(1);
+        let mut come_late = BTreeMap::new();
+        take(run, &mut late, shape, &mut come_late, expected.len()).await?;
+        if !come_late.keys().eq(&expected) {
+            let message = "these were not all published after the SUBSCRIBE";
+            return Err(run.unexpected(described_places(come_late.keys()), message));
+        }
+        take(run, &mut early, shape, &mut come, shape.locations(0).len()).await?;
         release.send_replace(Released { groups: shape.groups.len(), is_all: true });
-        receive(run, &mut late, shape, &shape.locations(1)).await?;
-        take(run, &mut early, shape, &mut come, shape.locations(0).len()).await
+        ends(run, &mut late).await
     };
     tokio::select! {
         done = steps => done,
@@ -146,9 +192,7 @@ pub(crate) async fn join(run: &mut Run<'_>, case: &str) -> Result<(), Outcome> {
         release.send_replace(Released { groups: 2, is_all: false });
         take(run, &mut early, shape, &mut BTreeMap::new(), 2 * SIZES.len()).await?;
         let second = run.connect("subscriber").await?;
-        let mut parameters = Parameters::default();
-        parameters.subscription_filter = Some(SubscriptionFilter::LargestObject);
-        let late = subscribe(run, &second, &track, parameters).await?;
+        let late = subscribe(run, &second, &track, from_now_on()).await?;
         run.wait_for("FETCH_OK");
         let start = JoiningStart::Relative(1);
         let mut reader = match late.into_joined(start, AFTERWARDS, Parameters::default()).await {
@@ -223,25 +267,25 @@ async fn subscribe(
     }
 }
 
-/// Receives exactly these objects, and then nothing more.
-async fn receive(
-    run: &mut Run<'_>,
-    subscription: &mut Subscription,
-    shape: Shape,
-    expected: &[Location],
-) -> Result<(), Outcome> {
-    let mut come = BTreeMap::new();
-    take(run, subscription, shape, &mut come, expected.len()).await?;
-    if !shape.is_datagrams && !come.keys().eq(expected) {
-        return Err(run.unexpected(described_places(come.keys()), "these are others"));
-    }
+/// With the filter for what follows the largest object.
+fn from_now_on() -> Parameters {
+    let mut parameters = Parameters::default();
+    parameters.subscription_filter = Some(SubscriptionFilter::LargestObject);
+    parameters
+}
+
+/// All has come, and nothing more may. Not every relay says that a track has ended.
+async fn ends(run: &mut Run<'_>, subscription: &mut Subscription) -> Result<(), Outcome> {
     if let Ok(extra) = timeout(AFTERWARDS, subscription.next_object()).await
         && let Some(extra) = extra?
     {
-        let what = format!("object {} of {} bytes", extra.location, extra.payload.len());
-        return Err(run.unexpected(what, "more came than was published"));
+        return Err(came_again(run, extra.location));
     }
     Ok(())
+}
+
+fn came_again(run: &mut Run<'_>, location: Location) -> Outcome {
+    run.unexpected(format!("object {location} again"), "an object came twice")
 }
 
 /// Takes objects until so many have come, or of datagrams as many as do.
@@ -252,7 +296,7 @@ async fn take(
     come: &mut BTreeMap<Location, Bytes>,
     count: usize,
 ) -> Result<(), Outcome> {
-    run.wait_for(format!("{count} objects"));
+    run.wait_for(counted(count));
     while come.len() < count {
         let next = subscription.next_object();
         let object = if shape.is_datagrams && !come.is_empty() {
@@ -272,13 +316,13 @@ async fn take(
             let message = format!("the track ended: {}", done.unwrap_or_default());
             return Err(run.unexpected(described_places(come.keys()), &message));
         };
-        compare(run, &shape, object.location, &object.payload)?;
-        if come.insert(object.location, object.payload).is_some() {
-            let what = format!("object {} twice", object.location);
-            return Err(run.unexpected(what, "an object came again"));
+        let location = object.location;
+        compare(run, &shape, location, &object.payload)?;
+        if come.insert(location, object.payload).is_some() {
+            return Err(came_again(run, location));
         }
     }
-    run.receive(format!("{} objects", come.len()));
+    run.receive(counted(come.len()));
     Ok(())
 }
 
@@ -306,6 +350,10 @@ fn compare(
     location: Location,
     payload: &Bytes,
 ) -> Result<(), Outcome> {
+    if shape.size(location).is_none() {
+        let what = format!("object {location}");
+        return Err(run.unexpected(what, "an object came that was not published"));
+    }
     let published = shape.payload(location);
     if *payload == published {
         return Ok(());
@@ -319,14 +367,18 @@ fn compare(
     Err(run.unexpected(format!("another object {location}"), &message))
 }
 
+fn counted(objects: usize) -> String {
+    format!("{objects} object{}", if objects == 1 { "" } else { "s" })
+}
+
 fn described(shape: &Shape, places: &[Location]) -> String {
     let bytes: usize = places.iter().map(|location| shape.payload(*location).len()).sum();
-    format!("{} objects of {bytes} bytes", places.len())
+    format!("{} of {bytes} bytes", counted(places.len()))
 }
 
 fn described_places<'a>(places: impl Iterator<Item = &'a Location>) -> String {
     let places: Vec<_> = places.map(Location::to_string).collect();
-    format!("{} objects: {}", places.len(), places.join(", "))
+    format!("{}: {}", counted(places.len()), places.join(", "))
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ use tokio::sync::watch;
 use super::data::Shape;
 use super::run::Outcome;
 
+/// Stated with every stream and datagram: not all know how to read those that leave it out.
+const PRIORITY: u8 = 128;
+
 /// How much of the track is to be published.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Released {
@@ -97,7 +100,8 @@ impl Publisher {
         let mut parameters = Parameters::default();
         parameters.largest_object = self.largest();
         let publication = request.accept(Accept { parameters, ..Accept::default() })?;
-        self.subscribers.push(publication.into_track());
+        let track = publication.into_track_with(|track| track.with_priority(PRIORITY));
+        self.subscribers.push(track);
         Ok(())
     }
 
@@ -135,6 +139,7 @@ impl Publisher {
             let sent = if self.shape.is_datagrams {
                 let options = DatagramOptions {
                     end_of_group: slot.ends_group,
+                    publisher_priority: Some(PRIORITY),
                     ..DatagramOptions::new(slot.location)
                 };
                 // One that finds no room is lost, as others are.
@@ -170,7 +175,7 @@ impl Publisher {
             let object = FetchObject {
                 location: slot.location,
                 subgroup_id: (!self.shape.is_datagrams).then_some(slot.subgroup_id),
-                publisher_priority: 128,
+                publisher_priority: PRIORITY,
                 payload_len: payload.len() as u64,
                 status: ObjectStatus::Normal,
                 properties: Properties::EMPTY,
