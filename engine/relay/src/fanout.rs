@@ -121,7 +121,16 @@ impl Track {
         if let Some(at) = live.reached.filter(|at| !live.may_give(*at)) {
             self.store.abandon(key, at);
         }
-        live.skip();
+        let missing = live.missing_up_to();
+        let known = missing.filter(|_| self.store.nothing_before(key, missing) <= live.reached);
+        match known {
+            // A fetch has told that nothing is missing.
+            Some(object) => {
+                live.reach(object);
+                self.ship(io, |track| What::Reached { track, key, object });
+            }
+            None => live.skip(),
+        }
         self.release(io, key);
     }
 

@@ -102,6 +102,8 @@ pub(crate) enum What {
     /// Nothing more comes in a stream: the subgroup has ended or, if nothing is said of that, the
     /// stream is lost.
     End { track: TrackId, key: SubgroupKey, feed: u64, end: Option<SubgroupEnd> },
+    /// Everything of a subgroup up to this object was given, or does not exist.
+    Reached { track: TrackId, key: SubgroupKey, object: u64 },
     /// An object came in a datagram.
     Datagram { track: TrackId, datagram: ObjectDatagram },
 

@@ -403,7 +403,9 @@ fn may_come(sources: &[Source], live: &Live, missing: Location) -> bool {
             Since::Unknown => true,
             Since::After(since) => since < Some(missing),
         };
-        source.is_established && source.forward && is_before && !live.holds_of(source.node)
+        // Another shard may have several publishers.
+        let is_other = !source.node.is_local() || !live.holds_of(source.node);
+        source.is_established && source.forward && is_before && is_other
     };
     live.may_give(missing.object) || sources.iter().any(may_give)
 }

@@ -136,6 +136,15 @@ impl<A: Authorize> Shard<A> {
             What::End { track, key, feed, end } => {
                 self.piece_in(cx, (track, from, key, feed), Shipped::End(end));
             }
+            What::Reached { track, key, object } => {
+                if let Some((track, mut io)) = self.outlet(cx, track)
+                    && let Some(live) = track.live.get_mut(&key)
+                    && live.is_holding()
+                {
+                    live.reach(object);
+                    track.release(&mut io, key);
+                }
+            }
             What::Datagram { track, datagram } => {
                 let node = Node::Shard(from, track);
                 if self.tracks.get(track).is_some_and(|track| track.source(node).is_some()) {
