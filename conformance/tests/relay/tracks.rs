@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use moqt_conformance::DRAFTS;
-use moqt_engine::Draft;
 use moqt_engine::model::{
     Location, Parameters, PublishDoneCode, RequestErrorCode, SessionError, TrackProperties,
 };
+use moqt_engine::{Accept, AcceptFetch, Draft};
 use moqt_session::Error;
 
 use crate::stage::{
-    Stage, accept_subscribe, locations, publish_namespace, receive, track, write_group, write_track,
+    Stage, accept_subscribe, fetched, locations, next_fetch, next_subscribe, payload,
+    publish_namespace, receive, track, write_group, write_track,
 };
 
 fn pairs() -> impl Iterator<Item = (Draft, Draft)> {
@@ -153,6 +154,48 @@ fn another_publisher_takes_over() {
             assert_eq!(seen, locations(2, 3), "{draft:?}");
             assert_eq!(code, PublishDoneCode::TrackEnded);
         });
+    }
+}
+
+/// What was published while nobody gave it is fetched from the one who takes over, whichever shard
+/// it comes to.
+#[test]
+fn what_was_published_before_another_takes_over_is_not_missed() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        for seed in 0..3 {
+            let stage = Stage::new(number as u64 + seed);
+            stage.run(async {
+                let first = stage.near_client(draft).await;
+                let _first_published = publish_namespace(&first).await;
+                let subscriber = stage.near_client(draft).await;
+                let pending = subscriber.subscribe(track("taken"), Parameters::default());
+                let publication = accept_subscribe(&first).await;
+                let subscription = pending.await.unwrap();
+                write_group(&publication, 0, 3).await;
+                stage.sleep(500).await;
+                first.close(SessionError::InternalError, "it dies");
+                stage.sleep(500).await;
+                let second = stage.near_client(draft).await;
+                let _second_published = publish_namespace(&second).await;
+                let mut accept = Accept::default();
+                accept.parameters.largest_object = Some(Location::new(1, 2));
+                let publication = next_subscribe(&second).await.accept(accept).unwrap();
+                let asked = next_fetch(&second).await;
+                let range = asked.range();
+                let mut answer = asked.accept(AcceptFetch::new(range.end)).unwrap();
+                for at in locations(2, 3).into_iter().filter(|at| range.contains(*at)) {
+                    answer.write(&fetched(at), payload(at)).await.unwrap();
+                }
+                answer.finish().await.unwrap();
+                let writing = async {
+                    write_group(&publication, 2, 3).await;
+                    publication.done(PublishDoneCode::TrackEnded, "");
+                };
+                let ((seen, code), ()) = tokio::join!(receive(subscription), writing);
+                assert_eq!(seen, locations(3, 3), "{draft:?}, seed {seed}");
+                assert_eq!(code, PublishDoneCode::TrackEnded, "{draft:?}, seed {seed}");
+            });
+        }
     }
 }
 

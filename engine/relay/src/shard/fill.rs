@@ -182,8 +182,8 @@ impl<A: Authorize> Shard<A> {
         upstream.extend(self.upstream_shards.iter().copied().map(Asked::Shard));
         let is_fit = |publisher: &Asked| match (publisher, fetch.from) {
             (Asked::Session(publisher), Asker::Session(asking, _)) => *publisher != asking,
-            (Asked::Session(_), _) | (Asked::Shard(_), Asker::Session(..)) => true,
-            (Asked::Shard(_), _) => false,
+            (Asked::Shard(_), Asker::Shard(..)) => false,
+            _ => true,
         };
         let mut fit: Vec<Asked> = Vec::new();
         for publisher in found.into_iter().chain(upstream).filter(is_fit) {
