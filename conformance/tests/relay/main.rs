@@ -11,6 +11,7 @@ mod parameters;
 mod past;
 mod properties;
 mod publishers;
+mod refusals;
 mod stage;
 mod subgroups;
 mod tracks;

@@ -15,6 +15,7 @@ use thunderdome::Index;
 
 use super::ingest::Incoming;
 use super::peer::{Ended, Purpose};
+use super::requests::onward_refusal;
 use super::response::{Asker, Say, Wrote};
 use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
@@ -483,9 +484,7 @@ impl<A: Authorize> Shard<A> {
                 return self.fetch_over(cx, id, StreamResetCode::MalformedTrack);
             }
             Ended::Refused(refusal) => Some(refusal),
-            Ended::Rejected(error) => {
-                Some(Refusal { reason: error.reason, ..Refusal::new(fetch_code(error.code)) })
-            }
+            Ended::Rejected(error) => Some(onward_refusal(error)),
             _ => None,
         };
         let is_accepted = self.fetches.get(id).is_some_and(|fetch| fetch.is_accepted);
@@ -558,20 +557,5 @@ impl<A: Authorize> Shard<A> {
             }
             Filler::Shard { by: None, .. } => {}
         }
-    }
-}
-
-/// What a peer is told of a publisher's refusal.
-fn fetch_code(code: RequestErrorCode) -> RequestErrorCode {
-    match code {
-        RequestErrorCode::InvalidRange
-        | RequestErrorCode::NoObjects
-        | RequestErrorCode::DoesNotExist
-        | RequestErrorCode::MalformedTrack
-        | RequestErrorCode::UnsupportedExtension
-        | RequestErrorCode::UnknownStatusInRange
-        | RequestErrorCode::NotSupported
-        | RequestErrorCode::Timeout => code,
-        _ => RequestErrorCode::InternalError,
     }
 }

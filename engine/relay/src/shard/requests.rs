@@ -7,7 +7,7 @@ use moqt_engine::model::{
     AuthToken, Parameters, PublishDoneCode, RequestErrorCode, SessionError, StreamResetCode,
     TrackNamespace,
 };
-use moqt_engine::{CommandError, IncomingRequest, Refusal, RequestKey};
+use moqt_engine::{CommandError, IncomingRequest, Refusal, RequestError, RequestKey};
 
 use super::peer::{Ended, Peer, Purpose, session_error};
 use super::{Cx, Due, Shard};
@@ -167,7 +167,8 @@ impl<A: Authorize> Shard<A> {
             let plain = plain.into_iter().skip(usize::from(!about_token)).map(Refusal::new);
             for refusal in [refusal].into_iter().chain(plain) {
                 match moqt.reject(cx.now, request, refusal) {
-                    Err(CommandError::Encode(_)) => {}
+                    // A client cannot send a server elsewhere.
+                    Err(CommandError::Encode(_) | CommandError::WrongState(_)) => {}
                     // Any other failure means that the session or the request is over.
                     _ => break,
                 }
@@ -273,4 +274,22 @@ impl<A: Authorize> Shard<A> {
         parameters.authorization_tokens.push(token);
         parameters
     }
+}
+
+/// What a peer is told of a publisher's refusal: what concerns this relay alone is not the peer's
+/// fault. Where else the publisher says that the track is, the peer may look by itself.
+pub(super) fn onward_refusal(error: RequestError) -> Refusal {
+    let RequestError { code, reason, retry_after, redirect, .. } = error;
+    let code = match code {
+        RequestErrorCode::Unauthorized
+        | RequestErrorCode::MalformedAuthToken
+        | RequestErrorCode::ExpiredAuthToken
+        | RequestErrorCode::DuplicateSubscription
+        | RequestErrorCode::Other(_) => RequestErrorCode::InternalError,
+        RequestErrorCode::GoingAway | RequestErrorCode::Uninterested => {
+            RequestErrorCode::DoesNotExist
+        }
+        code => code,
+    };
+    Refusal { code, reason, retry_after, redirect }
 }

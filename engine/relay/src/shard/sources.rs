@@ -9,6 +9,7 @@ use moqt_engine::model::{
 use moqt_engine::{Answer, CommandError, Refusal};
 
 use super::peer::{Ended, Peer, Purpose};
+use super::requests::onward_refusal;
 use super::{Action, Cx, Due, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
@@ -230,11 +231,7 @@ impl<A: Authorize> Shard<A> {
             self.offer(cx, id);
         } else if !self.seek_upstream(cx, id, node) {
             let refusal = match how {
-                Ended::Rejected(error) => Some(Refusal {
-                    reason: error.reason,
-                    retry_after: error.retry_after,
-                    ..Refusal::new(onward_code(error.code))
-                }),
+                Ended::Rejected(error) => Some(onward_refusal(error)),
                 Ended::Refused(refusal) => Some(refusal),
                 _ => None,
             };
@@ -254,7 +251,7 @@ impl<A: Authorize> Shard<A> {
                 code @ (PublishDoneCode::TrackEnded | PublishDoneCode::SubscriptionEnded),
                 reason,
             ) if track.sources.is_empty() => self.end_track(cx, id, code, &reason),
-            Ended::Done(code, reason) => self.orphan(cx, id, code, &reason),
+            Ended::Done(code, reason) => self.orphan(cx, id, onward_end(code), &reason),
             _ => {
                 let why = "the publisher has gone without ending the track";
                 self.orphan(cx, id, PublishDoneCode::InternalError, why);
@@ -265,7 +262,7 @@ impl<A: Authorize> Shard<A> {
     /// Ends the subscriptions that nobody gives anything for any more but those who have them.
     fn end_unfed<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId, how: &Ended) {
         let (code, reason) = match how {
-            Ended::Done(code, reason) => (*code, reason.as_str()),
+            Ended::Done(code, reason) => (onward_end(*code), reason.as_str()),
             _ => (PublishDoneCode::GoingAway, "nobody else publishes the track"),
         };
         let Some((track, mut io)) = self.outlet(cx, id) else { return };
@@ -484,19 +481,15 @@ impl<A: Authorize> Shard<A> {
     }
 }
 
-/// What a subscriber is told of a publisher's refusal: what concerns this relay alone is not its
-/// fault.
-fn onward_code(code: RequestErrorCode) -> RequestErrorCode {
+/// What subscribers are told of how a publisher has ended a subscription: what concerns this relay
+/// alone is not theirs.
+fn onward_end(code: PublishDoneCode) -> PublishDoneCode {
     match code {
-        RequestErrorCode::Unauthorized
-        | RequestErrorCode::MalformedAuthToken
-        | RequestErrorCode::ExpiredAuthToken
-        | RequestErrorCode::DuplicateSubscription
-        | RequestErrorCode::Redirect
-        | RequestErrorCode::Other(_) => RequestErrorCode::InternalError,
-        RequestErrorCode::GoingAway | RequestErrorCode::Uninterested => {
-            RequestErrorCode::DoesNotExist
-        }
+        PublishDoneCode::Unauthorized
+        | PublishDoneCode::TooFarBehind
+        | PublishDoneCode::Expired
+        | PublishDoneCode::UpdateFailed
+        | PublishDoneCode::ExcessiveLoad => PublishDoneCode::InternalError,
         code => code,
     }
 }

@@ -7,6 +7,7 @@ use moqt_engine::{Accept, Answer, Refusal, RequestKey, Timestamp};
 use thunderdome::Index;
 
 use super::peer::{Ended, Purpose};
+use super::requests::onward_refusal;
 use super::response::Asker;
 use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
@@ -296,9 +297,7 @@ impl<A: Authorize> Shard<A> {
         let Some(waiting) = self.queries.get_mut(query) else { return };
         waiting.asked.retain(|asked| *asked != (publisher, request));
         let refusal = match how {
-            Ended::Rejected(error) => {
-                Refusal { reason: error.reason, ..Refusal::new(RequestErrorCode::DoesNotExist) }
-            }
+            Ended::Rejected(error) => onward_refusal(error),
             _ => Refusal::new(RequestErrorCode::InternalError),
         };
         self.ask_on(cx, query, Some(refusal));
