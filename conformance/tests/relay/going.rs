@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moqt_conformance::{DRAFTS, drafts_from};
-use moqt_engine::Draft;
 use moqt_engine::model::{
     FullTrackName, Location, NamespaceInterest, Parameters, PublishDoneCode, RequestErrorCode,
-    SessionError,
+    SessionError, StreamResetCode,
 };
+use moqt_engine::{Accept, AcceptFetch, Draft};
 use moqt_loopback::{LinkConfig, RelayOptions};
-use moqt_session::NamespaceEvent;
+use moqt_session::{NamespaceEvent, PublicationEnd};
 
 use crate::stage::{
-    Stage, accept_subscribe, locations, prefix, publish, publish_namespace, receive, refusal,
-    track, write_group,
+    Stage, accept_subscribe, fetched, locations, next_fetch, next_publish, next_subscribe, payload,
+    prefix, publish, publish_namespace, receive, refusal, track, write_group,
 };
 
 /// "When the server is a subscriber, it SHOULD send a GOAWAY message to downstream subscribers prior
@@ -81,6 +81,89 @@ fn a_publisher_that_leaves_is_followed_by_another_without_a_gap() {
             assert_eq!(seen, locations(3, 3), "{draft:?}");
             assert_eq!(code, PublishDoneCode::TrackEnded, "{draft:?}");
         });
+    }
+}
+
+/// "Upon receiving a GOAWAY on a request stream, the endpoint SHOULD re-issue that specific request
+/// on a session at the specified URI (or the current session if no URI is provided), and close the
+/// old request stream": subscribers do not notice, whatever was on its way meanwhile.
+#[test]
+fn a_subscription_that_is_to_be_made_again_is() {
+    for (number, draft) in drafts_from(Draft::D18).enumerate() {
+        for seed in 0..3 {
+            let stage = Stage::new(number as u64 + seed);
+            stage.run(async {
+                let publisher = stage.near_client(draft).await;
+                let _published = publish_namespace(&publisher).await;
+                let subscriber = stage.near_client(draft).await;
+                let pending = subscriber.subscribe(track("again"), Parameters::default());
+                let old = accept_subscribe(&publisher).await;
+                let subscription = pending.await.unwrap();
+                write_group(&old, 0, 2).await;
+                stage.sleep(1000).await;
+                old.goaway(Bytes::new(), Duration::from_secs(60)).unwrap();
+                // The relay has not heard of it yet.
+                write_group(&old, 1, 2).await;
+                let again = next_subscribe(&publisher).await;
+                let ended = PublicationEnd::Cancelled(StreamResetCode::GoingAway);
+                assert_eq!(old.ended().await, ended, "{draft:?}, seed {seed}");
+                let mut accept = Accept::default();
+                accept.parameters.largest_object = Some(Location::new(1, 1));
+                let new = again.accept(accept).unwrap();
+                let writing = async {
+                    write_group(&new, 2, 2).await;
+                    stage.sleep(3000).await;
+                    new.done(PublishDoneCode::TrackEnded, "that is all");
+                };
+                let fetching = async {
+                    // Unless all of it had arrived.
+                    let asked = next_fetch(&publisher).await;
+                    let range = asked.range();
+                    let mut answer = asked.accept(AcceptFetch::new(range.end)).unwrap();
+                    for location in locations(2, 2) {
+                        if range.contains(location) {
+                            answer.write(&fetched(location), payload(location)).await.unwrap();
+                        }
+                    }
+                    answer.finish().await.unwrap();
+                    std::future::pending::<()>().await;
+                };
+                let ((seen, code), ()) = tokio::select! {
+                    all = async { tokio::join!(receive(subscription), writing) } => all,
+                    () = fetching => unreachable!(),
+                };
+                assert_eq!(seen, locations(3, 2), "{draft:?}, seed {seed}");
+                assert_eq!(code, PublishDoneCode::TrackEnded, "{draft:?}, seed {seed}");
+            });
+        }
+    }
+}
+
+/// The same of a PUBLISH, which the one asks to be made again who it was made to.
+#[test]
+fn an_offer_that_is_to_be_made_again_is() {
+    for (number, draft) in drafts_from(Draft::D18).enumerate() {
+        for seed in 0..3 {
+            let stage = Stage::new(number as u64 + seed);
+            stage.run(async {
+                let listener = stage.near_client(draft).await;
+                let tracks = NamespaceInterest::Tracks;
+                let asked = listener.subscribe_namespace(prefix(), tracks, Parameters::default());
+                let _listening = asked.await.unwrap();
+                let publisher = stage.near_client(draft).await;
+                let publication = publish(&publisher, "again").await;
+                publication.accepted().await.unwrap();
+                let old = next_publish(&listener).await.accept(Accept::default()).unwrap();
+                old.goaway(Bytes::new(), Duration::from_secs(60)).unwrap();
+                let (_, code) = receive(old).await;
+                assert_eq!(code, PublishDoneCode::GoingAway, "{draft:?}, seed {seed}");
+                let mut new = next_publish(&listener).await.accept(Accept::default()).unwrap();
+                stage.sleep(1000).await;
+                write_group(&publication, 0, 1).await;
+                let object = new.next_object().await.unwrap().unwrap();
+                assert_eq!(object.location, Location::ZERO, "{draft:?}, seed {seed}");
+            });
+        }
     }
 }
 

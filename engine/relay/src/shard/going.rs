@@ -4,12 +4,14 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
+use moqt_engine::RequestKey;
+use moqt_engine::model::{PublishDoneCode, StreamResetCode};
 
-use super::peer::Purpose;
+use super::peer::{Ended, Purpose};
 use super::{Cx, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
-use crate::track::TrackId;
+use crate::track::{Node, TrackId};
 
 impl<A: Authorize> Shard<A> {
     /// Asks everybody to leave.
@@ -41,6 +43,47 @@ impl<A: Authorize> Shard<A> {
         let sources: Vec<TrackId> = sources.collect();
         for track in sources {
             self.seek(cx, track);
+        }
+    }
+
+    /// A peer asks that one request be moved: to this same session, or elsewhere. A SUBSCRIBE or
+    /// PUBLISH of ours is made again here if that is what is wanted. What is elsewhere others may
+    /// have; until one does, the peer is left to end it.
+    pub(super) fn request_goes<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: ConnectionId,
+        request: RequestKey,
+        is_here: bool,
+    ) {
+        let node = Node::Session(id, request);
+        match self.purpose(id, request) {
+            Some(Purpose::Source(track)) if is_here => {
+                let source = self.tracks.get(track).and_then(|track| track.source(node));
+                if source.is_none_or(|source| source.is_publish) {
+                    return;
+                }
+                // There cannot be two of one track in a session. What is missed is fetched.
+                self.forget_request(id, request);
+                let code = StreamResetCode::GoingAway;
+                cx.connections.with(id, |moqt| moqt.cancel(cx.now, request, code));
+                self.streams_cancelled(cx, id, node);
+                self.source_ended(cx, track, node, Ended::Cancelled);
+                self.seek(cx, track);
+            }
+            Some(Purpose::Source(track)) => self.seek(cx, track),
+            Some(Purpose::Sink(track, slot)) if is_here => {
+                let Some((known, mut io)) = self.outlet(cx, track) else { return };
+                let sink = known.sinks.get(slot).and_then(Option::as_ref);
+                if sink.is_some_and(|sink| sink.is_offered) {
+                    let reason = "it is offered again, as the subscriber asked for";
+                    known.drop_sink(&mut io, slot, PublishDoneCode::GoingAway, reason);
+                    self.forget_request(id, request);
+                    self.offer(cx, track);
+                    self.track_changed(cx, track);
+                }
+            }
+            _ => {}
         }
     }
 }

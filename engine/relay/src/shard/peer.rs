@@ -207,10 +207,8 @@ impl<A: Authorize> Shard<A> {
                 self.told_of_end(cx, id, request, &namespace);
             }
             Event::Goaway { .. } => self.peer_goes(cx, id),
-            Event::RequestGoaway { request, .. } => {
-                if let Some(Purpose::Source(track)) = self.purpose(id, request) {
-                    self.seek(cx, track);
-                }
+            Event::RequestGoaway { request, new_session_uri, .. } => {
+                self.request_goes(cx, id, request, new_session_uri.is_empty());
             }
             Event::Closed { .. } => self.closed(cx, id),
             // What was dropped and why an update failed changes nothing here: the end of the
