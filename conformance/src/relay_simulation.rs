@@ -9,6 +9,7 @@
 
 mod acts;
 mod client;
+mod courses;
 mod generate;
 mod model;
 mod publishing;

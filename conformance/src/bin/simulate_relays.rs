@@ -5,8 +5,9 @@
 //! cargo run --release -p moqt-conformance --bin simulate-relays -- --seed 4711 --log
 //! ```
 //!
-//! `--from N` begins with another seed than 0, `--level one`, `calm` or `faults` says how much goes
-//! on and whether anything goes wrong (all three in turn by default), `--threads N` uses so many.
+//! `--from N` begins with another seed than 0, `--level one`, `names`, `calm`, `moves` or `faults`
+//! says what goes on and whether anything goes wrong (all of them in turn by default), `--threads N`
+//! uses so many.
 //! The summary ends with a hash of everything that happened, which is the same whenever the same
 //! seeds are tried.
 //!
@@ -57,9 +58,11 @@ fn options() -> Result<Options, String> {
             "--level" => {
                 options.level = Some(match arguments.next().as_deref() {
                     Some("one") => Level::One,
+                    Some("names") => Level::Names,
                     Some("calm") => Level::Calm,
+                    Some("moves") => Level::Moves,
                     Some("faults") => Level::Faults,
-                    _ => return Err("--level takes one, calm or faults".to_owned()),
+                    _ => return Err("--level takes one, names, calm, moves or faults".to_owned()),
                 });
             }
             "--seed" | "--from" | "--seeds" | "--threads" => {
@@ -81,12 +84,14 @@ fn options() -> Result<Options, String> {
 impl Options {
     /// The scenario of a seed, and the word for its level.
     fn scenario(&self, seed: u64) -> (Scenario, &'static str) {
-        let levels = [Level::One, Level::Calm, Level::Faults];
-        let chosen = usize::try_from(seed % 3).unwrap_or_default();
+        let levels = [Level::One, Level::Names, Level::Calm, Level::Moves, Level::Faults];
+        let chosen = usize::try_from(seed % 5).unwrap_or_default();
         let level = self.level.unwrap_or(levels[chosen]);
         let word = match level {
             Level::One => "one",
+            Level::Names => "names",
             Level::Calm => "calm",
+            Level::Moves => "moves",
             Level::Faults => "faults",
         };
         (Scenario::of_seed(seed, level), word)

@@ -1,5 +1,6 @@
 //! The steps of a scenario, carried out.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use moqt_engine::model::{
@@ -12,7 +13,7 @@ use moqt_loopback::{EndpointId, Fault};
 use super::client::Request;
 use super::record::{Announced, Fetched, Published, SubscriptionEnd, Told, TrackState};
 use super::run::{Later, Run};
-use super::scenario::{Act, How};
+use super::scenario::{Act, How, namespace};
 use crate::simulation::history::track_name;
 use crate::simulation::tracks::Track;
 use crate::simulation::{Burst, GroupPick, Trouble};
@@ -84,6 +85,29 @@ impl Run<'_> {
             Act::SubscribeNamespace { client, which, interest } => {
                 self.subscribe_namespace(*client, *which, *interest);
             }
+            Act::MoveNamespaceSubscription { client, pick, which } => {
+                self.move_namespace_subscription(*client, *pick, *which);
+            }
+            Act::Announce { client, which } => {
+                if let Some(namespace) = namespace(*which) {
+                    self.announce(*client, namespace);
+                }
+            }
+            Act::Withdraw { client, pick } => {
+                // Others are withdrawn with their tracks.
+                let with_tracks = [namespace(0), namespace(1)];
+                let announced = self.record.announced.iter();
+                let is_empty: Vec<bool> = announced
+                    .map(|it| !with_tracks.iter().flatten().any(|with| *with == it.namespace))
+                    .collect();
+                let is_fit = |what| match what {
+                    Request::Namespace(of) => is_empty[of].then_some(of),
+                    _ => None,
+                };
+                let Some((request, of)) = self.pick(*client, *pick, is_fit) else { return };
+                self.record.announced[of].to.get_or_insert(self.network.now());
+                self.cancel(*client, request);
+            }
             Act::EndNamespaceSubscription { client, pick } => {
                 let is_fit = |what| match what {
                     Request::NamespaceSubscription(of) => Some(of),
@@ -119,6 +143,7 @@ impl Run<'_> {
                 self.relays.kill(&mut self.network, node, unnoticed);
                 self.uplinks[*relay] = None;
             }
+            Act::GoAway { relay, after, timeout } => self.go_away(*relay, *after, *timeout),
             Act::Relink { relay } => self.relink(*relay),
             Act::ClientTrouble { client, at_relay, trouble } => {
                 let Some(at) = self.client(*client).map(|client| client.at) else { return };
@@ -181,25 +206,10 @@ impl Run<'_> {
             }
             _ => return,
         }
-        let is_refused = false;
-        let published = Published { client: number, how, from: now, to: None, is_refused };
+        let published = Published { client: number, how, from: now, to: None, is_refused: false };
         self.record.tracks[track].publishers.push(published);
-        let namespace = name.namespace().clone();
-        let mut announced = self.record.announced.iter();
-        let has_it = announced.any(|announced| {
-            announced.client == number && announced.to.is_none() && announced.namespace == namespace
-        });
-        if how != How::Publish && !has_it {
-            let asked = self.ask(number, |connection, now| {
-                connection.publish_namespace(now, &namespace, &Parameters::default())
-            });
-            if let Some(request) = asked {
-                let announced =
-                    Announced { client: number, namespace, from: now, to: None, is_refused };
-                self.record.announced.push(announced);
-                let of = self.record.announced.len() - 1;
-                self.remember(number, request, Request::Namespace(of));
-            }
+        if how != How::Publish {
+            self.announce(number, name.namespace().clone());
         }
         if how != How::Namespace {
             let mut parameters = Parameters::default();
@@ -214,6 +224,26 @@ impl Run<'_> {
                 client.requests.insert(request, Request::Publish(track));
                 client.sending.insert(request, super::publishing::Sending::new(track));
             }
+        }
+    }
+
+    /// Publishes a namespace, if it is not published.
+    fn announce(&mut self, client: usize, namespace: TrackNamespace) {
+        let mut announced = self.record.announced.iter();
+        let has_it =
+            announced.any(|it| it.client == client && it.to.is_none() && it.namespace == namespace);
+        if has_it {
+            return;
+        }
+        let asked = self.ask(client, |connection, now| {
+            connection.publish_namespace(now, &namespace, &Parameters::default())
+        });
+        if let Some(request) = asked {
+            let from = self.network.now();
+            let announced = Announced { client, namespace, from, to: None, is_refused: false };
+            self.record.announced.push(announced);
+            let of = self.record.announced.len() - 1;
+            self.remember(client, request, Request::Namespace(of));
         }
     }
 
@@ -253,12 +283,7 @@ impl Run<'_> {
     }
 
     fn subscribe_namespace(&mut self, client: usize, which: u8, interest: NamespaceInterest) {
-        let fields: &[&[u8]] = match which {
-            0 => &[b"sim", b"a"],
-            1 => &[b"sim", b"b"],
-            _ => &[b"sim"],
-        };
-        let Ok(prefix) = TrackNamespace::new(fields) else { return };
+        let Some(prefix) = namespace(which) else { return };
         let Some(draft) = self.client(client).map(|client| client.draft) else { return };
         // Draft 14 has but one kind.
         let interest = if draft < Draft::D16 { NamespaceInterest::Both } else { interest };
@@ -268,10 +293,45 @@ impl Run<'_> {
         let Some(request) = asked else { return };
         let interest =
             (interest != NamespaceInterest::Tracks, interest != NamespaceInterest::Namespaces);
-        let told = Told { client, prefix, interest, accepted: None, ended: None, news: Vec::new() };
+        let of = self.record.namespaces.len();
+        let now = self.network.now();
+        let mut news = Vec::new();
+        if let Some(client) = self.client(client) {
+            client.requests.insert(request, Request::NamespaceSubscription(of));
+            // What draft 14 has been told of by requests is not told of again.
+            for (request, namespace) in &client.told {
+                if namespace.starts_with(&prefix) {
+                    client.requests.insert(*request, Request::ToldOf(of));
+                    news.push((now, namespace.clone(), true));
+                }
+            }
+        }
+        let known = BTreeSet::new();
+        let told = Told { client, prefix, interest, accepted: None, ended: None, known, news };
         self.record.namespaces.push(told);
-        let of = self.record.namespaces.len() - 1;
-        self.remember(client, request, Request::NamespaceSubscription(of));
+    }
+
+    fn move_namespace_subscription(&mut self, number: usize, pick: usize, which: u8) {
+        let Some(prefix) = namespace(which) else { return };
+        let is_fit = |what| match what {
+            Request::NamespaceSubscription(of) => Some(of),
+            _ => None,
+        };
+        let Some((request, _)) = self.pick(number, pick, is_fit) else { return };
+        let mut parameters = Parameters::default();
+        parameters.track_namespace_prefix = Some(prefix.clone());
+        let is_moving = self.client(number).is_some_and(|it| it.moving.contains_key(&request));
+        // Others cannot say it.
+        let can_move = self.client(number).is_some_and(|it| it.draft >= Draft::D18);
+        if can_move
+            && !is_moving
+            && self
+                .ask(number, |connection, now| connection.update(now, request, &parameters))
+                .is_some()
+            && let Some(client) = self.client(number)
+        {
+            client.moving.insert(request, prefix);
+        }
     }
 
     fn produce(&mut self, track: usize, burst: &Burst, closes_group: bool) {
@@ -353,7 +413,7 @@ impl Run<'_> {
             let is_closed = |at: EndpointId| self.network.connection(at).is_closed();
             !is_closed(at)
         });
-        if relay > 0 && !is_linked {
+        if relay > 0 && !is_linked && !self.has_gone(relay) {
             self.trouble_for(Duration::ZERO);
             self.link(relay);
         }

@@ -36,7 +36,9 @@ pub(super) struct Client {
     /// Tracks that it publishes.
     pub(super) publishes: BTreeSet<usize>,
     /// Namespaces that the relay tells of by requests of its own.
-    told: BTreeMap<RequestKey, TrackNamespace>,
+    pub(super) told: BTreeMap<RequestKey, TrackNamespace>,
+    /// Prefixes that namespace subscriptions are to get.
+    pub(super) moving: BTreeMap<RequestKey, TrackNamespace>,
     /// It is no more, or its session is over.
     pub(super) is_gone: bool,
 }
@@ -71,6 +73,7 @@ impl Client {
             paused_until: Timestamp::ZERO,
             publishes: BTreeSet::new(),
             told: BTreeMap::new(),
+            moving: BTreeMap::new(),
             is_gone: false,
         }
     }
@@ -169,6 +172,21 @@ impl Run<'_> {
                     }
                     _ => {}
                 }
+            }
+            Event::UpdateAccepted { request, .. } => {
+                if let Some(prefix) = client.moving.remove(&request)
+                    && let Some(Request::NamespaceSubscription(of)) = client.request(request)
+                {
+                    let moved = self.record.namespaces[of].move_to(prefix, now);
+                    self.record.namespaces.push(moved);
+                    let of = self.record.namespaces.len() - 1;
+                    if let Some(client) = self.client(number) {
+                        client.requests.insert(request, Request::NamespaceSubscription(of));
+                    }
+                }
+            }
+            Event::UpdateRejected { request, .. } => {
+                client.moving.remove(&request);
             }
             Event::Namespace { request, namespace } => {
                 if let Some(Request::NamespaceSubscription(of)) = client.request(request) {

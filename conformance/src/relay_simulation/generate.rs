@@ -21,8 +21,8 @@ impl Scenario {
 }
 
 /// Makes a scenario.
-struct Maker {
-    rng: Rng,
+pub(super) struct Maker {
+    pub(super) rng: Rng,
     level: Level,
     steps: Vec<Step>,
 }
@@ -37,12 +37,15 @@ impl Maker {
             _ => self.rng.between(7, 20),
         };
         let relays: Vec<RelayPlan> = (0..relays).map(|number| self.relay(number)).collect();
+        if self.level == Level::Names {
+            return self.names(seed, relays);
+        }
         let tracks = if is_one { 1 } else { self.rng.between(1, 4) };
         let tracks: Vec<TrackContent> = (0..tracks).map(|_| self.track()).collect();
         let publishers = if is_one { 1 } else { self.rng.between(1, 4) };
         let subscribers = if is_one { 1 } else { self.rng.between(1, 6) };
         let count = publishers + subscribers;
-        let clients: Vec<ClientPlan> = (0..count).map(|_| self.client(relays.len())).collect();
+        let mut clients: Vec<ClientPlan> = (0..count).map(|_| self.client(relays.len())).collect();
         for client in 0..clients.len() {
             let at = if is_one || self.percent(75) { 0 } else { self.rng.below(10_000) };
             self.step(at, Act::Connect { client });
@@ -59,6 +62,19 @@ impl Maker {
         self.offers(tracks.len(), publishers);
         self.subscriptions(tracks.len(), publishers, count);
         self.course(tracks.len(), publishers, count, relays.len());
+        if self.level == Level::Moves {
+            self.moves(&relays, &mut clients);
+        }
+        self.scenario_of(seed, relays, clients, tracks)
+    }
+
+    pub(super) fn scenario_of(
+        &mut self,
+        seed: u64,
+        relays: Vec<RelayPlan>,
+        clients: Vec<ClientPlan>,
+        tracks: Vec<TrackContent>,
+    ) -> Scenario {
         self.steps.sort_by_key(|step| step.at);
         let steps = core::mem::take(&mut self.steps);
         Scenario { level: self.level, seed, relays, clients, tracks, steps }
@@ -211,7 +227,7 @@ impl Maker {
         }
     }
 
-    fn relay(&mut self, number: u64) -> RelayPlan {
+    pub(super) fn relay(&mut self, number: u64) -> RelayPlan {
         let is_one = self.level == Level::One;
         RelayPlan {
             parent: self.pick(number.max(1)),
@@ -228,7 +244,7 @@ impl Maker {
         }
     }
 
-    fn client(&mut self, relays: usize) -> ClientPlan {
+    pub(super) fn client(&mut self, relays: usize) -> ClientPlan {
         ClientPlan {
             relay: self.pick(relays as u64),
             draft: self.draft(),
@@ -239,7 +255,7 @@ impl Maker {
         }
     }
 
-    fn track(&mut self) -> TrackContent {
+    pub(super) fn track(&mut self) -> TrackContent {
         let plan = TrackPlan {
             end: 0,
             is_datagrams: self.percent(15),
@@ -282,7 +298,7 @@ impl Maker {
         path
     }
 
-    fn burst(&mut self) -> Burst {
+    pub(super) fn burst(&mut self) -> Burst {
         Burst {
             group: match self.rng.below(10) {
                 0..=4 => GroupPick::Next,
@@ -310,7 +326,7 @@ impl Maker {
         }
     }
 
-    fn wish(&mut self) -> Wish {
+    pub(super) fn wish(&mut self) -> Wish {
         Wish {
             filter: match self.rng.below(10) {
                 0..=3 => None,
@@ -342,7 +358,7 @@ impl Maker {
         self.step(at, Act::SubscribeNamespace { client, which, interest });
     }
 
-    fn how(&mut self) -> How {
+    pub(super) fn how(&mut self) -> How {
         match self.rng.below(4) {
             0..=1 => How::Namespace,
             2 => How::Publish,
@@ -370,15 +386,15 @@ impl Maker {
         if self.percent(50) { Transport::Quic } else { Transport::WebTransport }
     }
 
-    fn step(&mut self, at: u64, act: Act) {
+    pub(super) fn step(&mut self, at: u64, act: Act) {
         self.steps.push(Step { at, act });
     }
 
-    fn pick(&mut self, bound: u64) -> usize {
+    pub(super) fn pick(&mut self, bound: u64) -> usize {
         usize::try_from(self.rng.below(bound)).unwrap_or_default()
     }
 
-    fn percent(&mut self, times: u64) -> bool {
+    pub(super) fn percent(&mut self, times: u64) -> bool {
         self.rng.below(100) < times
     }
 }

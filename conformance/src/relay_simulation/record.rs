@@ -1,6 +1,6 @@
 //! What happened in a run: what was published, and what each request came to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use moqt_engine::model::{
@@ -234,6 +234,8 @@ pub struct Told {
     pub accepted: Option<Timestamp>,
     /// Until when it lasted.
     pub ended: Option<Timestamp>,
+    /// What was told of before, under another prefix.
+    pub known: BTreeSet<TrackNamespace>,
     /// Namespaces, and whether they came or went.
     pub news: Vec<(Timestamp, TrackNamespace, bool)>,
 }
@@ -251,6 +253,29 @@ pub struct Announced {
     pub to: Option<Timestamp>,
     /// The relay refused it.
     pub is_refused: bool,
+}
+
+impl Told {
+    /// It gets another prefix: that is another subscription from now on, in which is known what is
+    /// known in this one.
+    pub(super) fn move_to(&mut self, prefix: TrackNamespace, at: Timestamp) -> Self {
+        self.ended.get_or_insert(at);
+        let (client, interest, known) = (self.client, self.interest, self.known(at));
+        Self { client, prefix, interest, accepted: Some(at), ended: None, known, news: Vec::new() }
+    }
+
+    /// What was told of by then and was not told to be gone.
+    pub(super) fn known(&self, by: Timestamp) -> BTreeSet<TrackNamespace> {
+        let mut known = self.known.clone();
+        for (_, namespace, is_there) in self.news.iter().filter(|(at, ..)| *at <= by) {
+            if *is_there {
+                known.insert(namespace.clone());
+            } else {
+                known.remove(namespace);
+            }
+        }
+        known
+    }
 }
 
 impl Record {

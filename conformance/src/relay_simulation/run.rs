@@ -1,6 +1,6 @@
 //! Runs a scenario: relays, their clients and the network between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +63,10 @@ pub(super) struct Run<'a> {
     pub(super) nodes: Vec<RelayId>,
     /// By relay: its end of the link with the one above it, and what that end held at first.
     pub(super) uplinks: Vec<Option<EndpointId>>,
+    /// The relays that others are below, by those.
+    parents: Vec<usize>,
+    /// Relays that have gone away.
+    gone: BTreeSet<usize>,
     pub(super) clients: Vec<Option<Client>>,
     pub(super) tracks: Vec<Track>,
     pub(super) record: Record,
@@ -79,6 +83,10 @@ pub(super) enum Later {
     Resume,
     /// It writes on, in a subscription.
     Write(RequestKey),
+    /// It is a relay that goes away, and those below it are linked with the one above it.
+    MoveOn,
+    /// It is a relay that has gone away, and closes its link with the one above it.
+    Stop,
 }
 
 impl<'a> Run<'a> {
@@ -95,6 +103,8 @@ impl<'a> Run<'a> {
             relays,
             nodes,
             uplinks: vec![None; scenario.relays.len()],
+            parents: scenario.relays.iter().map(|plan| plan.parent).collect(),
+            gone: BTreeSet::new(),
             clients: scenario.clients.iter().map(|_| None).collect(),
             tracks: scenario.tracks.iter().map(|_| Track::default()).collect(),
             record,
@@ -115,7 +125,12 @@ impl<'a> Run<'a> {
     /// Links a relay with the one above it.
     pub(super) fn link(&mut self, relay: usize) {
         let plan = &self.scenario.relays[relay];
-        let ends = [self.nodes[relay], self.nodes[plan.parent]];
+        let mut parent = self.parents[relay];
+        while self.gone.contains(&parent) {
+            parent = self.parents[parent];
+        }
+        self.parents[relay] = parent;
+        let ends = [self.nodes[relay], self.nodes[parent]];
         let Self { relays, network, .. } = self;
         let link = plan.link.clone().unwrap_or_default();
         let at = relays.connect_upstream(network, ends, plan.draft, plan.transport, link);
@@ -134,6 +149,40 @@ impl<'a> Run<'a> {
         let link = plan.link.clone().unwrap_or_default();
         let at = self.relays.connect(&mut self.network, node, client, link);
         self.clients[number] = Some(Client::new(at, plan.draft));
+    }
+
+    /// A relay that has no clients asks those below it to leave.
+    pub(super) fn go_away(&mut self, relay: usize, after: u64, timeout: u64) {
+        let clients = self.scenario.clients.iter();
+        let has_clients = clients.into_iter().any(|client| client.relay == relay);
+        if relay == 0 || relay >= self.nodes.len() || has_clients || !self.gone.insert(relay) {
+            return;
+        }
+        let within = Duration::from_millis(timeout);
+        self.relays.go_away(&mut self.network, self.nodes[relay], within);
+        self.put_off(relay, after, Later::MoveOn);
+        self.put_off(relay, timeout + 1000, Later::Stop);
+    }
+
+    pub(super) fn has_gone(&self, relay: usize) -> bool {
+        self.gone.contains(&relay)
+    }
+
+    /// Relays below one that goes away are linked with the one above it. Their old links are there
+    /// until the other end closes them.
+    fn move_on(&mut self, gone: usize) {
+        for relay in 1..self.nodes.len() {
+            if self.parents[relay] == gone && !self.gone.contains(&relay) {
+                self.link(relay);
+            }
+        }
+    }
+
+    /// A relay that has gone away closes its link with the one above it.
+    fn stop(&mut self, relay: usize) {
+        if let Some(at) = self.uplinks[relay].take() {
+            self.network.with(at, |connection, _| connection.close(SessionError::NoError, ""));
+        }
     }
 
     /// Everything goes right from here on, everything is read and everything is ended: nothing
@@ -243,6 +292,8 @@ impl<'a> Run<'a> {
                         match what {
                             Later::Resume => self.resume(client),
                             Later::Write(request) => self.write_second_half(client, request),
+                            Later::MoveOn => self.move_on(client),
+                            Later::Stop => self.stop(client),
                         }
                     }
                 }

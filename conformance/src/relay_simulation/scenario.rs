@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use moqt_engine::model::{GroupOrder, JoiningStart, Location, NamespaceInterest};
+use moqt_engine::model::{GroupOrder, JoiningStart, Location, NamespaceInterest, TrackNamespace};
 use moqt_engine::{Draft, Transport};
 use moqt_loopback::LinkConfig;
 
@@ -14,9 +14,14 @@ use crate::simulation::{Burst, TrackPlan, Trouble, Wish};
 pub enum Level {
     /// One relay of one shard, one publisher and one subscriber of one track.
     One,
+    /// Trees of relays whose clients publish, ask about and are told of namespaces, more than
+    /// anything else; nothing goes wrong.
+    Names,
     /// Trees of relays with several shards, many clients; nothing goes wrong.
     Calm,
-    /// The same with faults everywhere.
+    /// The same with relays that go away, after those below them have been asked to leave.
+    Moves,
+    /// The same as [`Calm`](Self::Calm) with faults everywhere.
     Faults,
 }
 
@@ -178,13 +183,29 @@ pub enum Act {
         client: usize,
         track: usize,
     },
-    /// 0 and 1 are namespaces that tracks are in, anything else is what both are in.
+    /// `which` is the number of a namespace ([`namespace`]).
     SubscribeNamespace {
         client: usize,
         which: u8,
         interest: NamespaceInterest,
     },
+    /// A namespace subscription gets another prefix, where the draft can say that.
+    MoveNamespaceSubscription {
+        client: usize,
+        pick: usize,
+        which: u8,
+    },
     EndNamespaceSubscription {
+        client: usize,
+        pick: usize,
+    },
+    /// A client publishes a namespace without tracks.
+    Announce {
+        client: usize,
+        which: u8,
+    },
+    /// It withdraws one.
+    Withdraw {
         client: usize,
         pick: usize,
     },
@@ -217,6 +238,14 @@ pub enum Act {
         relay: usize,
         unnoticed: u64,
     },
+    /// A relay, if it is not the first and has no clients, asks the relays below it to leave.
+    /// After so many milliseconds they link themselves with the one above it; after more, it closes
+    /// what is left.
+    GoAway {
+        relay: usize,
+        after: u64,
+        timeout: u64,
+    },
     /// A relay links itself with the one above it, if it is not linked.
     Relink {
         relay: usize,
@@ -235,6 +264,21 @@ pub enum Act {
     },
 }
 
+/// A namespace by its number: 0 and 1 are those that tracks are in.
+pub(super) fn namespace(which: u8) -> Option<TrackNamespace> {
+    let fields: &[&str] = match which {
+        0 => &["sim", "a"],
+        1 => &["sim", "b"],
+        2 => &["sim"],
+        3 => &["sim", "a", "x"],
+        4 => &["sim", "a", "y"],
+        5 => &["sim", "b", "x"],
+        6 => &["other"],
+        _ => &[],
+    };
+    TrackNamespace::new(fields).ok()
+}
+
 impl Act {
     /// Whose it is, if it takes a session.
     pub(super) fn client(&self) -> Option<usize> {
@@ -248,6 +292,9 @@ impl Act {
             | Self::Join { client, .. }
             | Self::TrackStatus { client, .. }
             | Self::SubscribeNamespace { client, .. }
+            | Self::MoveNamespaceSubscription { client, .. }
+            | Self::Announce { client, .. }
+            | Self::Withdraw { client, .. }
             | Self::EndNamespaceSubscription { client, .. } => Some(*client),
             _ => None,
         }

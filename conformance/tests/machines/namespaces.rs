@@ -432,6 +432,8 @@ fn publisher(machine: &mut Machine, step: Step) -> Vec<Saw> {
             if machine.is_free(&prefix, Some(n)) {
                 let said = machine.end.said(on);
                 assert!(matches!(said[..], [Message::RequestOk(_)]), "{said:?}");
+                // What is not under it could not be said to be gone: it is told of again.
+                machine.subscriptions[n].told.retain(|told| told.starts_with(&prefix));
                 machine.subscriptions[n].prefix = prefix;
                 return vec![Saw::Moved(n)];
             }

@@ -2,11 +2,13 @@
 
 use moqt_conformance::DRAFTS;
 use moqt_engine::model::{
-    FullTrackName, NamespaceInterest, Parameters, PublishDoneCode, TrackNamespace,
+    FullTrackName, NamespaceInterest, Parameters, PublishDoneCode, RequestErrorCode, TrackNamespace,
 };
-use moqt_engine::{Accept, Draft};
+use moqt_engine::{Accept, Draft, Refusal};
 use moqt_loopback::{RelayNode, RelayOptions};
-use moqt_session::{NamespaceEvent, NamespacePublication, NamespaceSubscription, Session};
+use moqt_session::{
+    Incoming, NamespaceEvent, NamespacePublication, NamespaceSubscription, Session,
+};
 
 use crate::stage::{
     Stage, accept_subscribe, locations, namespace, next_publish, prefix, publish,
@@ -259,6 +261,65 @@ fn what_comes_from_above_does_not_go_up_again() {
             for shard in [&stage.relay, &left, &right, &bottom].iter().flat_map(|it| it.stats()) {
                 assert_eq!(shard.namespaces, 0, "{draft:?}: {shard:?}");
             }
+        });
+    }
+}
+
+/// In draft 14 "an UNSUBSCRIBE_NAMESPACE withdraws a previous SUBSCRIBE_NAMESPACE", but no
+/// PUBLISH_NAMESPACE that came of it: its end is told when it comes.
+#[test]
+fn who_stopped_listening_hears_that_a_namespace_is_gone() {
+    let draft = Draft::D14;
+    let stage = Stage::new(2);
+    stage.run(async {
+        let publisher = stage.client(draft).await;
+        let published = publish_namespace(&publisher).await;
+        let listener = stage.client(draft).await;
+        let mut told = listen(&listener, &prefix()).await;
+        assert_eq!(news(&mut told).await, (namespace(), true));
+        drop(told);
+        stage.sleep(5000).await;
+        drop(published);
+        stage.sleep(5000).await;
+        // It would be known still.
+        let mut told = listen(&listener, &prefix()).await;
+        assert!(stage.nothing_comes(told.next()).await);
+    });
+}
+
+/// A subscriber is asked for tracks of a namespace that it publishes and does not have them: it is
+/// offered those of others, and gets them.
+#[test]
+fn who_publishes_a_namespace_is_offered_tracks_of_others_in_it() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let leaf = stage.below(&stage.relay, draft);
+            stage.sleep(2000).await;
+            let (publisher, client) =
+                (stage.client(draft).await, stage.client_of(&leaf, draft).await);
+            let _published = publish_namespace(&client).await;
+            let _listening = listen_to_tracks(&client).await;
+            let publication = publish(&publisher, "others").await;
+            let offer = loop {
+                match client.accept_request().await.unwrap() {
+                    Incoming::Publish(offer) => break offer,
+                    Incoming::Subscribe(asked) => {
+                        asked.reject(Refusal::new(RequestErrorCode::DoesNotExist));
+                    }
+                    // Draft 14 asks for both.
+                    Incoming::PublishNamespace(_) => {}
+                    other => panic!("{draft:?}: {other:?}"),
+                }
+            };
+            let subscription = offer.accept(Accept::default()).unwrap();
+            stage.sleep(2000).await;
+            let writing = async {
+                write_group(&publication, 0, 2).await;
+                publication.done(PublishDoneCode::TrackEnded, "");
+            };
+            let ((seen, code), ()) = tokio::join!(receive(subscription), writing);
+            assert_eq!((seen, code), (locations(1, 2), PublishDoneCode::TrackEnded), "{draft:?}");
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use moqt_conformance::relay_simulation::{Level, Scenario};
 
-const LEVELS: [Level; 3] = [Level::One, Level::Calm, Level::Faults];
+const LEVELS: [Level; 5] = [Level::One, Level::Names, Level::Calm, Level::Moves, Level::Faults];
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
@@ -19,7 +19,9 @@ fn the_same_seed_gives_the_same_run() {
 #[test]
 fn what_must_arrive_arrives() {
     // `simulate-relays` tries out more.
-    for (level, seeds) in [(Level::One, 200), (Level::Calm, 60), (Level::Faults, 60)] {
+    for (level, seeds) in
+        [(Level::One, 200), (Level::Names, 100), (Level::Calm, 60), (Level::Faults, 60)]
+    {
         for seed in 0..seeds {
             if let Err(broken) = Scenario::of_seed(seed, level).check() {
                 panic!("{level:?}, seed {seed}: {broken}");

@@ -66,6 +66,8 @@ pub struct Shard<A> {
     offered: BTreeMap<FullTrackName, Vec<ShardId>>,
     /// Shards with connections to relays upstream.
     upstream_shards: BTreeSet<ShardId>,
+    /// Who was told of a namespace by a PUBLISH_NAMESPACE of its own.
+    announced_to: BTreeMap<TrackNamespace, BTreeSet<ConnectionId>>,
     /// When relays upstream are no longer asked about what nobody listens to.
     asks_less_at: Option<Timestamp>,
     messages: VecDeque<(Option<ShardId>, Message)>,
@@ -134,6 +136,7 @@ impl<A: Authorize> Shard<A> {
             streams: 0,
             offered: BTreeMap::new(),
             upstream_shards: BTreeSet::new(),
+            announced_to: BTreeMap::new(),
             asks_less_at: None,
             messages: VecDeque::new(),
             actions: VecDeque::new(),
@@ -277,6 +280,7 @@ impl<A: Authorize> Shard<A> {
             && self.fetches.is_empty()
             && self.queries.is_empty()
             && self.offered.is_empty()
+            && self.announced_to.is_empty()
             && self.feeds.is_empty()
     }
 

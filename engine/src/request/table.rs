@@ -396,8 +396,9 @@ impl Requests {
     }
 
     /// A namespace subscription gets another prefix, unless that overlaps with another's
-    /// (draft-18, "Updating Namespace Subscriptions"). Whether it has it now. What was told of
-    /// stays told of, also what is not under the prefix any more.
+    /// (draft-18, "Updating Namespace Subscriptions"). Whether it has it now. What is not under the
+    /// prefix any more cannot be told to be gone: a publisher tells of it again if it is under the
+    /// prefix once more. A subscriber knows it still, as the publisher may.
     pub(crate) fn move_prefix(&mut self, key: RequestKey, prefix: &TrackNamespace) -> bool {
         let Some(request) = self.table.get_mut(key) else { return false };
         let Body::NamespaceSubscription(subscription) = &mut request.body else { return false };
@@ -405,6 +406,12 @@ impl Requests {
         let moved = self.prefixes.replace(space, &subscription.prefix, prefix, key);
         if moved {
             subscription.prefix = prefix.clone();
+            if !request.ours {
+                let before = subscription.told.len();
+                subscription.told.retain(|namespace| namespace.starts_with(prefix));
+                let gone = before.saturating_sub(subscription.told.len());
+                self.told = self.told.saturating_sub(gone);
+            }
         }
         moved
     }

@@ -1,9 +1,7 @@
 //! Namespaces: those who asked are told of all that there are.
 
-use std::collections::BTreeSet;
-
-use moqt_engine::Timestamp;
 use moqt_engine::model::TrackNamespace;
+use moqt_engine::{Draft, Timestamp};
 
 use super::{Checked, Model, known, must};
 use crate::relay_simulation::record::{Announced, SubscriptionEnd, Told};
@@ -12,7 +10,7 @@ use crate::simulation::history::track_name;
 
 impl Model<'_> {
     pub(super) fn namespace_subscription(&self, told: &Told) -> Checked {
-        let Told { client, prefix, interest, accepted, ended, news } = told;
+        let Told { client, prefix, interest, accepted, ended, news, .. } = told;
         let about = |what: String| {
             format!(
                 "namespace subscription of client {client} to {prefix}, accepted at {accepted:?}, \
@@ -44,27 +42,22 @@ impl Model<'_> {
                 && it.to.is_none_or(|to| to >= until)
                 && it.namespace.starts_with(prefix)
         };
-        if known(*accepted) > until || !self.is_quiet(*accepted, until) {
+        if known(*accepted) > until || !self.is_quiet(*accepted, until) || self.is_unsaid(prefix) {
             return Ok(());
         }
-        let mut known_then = BTreeSet::new();
-        for (at, namespace, is_there) in news {
-            if *at <= until && *is_there {
-                known_then.insert(namespace);
-            } else if *at <= until {
-                known_then.remove(namespace);
-            }
-        }
+        let mut known_then = told.known(until);
         for announced in self.record.announced.iter().filter(is_steady) {
             must(known_then.contains(&announced.namespace), "namespaces are told of", || {
                 about(format!("{} of client {}", announced.namespace, announced.client))
             })?;
         }
         // What is gone, and has been long enough, is known to be.
+        // It is not told while the subscription has another prefix.
+        known_then.retain(|namespace| !told.known.contains(namespace));
         for namespace in known_then {
-            let mut all = self.record.announced.iter().filter(|it| it.namespace == *namespace);
+            let mut all = self.record.announced.iter().filter(|it| it.namespace == namespace);
             let is_gone = all.all(|it| it.to.is_some_and(|to| known(to) <= until));
-            let has_tracks = self.has_tracks(namespace, |_| true);
+            let has_tracks = self.has_tracks(&namespace, |_| true);
             must(!is_gone || has_tracks, "namespaces that are gone are told of", || {
                 about(namespace.to_string())
             })?;
@@ -74,7 +67,14 @@ impl Model<'_> {
 
     /// Who asks for tracks is offered all that others publish, unless it subscribes to them already.
     fn offers(&self, told: &Told, accepted: Timestamp, until: Timestamp) -> Checked {
+        if self.is_unsaid(&told.prefix) {
+            return Ok(());
+        }
         for (number, track) in self.record.tracks.iter().enumerate() {
+            // Nobody is offered what it publishes itself.
+            if track.publishers.iter().any(|it| it.client == told.client) {
+                continue;
+            }
             if !track_name(number).is_some_and(|name| name.namespace().starts_with(&told.prefix)) {
                 continue;
             }
@@ -83,7 +83,6 @@ impl Model<'_> {
                 let due = known(begun);
                 let is_due = published.how != How::Namespace
                     && !published.is_refused
-                    && published.client != told.client
                     && due <= until
                     && published.to.is_none_or(|(to, _)| to >= due)
                     && self.is_quiet(begun, due);
@@ -101,7 +100,11 @@ impl Model<'_> {
                 // offered it any more, and does not offer it on.
                 let is_pulled = subscriptions()
                     .any(|it| !it.is_offered && it.track == number && it.asked <= due)
-                    && track.publishers.iter().any(|it| it.how != How::Publish && it.from <= due);
+                    && self.record.announced.iter().any(|it| {
+                        let name = track_name(number);
+                        it.from <= due
+                            && name.is_some_and(|name| name.namespace().starts_with(&it.namespace))
+                    });
                 must(
                     !is_due || has_it || is_pulled,
                     "tracks are offered to who asks for them",
@@ -116,6 +119,15 @@ impl Model<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether some relay may not be able to ask the one above it about a prefix: draft 14 does not
+    /// have the one of no fields, which takes the place of all others.
+    fn is_unsaid(&self, prefix: &TrackNamespace) -> bool {
+        let mut relays = self.scenario.relays.iter();
+        let mut all = self.record.namespaces.iter();
+        let is_root = prefix.is_empty() || all.any(|told| told.prefix.is_empty());
+        is_root && relays.any(|relay| relay.draft < Draft::D16)
     }
 
     /// Whether tracks of a namespace have been offered by themselves, in such a time.

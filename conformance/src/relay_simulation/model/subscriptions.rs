@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use moqt_engine::Timestamp;
-use moqt_engine::model::{Location, ObjectStatus, PublishDoneCode, SubscriptionFilter};
+use moqt_engine::model::{
+    Location, ObjectStatus, PublishDoneCode, RequestErrorCode, SubscriptionFilter,
+};
 
 use super::{Checked, GRACE, Model, known, must};
 use crate::relay_simulation::record::{Left, Made, Seen, Stream, Subscribed, SubscriptionEnd};
@@ -41,7 +43,7 @@ impl Model<'_> {
     fn answered(&self, subscribed: &Subscribed) -> Checked {
         let Subscribed { track, asked, accepted, end, .. } = subscribed;
         let until = known(*asked);
-        let is_there = self.publishers(*track, *asked, until).next().is_some();
+        let is_there = self.is_published_to(subscribed, *asked, until);
         let left_early = end.as_ref().is_some_and(|(at, end)| {
             *at < until && matches!(end, SubscriptionEnd::Left | SubscriptionEnd::Closed)
         });
@@ -52,7 +54,15 @@ impl Model<'_> {
             // A filter that lets nothing pass is refused.
             let is_range =
                 matches!(subscribed.filter, Some(SubscriptionFilter::AbsoluteRange { .. }));
-            return must(is_range, "a subscription to what is published is accepted", || {
+            // So is one to what the relay is about to offer.
+            let is_offered = *code == RequestErrorCode::DuplicateSubscription
+                && self.record.subscriptions.iter().any(|it| {
+                    it.is_offered
+                        && (it.client, it.track) == (subscribed.client, *track)
+                        && it.asked <= until
+                });
+            let is_right = is_range || is_offered;
+            return must(is_right, "a subscription to what is published is accepted", || {
                 format!("refused with {code} at {at:?}")
             });
         }
@@ -61,6 +71,12 @@ impl Model<'_> {
         must(is_early || is_over, "a subscription to what is published is accepted", || {
             "no answer in time".to_owned()
         })
+    }
+
+    /// Whether others than the subscriber publish a track throughout this time.
+    fn is_published_to(&self, subscribed: &Subscribed, from: Timestamp, to: Timestamp) -> bool {
+        let mut publishers = self.publishers(subscribed.track, from, to);
+        publishers.any(|it| it.client != subscribed.client)
     }
 
     /// Each object is one that was published, comes once, and in order in its stream.
@@ -140,6 +156,7 @@ impl Model<'_> {
                 && subscribed.forward_throughout(made.at, known(made.at)) == Some(true)
                 && self.is_heard_of(subscribed.track, made.at)
                 && !self.is_taken_over(subscribed.track, made.at)
+                && self.is_published_to(subscribed, made.at, made.at)
                 && !subscribed.is_over_by(known(made.at))
                 && self.is_quiet(earlier(made.subgroup_at), by)
                 && self.reads(subscribed.client, accepted, by)
@@ -272,7 +289,8 @@ impl Model<'_> {
                 let is_quiet = self.is_quiet(earlier(accepted), *at);
                 // Who publishes a track that a relay has already is not heard of further up.
                 let mut there = self.publishers(subscribed.track, *at, *at);
-                let is_there = there.any(|it| it.how != How::Publish);
+                let is_there = there.any(|it| it.how != How::Publish)
+                    && track.publishers.iter().all(|it| it.client != subscribed.client);
                 let range =
                     matches!(subscribed.filter, Some(SubscriptionFilter::AbsoluteRange { .. }));
                 let slow = *code == PublishDoneCode::TooFarBehind

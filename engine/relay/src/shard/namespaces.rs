@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use moqt_engine::model::{
-    FullTrackName, NamespaceInterest, Parameters, RequestErrorCode, TrackNamespace,
+    FullTrackName, NamespaceInterest, Parameters, RequestErrorCode, StreamResetCode, TrackNamespace,
 };
 use moqt_engine::{Accept, CommandError, RequestKey};
 
@@ -92,6 +92,7 @@ impl<A: Authorize> Shard<A> {
             self.actions.push_back(Action::Release { namespace: namespace.clone() });
         }
         self.share_namespace(namespace, before.as_ref());
+        self.retract(cx, namespace, &left);
         for listener in self.routes.listeners(namespace) {
             let is_news = left.iter().any(|origin| !self.is_known_to(*origin, listener));
             if listener.wants_namespaces() && !is_news {
@@ -135,7 +136,7 @@ impl<A: Authorize> Shard<A> {
         for (&upstream, peer) in told {
             let Some(request) = peer.announced.remove(namespace) else { continue };
             peer.requests.remove(&request);
-            let code = moqt_engine::model::StreamResetCode::Cancelled;
+            let code = StreamResetCode::Cancelled;
             cx.connections.with(upstream, |moqt| moqt.cancel(cx.now, request, code));
         }
     }
@@ -298,8 +299,53 @@ impl<A: Authorize> Shard<A> {
         // It fails if it was told already, of another publisher's.
         let told =
             cx.connections.with(connection, |moqt| moqt.namespace(cx.now, request, namespace));
-        if let Some(Ok(Some(announced))) = told {
-            self.set_purpose(connection, announced, Purpose::Announced);
+        if let Some(Ok(Some(announced))) = told
+            && let Some(peer) = self.peers.get_mut(&connection)
+        {
+            // Draft 14: it lasts longer than the namespace subscription.
+            peer.requests.insert(announced, Purpose::Announced);
+            peer.announced.insert(namespace.clone(), announced);
+            self.announced_to.entry(namespace.clone()).or_default().insert(connection);
+        }
+    }
+
+    /// A namespace has lost a publisher: those are told whom it was announced to and who need not
+    /// listen any longer.
+    fn retract<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        namespace: &TrackNamespace,
+        left: &[Origin],
+    ) {
+        let Some(mut to) = self.announced_to.remove(namespace) else { return };
+        to.retain(|connection| {
+            let Some(peer) = self.peers.get_mut(connection) else { return false };
+            let is_news = |origin: &Origin| !(origin.is_on(*connection) && peer.is_relay());
+            if left.iter().any(is_news) {
+                return true;
+            }
+            if let Some(request) = peer.announced.remove(namespace) {
+                peer.requests.remove(&request);
+                let code = StreamResetCode::Cancelled;
+                cx.connections.with(*connection, |moqt| moqt.cancel(cx.now, request, code));
+            }
+            false
+        });
+        if !to.is_empty() {
+            self.announced_to.insert(namespace.clone(), to);
+        }
+    }
+
+    /// Forgets what a connection that is gone was told of.
+    pub(super) fn forget_announced(&mut self, connection: ConnectionId) {
+        let Some(peer) = self.peers.get_mut(&connection) else { return };
+        for namespace in core::mem::take(&mut peer.announced).into_keys() {
+            if let Some(to) = self.announced_to.get_mut(&namespace) {
+                to.remove(&connection);
+                if to.is_empty() {
+                    self.announced_to.remove(&namespace);
+                }
+            }
         }
     }
 

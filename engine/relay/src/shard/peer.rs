@@ -285,6 +285,7 @@ impl<A: Authorize> Shard<A> {
             self.ended(cx, id, request, purpose, Ended::Lost);
         }
         self.above_lost(cx, id);
+        self.forget_announced(id);
         let gone = self.peers.remove(&id);
         if gone.is_some_and(|peer| peer.info.kind == PeerKind::Upstream) {
             self.upstream_left();

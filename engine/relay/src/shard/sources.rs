@@ -23,7 +23,6 @@ impl<A: Authorize> Shard<A> {
     pub(super) fn seek<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
         let Some(track) = self.tracks.get(id) else { return };
         let name = track.name.clone();
-        let via = track.waiters.first().map(|waiter| waiter.via.clone()).unwrap_or_default();
         let mut sessions: Vec<ConnectionId> = Vec::new();
         for origin in self.routes.publishers(name.namespace()) {
             if let Origin::Session(connection, _) = origin {
@@ -50,9 +49,24 @@ impl<A: Authorize> Shard<A> {
             }
         }
         for connection in sessions {
+            self.subscribe_for(cx, id, connection);
+        }
+        let via = self.tracks.get(id).map(|track| way(track, Node::is_local));
+        self.seek_in_shards(id, &name, &via.flatten().unwrap_or_default());
+    }
+
+    /// Asks one connection for a track, if somebody else wants it.
+    fn subscribe_for<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        connection: ConnectionId,
+    ) {
+        let Some(track) = self.tracks.get(id) else { return };
+        let is_other = |node: Node| !matches!(node, Node::Session(at, _) if at == connection);
+        if let Some(via) = way(track, is_other) {
             self.subscribe_at(cx, id, connection, &via);
         }
-        self.seek_in_shards(id, &name, &via);
     }
 
     /// Asks the relays upstream for a track that nobody here has after all. Whether there are any.
@@ -70,12 +84,12 @@ impl<A: Authorize> Shard<A> {
         let track = self.tracks.get(id).filter(|track| track.is_wanted());
         let Some(track) = track.filter(|_| !was_upstream) else { return false };
         let asked = track.sources.len();
-        let via = track.waiters.first().map(|waiter| waiter.via.clone()).unwrap_or_default();
         let is_wanted_here = track.is_wanted_locally();
+        let via = way(track, Node::is_local).unwrap_or_default();
         let upstream = self.peers.iter().filter(|(_, peer)| is_upstream(peer));
         let upstream: Vec<ConnectionId> = upstream.map(|(id, _)| *id).collect();
         for connection in upstream {
-            self.subscribe_at(cx, id, connection, &via);
+            self.subscribe_for(cx, id, connection);
         }
         if is_wanted_here {
             for shard in self.upstream_shards.clone() {
@@ -237,6 +251,10 @@ impl<A: Authorize> Shard<A> {
             };
             self.nobody_publishes(cx, id, refusal);
         }
+        if self.tracks.get(id).is_some_and(Track::has_established_source) {
+            // Who does not publish the track may want it.
+            self.offer(cx, id);
+        }
         self.track_changed(cx, id);
     }
 
@@ -266,7 +284,7 @@ impl<A: Authorize> Shard<A> {
             _ => (PublishDoneCode::GoingAway, "nobody else publishes the track"),
         };
         let Some((track, mut io)) = self.outlet(cx, id) else { return };
-        if track.sources.is_empty() {
+        if !track.has_established_source() {
             return;
         }
         let mut ended = Vec::new();
@@ -479,6 +497,14 @@ impl<A: Authorize> Shard<A> {
             self.track_changed(cx, id);
         }
     }
+}
+
+/// The relays that a request for a track has come through, if such subscribers want it: the fewest.
+fn way(track: &Track, is_it: impl Fn(Node) -> bool) -> Option<Vec<u64>> {
+    let waiting = track.waiters.iter().filter(|waiter| is_it(waiter.node));
+    let waiting = waiting.map(|waiter| &waiter.via).min_by_key(|via| via.len()).cloned();
+    let mut sinks = track.sinks.iter().flatten();
+    waiting.or_else(|| sinks.any(|sink| is_it(sink.node)).then(Vec::new))
 }
 
 /// What subscribers are told of how a publisher has ended a subscription: what concerns this relay
