@@ -168,7 +168,7 @@ impl Track {
 
     /// Goes on with what a subscriber did not take before.
     pub(crate) fn resume<C: Connections>(&mut self, io: &mut Outlet<'_, C>, slot: usize) {
-        let Self { live, sinks, store, .. } = self;
+        let Self { live, sinks, store, has_blocked, .. } = self;
         let Some(sink) = sinks.get_mut(slot).and_then(Option::as_mut) else { return };
         let Node::Session(connection, _) = sink.node else { return };
         sink.blocked_since = None;
@@ -183,6 +183,7 @@ impl Track {
             let next = connections.with(connection, |moqt| way.go_on(moqt, sink, out, stats));
             live.set_out(slot, next.unwrap_or(Out::Over));
             if sink.blocked_since.is_some() {
+                *has_blocked = true;
                 break;
             }
         }

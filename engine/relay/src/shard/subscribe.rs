@@ -229,7 +229,9 @@ impl<A: Authorize> Shard<A> {
         let Some((track, mut io)) = self.outlet(cx, id) else { return };
         track.resume(&mut io, slot);
         let is_ending = track.sinks.get(slot).and_then(Option::as_ref);
-        if is_ending.is_some_and(|sink| sink.ending.is_some()) {
+        let is_ending = is_ending.is_some_and(|sink| sink.ending.is_some());
+        self.account(cx, id);
+        if is_ending {
             self.end_sink(cx, id, slot);
             self.track_changed(cx, id);
         }
