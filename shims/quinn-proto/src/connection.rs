@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use moqt_engine::model::SessionError;
 use moqt_engine::{MoqtConnection, Role, Timestamp, TransportClosed};
 use moqt_quic::{Clock, Place, SessionConfig};
 use quinn_proto::crypto::rustls::HandshakeData;
@@ -148,7 +149,12 @@ impl Connection {
         if self.setup_deadline.is_some_and(|deadline| deadline <= at) {
             self.setup_deadline = None;
             debug!(connection = self.handle.0, "closed: its session was not set up in time");
-            self.close(at, 0, "the session was not set up in time");
+            let reason = "the session was not set up in time";
+            let timeout = SessionError::ControlMessageTimeout;
+            let now = clock.timestamp(at);
+            if self.with_session(now, at, |moqt| moqt.close(timeout, reason)).is_none() {
+                self.close(at, 0, reason);
+            }
         }
     }
 
