@@ -419,3 +419,111 @@ impl Future for Worker {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests fail by it")]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::UdpSocket;
+    use std::pin::pin;
+
+    use moqt_engine::model::{Parameters, TrackNamespace};
+    use moqt_quinn_proto::{
+        Client, ClientOptions, ClientTls, Identity, ServerConfig, ServerOptions, ServerTls,
+        SessionConfig, Target, TransportOptions, Verify,
+    };
+
+    use super::super::dial::Dialer;
+    use super::super::mail::mailbox;
+    use super::*;
+
+    /// The longest that anything may take.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// The first of two shards, on one thread with the test, and where it listens.
+    fn worker(
+        max_waiting: usize,
+        identity: Identity,
+        (outboxes, inbox): (Vec<Outbox>, Inbox),
+    ) -> (Worker, SocketAddr) {
+        let started = Instant::now();
+        let options = ServerOptions::new(identity.clone());
+        let session = SessionConfig::server(&options, 4096);
+        let transport = TransportOptions::default();
+        let server = ServerConfig::new(&ServerTls::new(identity), &transport, session).unwrap();
+        let steering = Arc::new(Steering::new(2));
+        let socket = Socket::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let local = socket.local_addr().unwrap();
+        let endpoint = Endpoint::steered((&steering, 0), Some(server), false, 1, started);
+        let port = Port::new(socket, |_| endpoint).unwrap();
+        let shard = Shard::new(ShardId(0), 2, Arc::default(), Rules::open());
+        let outbox = outboxes.first().cloned().unwrap();
+        let origins = Origins::new(Dialer { options: Arc::default(), outbox }, None);
+        let parts = Parts {
+            shard,
+            shards: 2,
+            max_waiting,
+            server: port,
+            steering,
+            inbox,
+            outboxes,
+            origins,
+            started,
+        };
+        (Worker::new(parts), local)
+    }
+
+    /// Lets the worker have a turn, and then all others.
+    async fn turn(worker: &mut Worker) {
+        poll_fn(|cx| {
+            let _ = Pin::new(&mut *worker).poll(cx);
+            Poll::Ready(())
+        })
+        .await;
+        tokio::task::yield_now().await;
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_another_does_not_listen_to_reads_its_socket_no_more() {
+        let identity = Identity::self_signed([]).unwrap();
+        let mut options = ClientOptions::default();
+        options.tls = ClientTls::new(Verify::Pinned(vec![identity.sha256()]));
+        let ((mine, inbox), (others, mut unread)) = (mailbox(), mailbox());
+        let (mut worker, local) = worker(1, identity, (vec![mine, others], inbox));
+        let target: Target = format!("moqt://{local}/").parse().unwrap();
+        let mut client = pin!(async {
+            let session = Client::connect(&target, &options).await.unwrap();
+            let mut published = Vec::new();
+            for name in ["a", "b"] {
+                let namespace = TrackNamespace::new([name]).unwrap();
+                let pending = session.publish_namespace(namespace, Parameters::default());
+                published.push(pending.await.unwrap());
+            }
+            (session, published)
+        });
+        let begun = Instant::now();
+        // What it says to the other shard is one message for each namespace.
+        let _client = loop {
+            assert!(begun.elapsed() < PATIENCE, "{:?}", worker.report());
+            tokio::select! {
+                client = &mut client => break client,
+                () = turn(&mut worker) => {}
+            }
+        };
+        assert!(worker.is_held_up());
+        let before = worker.report().traffic.datagrams_in;
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.send_to(&[0; 100], local).unwrap();
+        for _ in 0..100 {
+            turn(&mut worker).await;
+        }
+        assert_eq!(worker.report().traffic.datagrams_in, before);
+        // The other one comes round to it.
+        while poll_fn(|cx| Poll::Ready(unread.poll(cx))).await.is_some() {}
+        assert!(!worker.is_held_up());
+        while worker.report().traffic.datagrams_in == before {
+            assert!(begun.elapsed() < PATIENCE, "{:?}", worker.report());
+            turn(&mut worker).await;
+        }
+    }
+}
