@@ -4,6 +4,7 @@
 mod alloc_count;
 pub mod codec;
 pub mod connection;
+pub mod floods;
 pub mod goodput;
 pub mod loopback;
 pub mod relay;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use moqt_engine::model::{FullTrackName, Parameters, PublishDoneCode, TrackProperties};
+use moqt_engine::model::{AuthToken, FullTrackName, Parameters, PublishDoneCode, TrackProperties};
 use moqt_engine::wire::ObjectHeader;
 use moqt_engine::{Accept, Draft, SubgroupOptions};
 use moqt_quinn_proto::session::{
@@ -79,6 +79,15 @@ pub struct Outcome {
     pub latencies: Vec<u64>,
 }
 
+impl Outcome {
+    /// So many of a hundred were no longer on their way, in milliseconds.
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    pub fn latency(&self, percentile: usize) -> Option<f64> {
+        let nanos = self.latencies.get(self.latencies.len() * percentile / 100)?;
+        Some(*nanos as f64 / 1e6)
+    }
+}
+
 /// A process that relays, and where.
 #[derive(Clone, Debug)]
 pub struct Relay {
@@ -86,6 +95,8 @@ pub struct Relay {
     pub target: Target,
     /// Its process.
     pub process: u32,
+    /// What it lets clients in for, if it wants a token.
+    pub token: Option<Bytes>,
 }
 
 /// One publisher and its subscribers, of which each gets objects.
@@ -112,7 +123,7 @@ impl Gathering {
 
     async fn prepare(relay: Relay, load: Load, name: &str) -> Result<Self, Error> {
         let track: FullTrackName = format!("{name}--track").parse()?;
-        let publisher = connect(&relay.target, load.draft).await?;
+        let publisher = connect(&relay, load.draft).await?;
         let mut sessions = vec![publisher.clone()];
         let (mut namespace, mut publication) = (None, None);
         match load.offer {
@@ -133,7 +144,7 @@ impl Gathering {
         let began = Instant::now();
         let mut subscribers = JoinSet::new();
         for at in 0..load.subscribers {
-            let session = connect(&relay.target, load.draft).await?;
+            let session = connect(&relay, load.draft).await?;
             let pending = session.subscribe(track.clone(), Parameters::default());
             sessions.push(session);
             let publication = &mut publication;
@@ -340,19 +351,21 @@ async fn asked_for(publisher: &Session) -> Result<Publication, Error> {
 }
 
 /// A session with a relay, whatever its certificate.
-pub async fn connect(target: &Target, draft: Draft) -> Result<Session, Error> {
+pub async fn connect(relay: &Relay, draft: Draft) -> Result<Session, Error> {
     let mut options = ClientOptions::default();
     options.drafts = vec![draft];
     options.tls = ClientTls::new(Verify::Insecure);
-    Ok(Client::connect(target, &options).await?)
+    let token = |value: &Bytes| AuthToken::UseValue { token_type: 0, value: value.clone() };
+    options.engine.authorization_tokens = relay.token.iter().map(token).collect();
+    Ok(Client::connect(&relay.target, &options).await?)
 }
 
 /// What subscribers take that get nothing: bytes of the relay's memory for each of them.
 pub async fn idle_subscribers(relay: &Relay, load: Load) -> Result<u64, Error> {
     let first = Gathering::new(relay.clone(), load, "idle-first").await?;
-    let before = memory(relay.process)?;
+    let before = memory(relay.process, "VmRSS:")?;
     let second = Gathering::new(relay.clone(), load, "idle-second").await?;
-    let after = memory(relay.process)?;
+    let after = memory(relay.process, "VmRSS:")?;
     drop((first, second));
     Ok(after.saturating_sub(before) / load.subscribers.max(1) as u64)
 }
@@ -372,10 +385,10 @@ fn cpu_time(process: u32) -> Result<Duration, Error> {
     Ok(Duration::from_millis(10 * ticks))
 }
 
-/// Memory of a process that is in use, in bytes.
-fn memory(process: u32) -> Result<u64, Error> {
+/// Memory of a process, in bytes: what is in use (`VmRSS:`), or the most of it (`VmHWM:`).
+pub(crate) fn memory(process: u32, figure: &str) -> Result<u64, Error> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(figure));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()).ok_or("no such figure")?;
     Ok(1024 * kibibytes.parse::<u64>()?)
 }

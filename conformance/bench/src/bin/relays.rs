@@ -133,7 +133,7 @@ async fn measure(options: &Options) -> Result<(), Error> {
     }
     let process = options.pid.or(started.as_ref().map(|started| started.0.id()));
     let process = process.ok_or("no process to measure")?;
-    let relay = Relay { target: options.url.parse()?, process };
+    let relay = Relay { target: options.url.parse()?, process, token: None };
     await_start(&relay, options.draft).await?;
     if let Some(subscribers) = options.idle {
         let bytes = idle_subscribers(&relay, options.load(subscribers, 8, None)).await?;
@@ -162,7 +162,7 @@ async fn measure(options: &Options) -> Result<(), Error> {
 async fn await_start(relay: &Relay, draft: Draft) -> Result<(), Error> {
     let begun = Instant::now();
     loop {
-        match connect(&relay.target, draft).await {
+        match connect(relay, draft).await {
             Ok(_) => return Ok(()),
             Err(error) if begun.elapsed() > STARTING => return Err(error),
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -193,9 +193,6 @@ fn report(draft: Draft, subscribers: usize, size: usize, outcomes: &[Outcome; 3]
 }
 
 /// A percentile, in milliseconds.
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
 fn latency(outcome: &Outcome, percentile: usize) -> String {
-    let at = outcome.latencies.len() * percentile / 100;
-    let nanos = outcome.latencies.get(at).copied();
-    nanos.map_or("-".into(), |nanos| format!("{:.2}", nanos as f64 / 1e6))
+    outcome.latency(percentile).map_or("-".into(), |latency| format!("{latency:.2}"))
 }
