@@ -12,6 +12,7 @@ mod past;
 mod properties;
 mod publishers;
 mod refusals;
+mod scopes;
 mod stage;
 mod subgroups;
 mod tracks;

@@ -11,7 +11,7 @@ use moqt_relay::{PeerKind, Stats};
 
 use crate::config::LinkConfig;
 use crate::fault::Fault;
-use crate::network::{EndpointId, Network};
+use crate::network::{EndpointId, Network, RawId};
 use crate::rng::Rng;
 use mail::Mail;
 use node::{Node, Place};
@@ -130,6 +130,22 @@ impl Relays {
         let (draft, transport) = (client.draft(), client.transport());
         let server = MoqtConnection::new(Role::Server, draft, transport, config, network.now());
         let (client, server) = network.connect(client, server, link);
+        self.take(relay, server, PeerKind::Client);
+        client
+    }
+
+    /// Links a scripted client with a relay, over QUIC.
+    pub fn connect_raw(
+        &mut self,
+        network: &mut Network,
+        relay: RelayId,
+        draft: Draft,
+        link: LinkConfig,
+    ) -> RawId {
+        let config = self.node(relay).connections.clone();
+        let now = network.now();
+        let server = MoqtConnection::new(Role::Server, draft, Transport::Quic, config, now);
+        let (server, client) = network.connect_raw(server, link);
         self.take(relay, server, PeerKind::Client);
         client
     }

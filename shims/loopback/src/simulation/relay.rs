@@ -9,7 +9,7 @@ use moqt_relay::Stats;
 use super::driver::Shared;
 use super::{Connecting, Simulation};
 use crate::config::LinkConfig;
-use crate::network::EndpointId;
+use crate::network::{EndpointId, RawId};
 use crate::relay::{RelayId, RelayOptions};
 
 /// A relay in a [`Simulation`]. Clones are handles to the same; dropping them does not end it.
@@ -37,6 +37,13 @@ impl Simulation {
             .shared
             .connect_to_relay(|relays, network| relays.connect(network, relay.id, client, link));
         Connecting { end: Some(end) }
+    }
+
+    /// Links a scripted client with a relay, over QUIC. What it does goes through
+    /// [`with_network`](Self::with_network).
+    pub fn connect_raw_to_relay(&self, relay: &RelayNode, draft: Draft, link: LinkConfig) -> RawId {
+        self.shared
+            .with_relays(|relays, network| relays.connect_raw(network, relay.id, draft, link))
     }
 
     /// Links `down` with `up`, which is upstream of it from then on. What is returned is the
