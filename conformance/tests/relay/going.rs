@@ -263,7 +263,8 @@ fn more_than_a_relay_is_to_hold_is_refused() {
 }
 
 /// PUBLISH_BLOCKED: a track that cannot be offered for want of streams is told of, and can be
-/// subscribed to.
+/// subscribed to. "The Publisher MUST NOT send a PUBLISH for a Track after PUBLISH_BLOCKED has been
+/// sent."
 #[test]
 fn a_track_that_cannot_be_offered_is_told_of() {
     for (number, draft) in drafts_from(Draft::D18).enumerate() {
@@ -289,6 +290,15 @@ fn a_track_that_cannot_be_offered_is_told_of() {
                 }
                 other => panic!("{draft:?}: {other:?}"),
             }
+            // There is room for another request again, and somebody else publishes the track.
+            drop(next_publish(&listener).await.accept(Accept::default()).unwrap());
+            let another = stage.near_client(draft).await;
+            let publication = publish(&another, "second").await;
+            publication.accepted().await.unwrap();
+            assert!(stage.nothing_comes(listener.accept_request()).await, "{draft:?}");
+            let publication = publish(&publisher, "third").await;
+            assert_eq!(next_publish(&listener).await.track(), &track("third"), "{draft:?}");
+            publications.push(publication);
             let pending = listener.subscribe(track("second"), Parameters::default());
             let _subscription = pending.await.unwrap();
         });

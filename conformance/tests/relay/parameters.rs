@@ -200,7 +200,7 @@ fn a_request_for_a_new_group_goes_upstream_once_if_it_is_for_one() {
                     let dynamic = Property::int(property_type::DYNAMIC_GROUPS, 1);
                     accept.track_properties.push(dynamic);
                 }
-                let publication = next_subscribe(&publisher).await.accept(accept).unwrap();
+                let publication = next_subscribe(&publisher).await.accept(accept.clone()).unwrap();
                 let _subscription = pending.await.unwrap();
                 let mut others = Vec::new();
                 let mut ask = async |value| {
@@ -221,6 +221,13 @@ fn a_request_for_a_new_group_goes_upstream_once_if_it_is_for_one() {
                 assert!(!is_asked().await, "{draft:?}: one is asked for already");
                 ask(6).await;
                 assert_eq!(is_asked().await, is_dynamic, "{draft:?}");
+                // Who publishes it, too, does not change that.
+                let second = stage.client(draft).await;
+                let _second_published = publish_namespace(&second).await;
+                let _other = next_subscribe(&second).await.accept(accept).unwrap();
+                stage.sleep(3000).await;
+                ask(6).await;
+                assert!(!is_asked().await, "{draft:?}: one is asked for already");
                 write_group(&publication, 7, 1).await;
                 stage.sleep(3000).await;
                 ask(0).await;

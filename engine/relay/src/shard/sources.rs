@@ -135,7 +135,7 @@ impl<A: Authorize> Shard<A> {
                 let source = Source::asked(node, false);
                 if let Some(track) = self.tracks.get_mut(id) {
                     track.sources.push(source);
-                    track.new_group = parameters.new_group_request;
+                    track.new_group = track.new_group.max(parameters.new_group_request);
                 }
             }
             Some(Err(CommandError::Blocked(_))) => {
