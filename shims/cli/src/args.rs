@@ -161,12 +161,17 @@ pub(crate) struct ConnectArgs {
 
 impl ConnectArgs {
     pub(crate) fn tokens(&self) -> Vec<AuthToken> {
-        let value = |token: &String| AuthToken::UseValue {
-            token_type: 0,
-            value: token.clone().into_bytes().into(),
-        };
-        self.auth_token.iter().map(value).collect()
+        tokens(self.auth_token.as_deref())
     }
+}
+
+/// What a token on the command line is, to be sent.
+pub(crate) fn tokens(token: Option<&str>) -> Vec<AuthToken> {
+    let value = |token: &str| AuthToken::UseValue {
+        token_type: 0,
+        value: token.to_owned().into_bytes().into(),
+    };
+    token.into_iter().map(value).collect()
 }
 
 /// The SHA-256 of a certificate.

@@ -43,6 +43,9 @@ const LONGEST: usize = 4096;
 /// How long a message may wait for a relay that allows no more streams.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What publishers that have no opinion say: some relays cannot read streams that say nothing.
+const PRIORITY: u8 = 128;
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ChatArgs {
     #[command(flatten)]
@@ -179,7 +182,7 @@ impl Room {
             self.said.checked_sub(1).map(|group| Location::new(group, 0));
         if let Ok(publication) = request.accept(accept) {
             publication.when_slow(SlowSubscriber::End);
-            self.heard_by.push(publication.into_track());
+            self.heard_by.push(publication.into_track_with(|track| track.with_priority(PRIORITY)));
             note("you are heard");
         }
     }

@@ -22,6 +22,9 @@ pub(crate) const EXAMPLES: &str = "Examples:
 
 A group is a minute, and an object of it a second: its payload is the time in UTC as text.";
 
+/// What publishers that have no opinion say: some relays cannot read streams that say nothing.
+const PRIORITY: u8 = 128;
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ClockArgs {
     #[command(flatten)]
@@ -125,7 +128,7 @@ fn join(request: IncomingSubscribe, largest: Option<Location>) -> Option<TrackWr
     parameters.largest_object = largest;
     let publication = request.accept(Accept { parameters, ..Accept::default() }).ok()?;
     publication.when_slow(SlowSubscriber::End);
-    Some(publication.into_track())
+    Some(publication.into_track_with(|track| track.with_priority(PRIORITY)))
 }
 
 /// Prints the time as it comes.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 
+use moqt_engine::model::AuthToken;
 use moqt_engine::{CloseReason, Draft};
 use serde_json::{Value, json};
 use support::{examples, relay, server};
@@ -120,6 +121,21 @@ fn one_session_is_enough_for_an_offer() {
     assert_eq!((&endpoint["drafts"], &endpoint["draft"]), (&json!([16]), &json!(16)));
     assert_eq!(endpoint["probes"].as_array().unwrap().len(), 1);
     assert_eq!(endpoint["probes"][0]["alpn"], "moqt-16");
+}
+
+#[test]
+fn a_token_is_sent_with_every_setup() {
+    let (came, tokens) = mpsc::channel();
+    let (url, _runtime) = server(move |session| {
+        let _ = came.send(session.info().setup.options.authorization_tokens.clone());
+        async move { drop(session.closed().await) }
+    });
+    assert_eq!(probe(&["-k", "--auth-token", "secret", &url]).0, Some(0));
+    for _ in Draft::ALL {
+        let tokens = tokens.recv().unwrap();
+        let (_, value) = tokens.first().and_then(AuthToken::value).unwrap();
+        assert_eq!(value, "secret");
+    }
 }
 
 #[test]

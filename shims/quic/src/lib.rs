@@ -11,7 +11,7 @@ mod backlog;
 mod bridge;
 mod clock;
 mod config;
-#[cfg(feature = "tokio")]
+#[cfg(any(test, feature = "tokio"))]
 mod connecting;
 mod connection;
 mod error;
@@ -31,7 +31,7 @@ pub use admission::{Admission, AdmissionStats, ConnectionLimits, Decision, Place
 pub use backlog::BacklogBound;
 pub use clock::Clock;
 pub use config::SessionConfig;
-#[cfg(feature = "tokio")]
+#[cfg(any(test, feature = "tokio"))]
 pub use connecting::connect;
 pub use connection::{Connection, Event, session_info};
 pub use error::{ConfigError, ConnectError};

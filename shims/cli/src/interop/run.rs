@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::InteropArgs;
 use super::tap::{Report, Tap};
+use crate::args::tokens;
 use crate::failure::Failure;
 use crate::progress::hex;
 use crate::stack::Stack;
@@ -44,6 +45,7 @@ impl Relay {
         options.drafts = drafts.to_vec();
         options.tls = ClientTls::new(verify);
         options.tls.keylog.clone_from(&args.keylogfile);
+        options.engine.authorization_tokens = tokens(args.auth_token.as_deref());
         Ok(Self { target, options, stack: args.drafts.transport })
     }
 

@@ -1,11 +1,12 @@
 //! Sessions, made to see whether they can be.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moqt_engine::Draft;
-use moqt_engine::model::{SessionError, SetupOptions};
+use moqt_engine::model::{AuthToken, SessionError, SetupOptions};
 use moqt_quic::{ClientOptions, ClientTls, ConnectError, Scheme, Target, Verify};
 use moqt_session::Session;
 use tokio::sync::Semaphore;
@@ -30,6 +31,9 @@ pub(crate) struct Prober {
     pub(crate) is_offer: bool,
     pub(crate) stack: Stack,
     pub(crate) verify: Verify,
+    /// Where TLS secrets go.
+    pub(crate) keylog: Option<PathBuf>,
+    pub(crate) tokens: Vec<AuthToken>,
     pub(crate) timeout: Duration,
 }
 
@@ -89,6 +93,8 @@ impl Prober {
         let mut options = ClientOptions::default();
         options.drafts = drafts;
         options.tls = ClientTls::new(verify);
+        options.tls.keylog.clone_from(&self.keylog);
+        options.engine.authorization_tokens.clone_from(&self.tokens);
         options.connect_timeout = self.timeout;
         let began = Instant::now();
         let connected = self.stack.connect(target, &options).await;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::args::{CertHash, DraftArgs, OutputArgs, parse_hash, parse_seconds};
+use crate::args::{CertHash, DraftArgs, OutputArgs, parse_hash, parse_seconds, tokens};
 use crate::failure::Failure;
 use endpoint::Prober;
 use list::Listed;
@@ -80,6 +80,12 @@ pub(crate) struct ProbeArgs {
     /// Trust the certificate with this SHA-256, in hexadecimal, and no other.
     #[arg(long, value_name = "HEX", value_parser = parse_hash)]
     cert_hash: Option<CertHash>,
+    /// Append TLS secrets to this file, to decrypt captures with. SSLKEYLOGFILE does the same.
+    #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
+    keylogfile: Option<PathBuf>,
+    /// A token to authorize sessions with. It is sent to all of the relays.
+    #[arg(long, value_name = "TOKEN")]
+    auth_token: Option<String>,
 }
 
 pub(crate) async fn run(args: &ProbeArgs, output: &OutputArgs) -> Result<(), Failure> {
@@ -100,6 +106,8 @@ pub(crate) async fn run(args: &ProbeArgs, output: &OutputArgs) -> Result<(), Fai
         is_offer: args.offer,
         stack: args.drafts.transport,
         verify: crate::net::verify(args.insecure, args.cert_hash, args.ca.as_deref()),
+        keylog: args.keylogfile.clone(),
+        tokens: tokens(args.auth_token.as_deref()),
         timeout: seconds(args.timeout, "PROBE_TIMEOUT")?.unwrap_or(TIMEOUT),
     });
     let monitor = Monitor {
