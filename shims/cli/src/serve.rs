@@ -5,7 +5,7 @@ use moqt_session::{Incoming, Session};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::args::{OutputArgs, ServeArgs, Start};
 use crate::desk::Desk;
@@ -15,6 +15,7 @@ use crate::history::History;
 use crate::net::Listener;
 use crate::origin::{Origin, Sent};
 use crate::progress::Progress;
+use crate::signals::Signals;
 use crate::source::Source;
 
 /// What was sent, for `--json`.
@@ -46,6 +47,8 @@ pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Fai
     let source = Source::open(&args.source.input, args.source.cut(), args.source.repeat).await?;
     let listener = crate::net::listen(&args.listen)?;
     let progress = Progress::new(output, "serving");
+    // Whoever knows where it is may stop it.
+    let mut signals = Signals::new()?;
     announce(&listener, &format!("serving {track}"), &progress);
     let (joiners, joined) = mpsc::channel(16);
     let history = History::of(&source, args.source.history);
@@ -78,7 +81,7 @@ pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Fai
     let outcome = tokio::select! {
         outcome = served => outcome,
         outcome = accepted => outcome,
-        _ = tokio::signal::ctrl_c() => {
+        _ = signals.next() => {
             interrupted = true;
             Ok(())
         }
@@ -87,10 +90,16 @@ pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Fai
     origin.leave();
     drop(desk);
     let parted = async { while sessions.join_next().await.is_some() {} };
-    if interrupted {
-        let _ = timeout(crate::net::PARTING, parted).await;
-    } else {
-        parted.await;
+    let patience = async {
+        if interrupted {
+            sleep(crate::net::PARTING).await;
+        } else {
+            signals.next().await;
+        }
+    };
+    tokio::select! {
+        () = parted => {}
+        () = patience => {}
     }
     listener.close().await;
     progress.finish();

@@ -39,7 +39,7 @@ pub use failure::Failure;
 pub use options::{ClientOptions, Congestion, ServerOptions, TransportOptions};
 pub use quic::{DatagramOutcome, Quic, ReadOutcome, Room, WriteOutcome};
 pub use target::{Scheme, Target, TargetError};
-pub use tls::{ClientTls, Identity, ServerTls, Verify, certificate_name};
+pub use tls::{ClientTls, Identity, Roots, ServerTls, Verify, certificate_name};
 pub use trace::{Trace, TraceSink, Traced};
 
 pub use moqt_webtransport as webtransport;

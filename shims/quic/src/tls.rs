@@ -27,9 +27,35 @@ pub enum Verify {
     CaFile(PathBuf),
     /// By the SHA-256 of its certificate, in DER. Its name and dates do not matter.
     Pinned(Vec<[u8; 32]>),
+    /// By a chain to one of these certificates, and its name.
+    Roots(Roots),
     /// Not at all. Anybody in between can read and change everything: for tests only.
     Insecure,
 }
+
+impl Verify {
+    /// The same, with what has to be read for it read now, once: for those who make many
+    /// connections.
+    pub fn loaded(self) -> Result<Self, ConfigError> {
+        Ok(match self {
+            Self::System => Self::Roots(Roots(Arc::new(system_roots()?))),
+            Self::CaFile(path) => Self::Roots(Roots(Arc::new(roots_from(&path)?))),
+            other => other,
+        })
+    }
+}
+
+/// Certificates that are trusted, from [`Verify::loaded`]. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Roots(Arc<RootCertStore>);
+
+impl PartialEq for Roots {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Roots {}
 
 /// A client's side of TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -82,14 +108,15 @@ impl ClientTls {
         provider: Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
         let roots = match &self.verify {
-            Verify::System => system_roots()?,
-            Verify::CaFile(path) => roots_from(path)?,
+            Verify::System => Arc::new(system_roots()?),
+            Verify::CaFile(path) => Arc::new(roots_from(path)?),
+            Verify::Roots(Roots(roots)) => roots.clone(),
             Verify::Pinned(hashes) => {
                 return Ok(Arc::new(DirectVerifier::new(provider, Some(hashes.clone()))));
             }
             Verify::Insecure => return Ok(Arc::new(DirectVerifier::new(provider, None))),
         };
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider);
         let built = verifier.build();
         built
             .map_err(|error| ConfigError::Tls(rustls::Error::General(error.to_string())))

@@ -66,7 +66,16 @@ async fn a_certificate_file_that_is_trusted() {
     options.server_name = Some("other.example".to_owned());
     let error = bounded(Client::connect(&target(&server), &options)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Certificate(_)), "{error}");
+
+    // What has been read once is not read again.
+    options.tls = ClientTls::new(Verify::CaFile(file.clone()).loaded().unwrap());
     std::fs::remove_file(&file).unwrap();
+    let error = bounded(Client::connect(&target(&server), &options)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Certificate(_)), "{error}");
+    options.server_name = None;
+    bounded(Client::connect(&target(&server), &options)).await.unwrap();
+    let missing = Verify::CaFile(file.clone()).loaded().unwrap_err();
+    assert!(missing.to_string().contains("cannot read certificates"), "{missing}");
 }
 
 #[tokio::test]

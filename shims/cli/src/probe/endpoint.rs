@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use moqt_engine::Draft;
@@ -31,6 +31,8 @@ pub(crate) struct Prober {
     pub(crate) is_offer: bool,
     pub(crate) stack: Stack,
     pub(crate) verify: Verify,
+    /// How those are verified that are to be: read when the first is.
+    pub(crate) strict: OnceLock<Verify>,
     /// Where TLS secrets go.
     pub(crate) keylog: Option<PathBuf>,
     pub(crate) tokens: Vec<AuthToken>,
@@ -65,12 +67,8 @@ impl Prober {
             Ok(target) => target,
             Err(error) => return not_a_url(&endpoint.url, &error),
         };
-        let verify = match endpoint.verify_tls {
-            Some(false) => Verify::Insecure,
-            // It is more than the command line asks for.
-            Some(true) if matches!(self.verify, Verify::Insecure) => Verify::System,
-            _ => self.verify.clone(),
-        };
+        let is_verified = endpoint.verify_tls.unwrap_or(self.verify != Verify::Insecure);
+        let verify = if is_verified { self.strict().clone() } else { Verify::Insecure };
         let offers: Vec<Vec<Draft>> = if self.is_offer {
             vec![self.drafts.clone()]
         } else {
@@ -84,6 +82,18 @@ impl Prober {
         let attempts: BTreeMap<usize, Attempt> = attempts.join_all().await.into_iter().collect();
         let attempts: Vec<_> = attempts.into_values().collect();
         self.report(endpoint, &target, &attempts)
+    }
+
+    /// How to verify a relay whatever the command line says. The roots are the same for all.
+    fn strict(&self) -> &Verify {
+        self.strict.get_or_init(|| {
+            let verify = match &self.verify {
+                Verify::Insecure => Verify::System,
+                verify => verify.clone(),
+            };
+            // If they cannot be read, each attempt says so.
+            verify.clone().loaded().unwrap_or(verify)
+        })
     }
 
     /// Makes a session and ends it in order.

@@ -6,7 +6,7 @@ mod report;
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::Args;
@@ -106,6 +106,7 @@ pub(crate) async fn run(args: &ProbeArgs, output: &OutputArgs) -> Result<(), Fai
         is_offer: args.offer,
         stack: args.drafts.transport,
         verify: crate::net::verify(args.insecure, args.cert_hash, args.ca.as_deref()),
+        strict: OnceLock::new(),
         keylog: args.keylogfile.clone(),
         tokens: tokens(args.auth_token.as_deref()),
         timeout: seconds(args.timeout, "PROBE_TIMEOUT")?.unwrap_or(TIMEOUT),
