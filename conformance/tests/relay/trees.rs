@@ -202,3 +202,30 @@ fn the_state_of_a_resting_track_is_asked_for() {
         });
     }
 }
+
+/// A relay that is asked to leave by the one above it "SHOULD NOT initiate new requests" there: who
+/// subscribes before it has another session waits for that, instead of being refused.
+#[test]
+fn who_subscribes_while_a_relay_moves_waits() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let middle = stage.below(&stage.relay, draft);
+            let leaf = stage.below(&middle, draft);
+            stage.sleep(2000).await;
+            let publisher = stage.client(draft).await;
+            let _published = publish_namespace(&publisher).await;
+            let subscriber = stage.client_of(&leaf, draft).await;
+            middle.go_away(Duration::from_secs(60));
+            stage.sleep(1000).await;
+            let pending = subscriber.subscribe(track("moving"), Parameters::default());
+            stage.sleep(500).await;
+            stage.connect(&leaf, &stage.relay, draft);
+            let publication = accept_subscribe(&publisher).await;
+            let subscription = pending.await.unwrap();
+            let ((seen, code), ()) =
+                tokio::join!(receive(subscription), write_track(publication, 2, 2));
+            assert_eq!((seen, code), (locations(2, 2), PublishDoneCode::TrackEnded), "{draft:?}");
+        });
+    }
+}

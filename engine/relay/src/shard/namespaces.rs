@@ -157,6 +157,10 @@ impl<A: Authorize> Shard<A> {
         let tracks: Vec<TrackId> = self.names.values().copied().collect();
         for track in tracks {
             self.offer(cx, track);
+            // Those who were asked may be waiting for just this.
+            if self.tracks.get(track).is_some_and(|track| !track.waiters.is_empty()) {
+                self.subscribe_for(cx, track, upstream);
+            }
             let lacks_source = |track: &Track| track.is_wanted() && !self.has_lasting_source(track);
             if self.tracks.get(track).is_some_and(lacks_source) {
                 self.seek(cx, track);
@@ -396,6 +400,13 @@ impl<A: Authorize> Shard<A> {
 
     pub(super) fn has_upstream(&self) -> bool {
         self.upstream().next().is_some()
+    }
+
+    /// Whether the relays upstream have asked this one to leave, and there is no session with
+    /// others yet.
+    pub(super) fn is_moving(&self) -> bool {
+        let is_upstream = |peer: &Peer| peer.info.kind == PeerKind::Upstream;
+        self.peers.values().any(is_upstream) && !self.has_upstream()
     }
 
     /// The relays that this one has connected to.

@@ -11,12 +11,13 @@ use moqt_engine::model::{FullTrackName, PublishDoneCode, TrackNamespace};
 use super::ingest::Shipped;
 use super::peer::Ended;
 use super::response::Asker;
+use super::sources::way;
 use super::{Cx, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{Connections, ShardId};
 use crate::message::{Message, What};
 use crate::routes::Origin;
-use crate::track::{Node, Source, TrackId, Waiter};
+use crate::track::{Node, Source, Track, TrackId, Waiter};
 
 impl<A: Authorize> Shard<A> {
     pub(super) fn say(&mut self, to: ShardId, what: What) {
@@ -48,6 +49,7 @@ impl<A: Authorize> Shard<A> {
             What::Upstream { is_there } => {
                 if is_there {
                     self.upstream_shards.insert(from);
+                    self.ask_upstream_shard(from);
                 } else {
                     self.upstream_shards.remove(&from);
                 }
@@ -173,6 +175,17 @@ impl<A: Authorize> Shard<A> {
         for (key, feed) in begun {
             let what = What::End { track, key, feed, end: None };
             self.messages.push_back((Some(shard), Message { from: self.id, what }));
+        }
+    }
+
+    /// Another shard can ask a relay upstream: it is asked for what is waited for here.
+    fn ask_upstream_shard(&mut self, shard: ShardId) {
+        let waits = |track: &Track| track.waiters.iter().any(|waiter| waiter.node.is_local());
+        let waiting = self.tracks.iter().filter(|(_, track)| waits(track));
+        let waiting: Vec<TrackId> = waiting.map(|(id, _)| id).collect();
+        for id in waiting {
+            let via = self.tracks.get(id).and_then(|track| way(track, Node::is_local));
+            self.subscribe_in_shard(id, shard, &via.unwrap_or_default(), false);
         }
     }
 

@@ -56,7 +56,7 @@ impl<A: Authorize> Shard<A> {
     }
 
     /// Asks one connection for a track, if somebody else wants it.
-    fn subscribe_for<C: Connections>(
+    pub(super) fn subscribe_for<C: Connections>(
         &mut self,
         cx: &mut Cx<'_, C>,
         id: TrackId,
@@ -500,7 +500,7 @@ impl<A: Authorize> Shard<A> {
 }
 
 /// The relays that a request for a track has come through, if such subscribers want it: the fewest.
-fn way(track: &Track, is_it: impl Fn(Node) -> bool) -> Option<Vec<u64>> {
+pub(super) fn way(track: &Track, is_it: impl Fn(Node) -> bool) -> Option<Vec<u64>> {
     let waiting = track.waiters.iter().filter(|waiter| is_it(waiter.node));
     let waiting = waiting.map(|waiter| &waiter.via).min_by_key(|via| via.len()).cloned();
     let mut sinks = track.sinks.iter().flatten();

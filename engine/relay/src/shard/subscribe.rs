@@ -49,7 +49,15 @@ impl<A: Authorize> Shard<A> {
     }
 
     /// Somebody waits for a track to have a publisher, which may be at once.
-    pub(super) fn wait<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId, waiter: Waiter) {
+    pub(super) fn wait<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        id: TrackId,
+        mut waiter: Waiter,
+    ) {
+        if self.is_moving() {
+            waiter.until = waiter.until.max(Some(cx.now.saturating_add(self.config.takeover)));
+        }
         let Some(track) = self.tracks.get_mut(id) else { return };
         let (until, node) = (waiter.until, waiter.node);
         // Other shards' tracks are for subscribers of this one only.
