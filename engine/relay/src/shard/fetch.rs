@@ -156,8 +156,8 @@ impl<A: Authorize> Shard<A> {
         let range = LocationRange::to_last(fetch.first, fetch.last);
         let published = track.largest.and_then(|largest| range.published(largest));
         let is_held = published.is_some() && self.is_held(cx.now, fetch);
-        // What was published before anything came in is not known here.
-        let may_have_come_further = !track.is_observed() || track.largest.is_none();
+        // What was published before anything came in is not known here, nor what is on its way.
+        let may_have_come_further = !track.is_observed() || published.is_none();
         if may_have_come_further && !is_held {
             if self.begin_fill(cx, id, fetch.first, fetch.last) {
                 return;

@@ -642,7 +642,10 @@ impl<A: Authorize> Shard<A> {
         let default = track.properties.default_publisher_priority();
         let priority = object.header.publisher_priority.unwrap_or(default);
         match track.store.datagram(now, object, priority) {
-            Begun::New => {
+            Begun::Known { .. } if !track.store.is_first_datagram(object.header.location) => {
+                io.stats.duplicates += 1;
+            }
+            Begun::New | Begun::Known { .. } => {
                 io.stats.objects_in += 1;
                 io.stats.bytes_in += object.payload.len() as u64;
                 if node.is_local() {
@@ -651,7 +654,6 @@ impl<A: Authorize> Shard<A> {
                 }
                 track.deliver_datagram(&mut io, object);
             }
-            Begun::Known { .. } => io.stats.duplicates += 1,
             Begun::Absent => {}
             Begun::Contradiction(_) => self.contradicted(cx, id, node),
         }

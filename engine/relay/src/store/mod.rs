@@ -215,6 +215,13 @@ impl Store {
         begun
     }
 
+    /// Whether an object that has come in a datagram had come by FETCH only before.
+    pub(crate) fn is_first_datagram(&mut self, location: Location) -> bool {
+        let held = self.objects.get_mut(&location);
+        let held = held.or_else(|| self.markers.get_mut(&location));
+        held.is_some_and(|held| !core::mem::replace(&mut held.has_come_live, true))
+    }
+
     /// An object begins that comes by FETCH; its payload follows through
     /// [`payload_at`](Self::payload_at).
     pub(crate) fn begin_fetched(&mut self, now: Timestamp, object: &FetchObject) -> Begun {

@@ -36,6 +36,8 @@ pub(crate) struct Object {
     pub(crate) forwarding: Forwarding,
     pub(crate) publisher_priority: u8,
     by_fetch: bool,
+    /// It has come otherwise.
+    pub(super) has_come_live: bool,
     /// Where each piece ends in the payload.
     ends: SmallVec<[u64; 1]>,
     /// The last piece is a copy of this object's own, to which what is short may be added.
@@ -61,6 +63,7 @@ impl Object {
             forwarding,
             publisher_priority,
             by_fetch,
+            has_come_live: !by_fetch,
             ends: SmallVec::new(),
             is_gathering: false,
             charge,
