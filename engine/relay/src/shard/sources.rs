@@ -36,7 +36,7 @@ impl<A: Authorize> Shard<A> {
         // What another shard has is not given on to a third.
         let is_elsewhere =
             track.waiters.iter().all(|waiter| waiter.node.is_local()) && self.is_in_shards(&name);
-        if sessions.is_empty() && !self.has_lasting_source(track) && !is_elsewhere {
+        if sessions.is_empty() && self.lacks_source(track) && !is_elsewhere {
             let upstream = self
                 .peers
                 .iter()
@@ -99,14 +99,29 @@ impl<A: Authorize> Shard<A> {
         self.tracks.get(id).is_some_and(|track| track.sources.len() > asked)
     }
 
+    /// Whether somebody waits for a track whom nobody gives it who is not about to leave, or may do
+    /// so soon.
+    fn lacks_source(&self, track: &Track) -> bool {
+        if track.waiters.is_empty() {
+            return !self.has_lasting_source(track);
+        }
+        let lasting = track.sources.iter().filter(|source| self.is_lasting(source));
+        let may_come = |waiter: &Waiter| lasting.clone().any(|it| it.node.may_feed(waiter.node));
+        !track.waiters.iter().all(may_come)
+    }
+
     /// Whether a track comes from somebody who is not about to leave, or may do so soon.
     pub(super) fn has_lasting_source(&self, track: &Track) -> bool {
-        track.sources.iter().any(|source| match source.node {
+        track.sources.iter().any(|source| self.is_lasting(source))
+    }
+
+    fn is_lasting(&self, source: &Source) -> bool {
+        match source.node {
             Node::Session(connection, _) => {
                 self.peers.get(&connection).is_some_and(|peer| !peer.is_leaving)
             }
             Node::Shard(..) => true,
-        })
+        }
     }
 
     /// Asks one connection for a track, if it was not asked.
