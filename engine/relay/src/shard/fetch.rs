@@ -14,14 +14,14 @@ use moqt_engine::{AcceptFetch, Refusal, RequestKey, Timestamp};
 use thunderdome::Index;
 
 use super::fill::{Asked, Fill};
-use super::peer::Purpose;
+use super::peer::{Peer, Purpose};
 use super::response::{Asker, SHARD_CREDIT, Say, Wrote};
 use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, ShardId};
 use crate::message::{Fetched, What};
 use crate::store::{Forwarding, Next, Object};
-use crate::track::TrackId;
+use crate::track::{Node, TrackId};
 
 /// A FETCH that is being answered.
 #[derive(Debug)]
@@ -156,8 +156,14 @@ impl<A: Authorize> Shard<A> {
         let range = LocationRange::to_last(fetch.first, fetch.last);
         let published = track.largest.and_then(|largest| range.published(largest));
         let is_held = published.is_some() && self.is_held(cx.now, fetch);
-        // What was published before anything came in is not known here, nor what is on its way.
-        let may_have_come_further = !track.is_observed() || published.is_none();
+        // What was published before anything came in is not known here, nor what other relays and
+        // shards have and are about to give.
+        let is_relayed = track.sources.iter().any(|source| match source.node {
+            Node::Session(connection, _) => self.peers.get(&connection).is_some_and(Peer::is_relay),
+            Node::Shard(..) => true,
+        });
+        let is_unknown = track.largest.is_none() || published.is_none() && is_relayed;
+        let may_have_come_further = !track.is_observed() || is_unknown;
         if may_have_come_further && !is_held {
             if self.begin_fill(cx, id, fetch.first, fetch.last) {
                 return;
