@@ -13,6 +13,7 @@ mod properties;
 mod publishers;
 mod refusals;
 mod scopes;
+mod slow;
 mod stage;
 mod subgroups;
 mod tracks;
