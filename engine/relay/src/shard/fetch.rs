@@ -409,7 +409,10 @@ impl<A: Authorize> Shard<A> {
             Asker::Session(connection, request) => {
                 self.forget_request(connection, request);
             }
-            Asker::Recovery => self.recovered(cx, fetch.track, id, fetch.at.is_none()),
+            Asker::Recovery => {
+                let up_to = fetch.at.is_none().then_some(fetch.last);
+                self.recovered(cx, fetch.track, id, up_to);
+            }
             Asker::Shard(..) => {}
         }
         self.track_changed(cx, fetch.track);

@@ -135,7 +135,7 @@ impl<A: Authorize> Shard<A> {
         cx: &mut Cx<'_, C>,
         id: TrackId,
         fetch: Index,
-        is_whole: bool,
+        up_to: Option<Location>,
     ) {
         let Some((track, mut io)) = self.outlet(cx, id) else { return };
         if track.recovery != Some(fetch) {
@@ -146,12 +146,12 @@ impl<A: Authorize> Shard<A> {
             let (feed, end) = (RECOVERY, None);
             track.ship(&mut io, |track| What::End { track, key, feed, end });
         }
-        // Of the newest group more may come; of those before it everything was published.
-        let newest = track.largest.map(|largest| largest.group);
+        // Of the last group more may come; of those before it everything was published.
+        let last = up_to.map(|last| last.group);
         let idle = track.live.iter().filter(|(_, live)| !live.is_fed() && live.end.is_none());
         let idle: Vec<SubgroupKey> = idle.map(|(key, _)| *key).collect();
         for key in idle {
-            if is_whole && Some(key.group) < newest {
+            if Some(key.group) < last {
                 if let Some(live) = track.live.get_mut(&key) {
                     live.end = Some(SubgroupEnd::Finished);
                 }
