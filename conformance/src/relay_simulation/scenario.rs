@@ -183,7 +183,7 @@ pub enum Act {
         client: usize,
         track: usize,
     },
-    /// `which` is the number of a namespace ([`namespace`]).
+    /// `which` is the number of a namespace; tracks are in 0 and 1.
     SubscribeNamespace {
         client: usize,
         which: u8,
