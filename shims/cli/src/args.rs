@@ -14,6 +14,7 @@ use moqt_engine::model::{
 use crate::chat::ChatArgs;
 use crate::clock::ClockArgs;
 use crate::interop::InteropArgs;
+use crate::man::{CompletionsArgs, ManArgs};
 use crate::probe::ProbeArgs;
 use crate::relay::RelayArgs;
 use crate::stack::Stack;
@@ -81,7 +82,14 @@ pub(crate) enum Command {
     /// Meet others in a room and talk.
     #[command(after_help = crate::chat::EXAMPLES)]
     Chat(ChatArgs),
+    /// Write the script that completes this command in a shell.
+    #[command(after_help = crate::man::COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Write the manual pages of this command.
+    #[command(after_help = crate::man::MAN_EXAMPLES)]
+    Man(ManArgs),
     /// Print the versions that belong in a bug report.
+    #[command(after_help = "Example:\n  moqt version --json")]
     Version,
 }
 

@@ -12,6 +12,7 @@ mod gate;
 mod history;
 mod interop;
 mod join;
+mod man;
 mod net;
 mod origin;
 mod probe;
@@ -73,6 +74,8 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Probe(args) => probe::run(args, &cli.output).await,
         Command::Clock(args) => clock::run(args, &cli.output).await,
         Command::Chat(args) => chat::run(args, &cli.output).await,
+        Command::Completions(args) => man::completions(args),
+        Command::Man(args) => man::man(args),
         Command::Version => {
             version(&cli.output);
             Ok(())
