@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use moqt_engine::model::{Location, StreamResetCode, SubgroupId};
 use moqt_engine::wire::{ObjectDatagram, ObjectHeader};
 use moqt_engine::{Read, RequestKey, StreamKey, SubgroupInfo};
@@ -21,6 +21,9 @@ use crate::track::{Node, Since, Source, TrackId};
 
 /// How many things are read from a stream before they are dealt with.
 const BATCH: usize = 32;
+
+/// Payload of an object up to this length that came in several pieces is put together, in bytes.
+const GATHERED: u64 = 4096;
 
 /// What a data stream carries.
 #[derive(Debug)]
@@ -215,16 +218,12 @@ impl<A: Authorize> Shard<A> {
             if batch.is_empty() {
                 batch.push(Read::Gone);
             }
-            let mut batch = batch.into_iter().peekable();
+            let mut batch = batch.into_iter();
             while let Some(read) = batch.next() {
                 let next = match read {
                     Read::Object(header) => {
                         // Most objects come as a whole, and are handed on as such.
-                        let is_whole = |read: &Read| matches!(read, Read::Payload(payload) if payload.len() as u64 == header.payload_len);
-                        let whole = match batch.next_if(is_whole) {
-                            Some(Read::Payload(payload)) => Some(payload),
-                            _ => None,
-                        };
+                        let whole = whole(header.payload_len, &mut batch);
                         self.object_in(cx, feed, &header, whole)
                     }
                     Read::Payload(payload) => self.payload_in(cx, feed, &payload),
@@ -658,5 +657,37 @@ impl<A: Authorize> Shard<A> {
             Begun::Contradiction(_) => self.contradicted(cx, id, node),
         }
         self.account(cx, id);
+    }
+}
+
+/// All of an object's payload, if it has been read: what comes next, in one piece or, if that is
+/// cheaper than to hand on each, in several.
+fn whole(len: u64, reads: &mut smallvec::IntoIter<[Read; BATCH]>) -> Option<Bytes> {
+    let mut left = len;
+    let mut pieces = 0;
+    for read in reads.as_slice() {
+        let Read::Payload(payload) = read else { break };
+        left = left.checked_sub(payload.len() as u64)?;
+        pieces += 1;
+        if left == 0 {
+            break;
+        }
+    }
+    let payload = |read| match read {
+        Some(Read::Payload(payload)) => Some(payload),
+        _ => None,
+    };
+    match pieces {
+        0 => None,
+        _ if left > 0 => None,
+        1 => payload(reads.next()),
+        _ if len > GATHERED => None,
+        _ => {
+            let mut gathered = BytesMut::with_capacity(usize::try_from(len).ok()?);
+            for _ in 0..pieces {
+                gathered.extend_from_slice(&payload(reads.next())?);
+            }
+            Some(gathered.freeze())
+        }
     }
 }
