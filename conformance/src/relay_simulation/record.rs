@@ -29,6 +29,8 @@ pub struct Record {
     pub announced: Vec<Announced>,
     /// When something went wrong, from when to when it may have had an effect.
     pub troubles: Vec<(Timestamp, Timestamp)>,
+    /// When relays went away: from when on those below them could leave, and until when they had to.
+    pub moves: Vec<(Timestamp, Timestamp)>,
     /// When sessions were closed for a reason that is not known: client, when, why.
     pub closed: Vec<(usize, Timestamp, String)>,
     /// When readers paused, from when to when.

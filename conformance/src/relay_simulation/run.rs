@@ -159,6 +159,8 @@ impl<'a> Run<'a> {
             return;
         }
         let within = Duration::from_millis(timeout);
+        let now = self.network.now();
+        self.record.moves.push((now, now.saturating_add(within)));
         self.relays.go_away(&mut self.network, self.nodes[relay], within);
         self.put_off(relay, after, Later::MoveOn);
         self.put_off(relay, timeout + 1000, Later::Stop);

@@ -7,7 +7,7 @@ use moqt_engine::model::{
     RequestErrorCode, SubscriptionFilter,
 };
 use moqt_engine::{Accept, Draft, Refusal};
-
+use moqt_loopback::RelayOptions;
 use moqt_session::{NamespaceSubscription, Session};
 
 use crate::stage::{
@@ -350,5 +350,34 @@ fn tracks_that_were_published_before_are_offered_but_not_to_their_publisher() {
             let _subscription = offer.accept(Accept::default()).unwrap();
             assert!(stage.nothing_comes(first.accept_request()).await, "{draft:?}");
         });
+    }
+}
+
+/// A publisher ends the track while another, who publishes its namespace, has not answered, and
+/// then refuses: subscribers are told how the track ended, whichever shard they are in.
+#[test]
+fn the_end_of_a_track_is_told_though_another_publisher_was_asked() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        for seed in 0..8 {
+            let mut options = RelayOptions::default();
+            options.shards = 2;
+            let stage = Stage::with(number as u64 + seed, options);
+            stage.run(async {
+                let first = stage.client(draft).await;
+                let publication = publish(&first, "ended").await;
+                publication.accepted().await.unwrap();
+                let subscriber = stage.client(draft).await;
+                let pending = subscriber.subscribe(track("ended"), Parameters::default());
+                let subscription = pending.await.unwrap();
+                let second = stage.client(draft).await;
+                let _published = publish_namespace(&second).await;
+                let asked = next_subscribe(&second).await;
+                publication.done(PublishDoneCode::TrackEnded, "that is all");
+                stage.sleep(1000).await;
+                asked.reject(Refusal::new(RequestErrorCode::DoesNotExist));
+                let (_, code) = receive(subscription).await;
+                assert_eq!(code, PublishDoneCode::TrackEnded, "{draft:?}, seed {seed}");
+            });
+        }
     }
 }

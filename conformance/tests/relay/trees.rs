@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use moqt_conformance::DRAFTS;
-use moqt_engine::Draft;
 use moqt_engine::model::{
     Location, LocationRange, NamespaceInterest, Parameters, PublishDoneCode, RequestErrorCode,
     TrackNamespace,
 };
+use moqt_engine::{Accept, Draft};
 use moqt_loopback::RelayOptions;
 use moqt_session::{Error, NamespaceEvent};
 
 use crate::past::fetch;
 use crate::stage::{
-    Stage, accept_subscribe, locations, namespace, publish, publish_namespace, receive, track,
-    write_group, write_track,
+    Stage, accept_subscribe, locations, namespace, next_publish, prefix, publish,
+    publish_namespace, receive, track, write_group, write_track,
 };
 
 /// A publisher at one leaf, subscribers at another, and a root between them.
@@ -227,5 +227,71 @@ fn who_subscribes_while_a_relay_moves_waits() {
                 tokio::join!(receive(subscription), write_track(publication, 2, 2));
             assert_eq!((seen, code), (locations(2, 2), PublishDoneCode::TrackEnded), "{draft:?}");
         });
+    }
+}
+
+/// "When a relay receives an authorized PUBLISH_NAMESPACE for a namespace that matches one or more
+/// existing subscriptions to other upstream sessions, it MUST send a SUBSCRIBE to the publisher that
+/// sent the PUBLISH_NAMESPACE", also if that is a relay.
+#[test]
+fn a_namespace_that_a_relay_has_later_is_subscribed_to_there() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let leaf = stage.below(&stage.relay, draft);
+            stage.sleep(2000).await;
+            let first = stage.client(draft).await;
+            let _first = publish_namespace(&first).await;
+            let subscriber = stage.client(draft).await;
+            let pending = subscriber.subscribe(track("later"), Parameters::default());
+            let first = accept_subscribe(&first).await;
+            let subscription = pending.await.unwrap();
+            let second = stage.client_of(&leaf, draft).await;
+            let _second = publish_namespace(&second).await;
+            let second = accept_subscribe(&second).await;
+            stage.sleep(2000).await;
+            first.done(PublishDoneCode::GoingAway, "");
+            let writing = async {
+                stage.sleep(1000).await;
+                write_track(second, 2, 2).await;
+            };
+            let ((seen, code), ()) = tokio::join!(receive(subscription), writing);
+            assert_eq!((seen, code), (locations(2, 2), PublishDoneCode::TrackEnded), "{draft:?}");
+        });
+    }
+}
+
+/// A track that is published above and below a relay is offered above when nobody publishes it
+/// there any longer, whichever shards its publishers are in.
+#[test]
+fn a_track_that_was_published_above_first_is_offered_there() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        for seed in 0..8 {
+            let stage = Stage::new(number as u64 + seed);
+            stage.run(async {
+                let mut options = RelayOptions::default();
+                options.shards = 2;
+                let leaf = stage.simulation.relay(options);
+                stage.connect(&leaf, &stage.relay, draft);
+                stage.sleep(2000).await;
+                let above = stage.client(draft).await;
+                let first = publish(&above, "twice").await;
+                first.accepted().await.unwrap();
+                let listener = stage.client_of(&leaf, draft).await;
+                let interest = NamespaceInterest::Tracks;
+                let asked = listener.subscribe_namespace(prefix(), interest, Parameters::default());
+                let _told = asked.await.unwrap();
+                let _offered = next_publish(&listener).await.accept(Accept::default()).unwrap();
+                let below = stage.client_of(&leaf, draft).await;
+                let second = publish(&below, "twice").await;
+                second.accepted().await.unwrap();
+                stage.sleep(1000).await;
+                first.done(PublishDoneCode::GoingAway, "");
+                stage.sleep(5000).await;
+                let subscriber = stage.client(draft).await;
+                let pending = subscriber.subscribe(track("twice"), Parameters::default());
+                assert!(pending.await.is_ok(), "{draft:?}, seed {seed}");
+            });
+        }
     }
 }

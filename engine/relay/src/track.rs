@@ -202,10 +202,11 @@ impl Track {
         accept
     }
 
-    /// The relays that the PUBLISH of the track has come through.
-    pub(crate) fn via(&self) -> Vec<u64> {
-        let published = self.sources.iter().find(|source| source.is_publish);
-        published.map(|source| source.via.clone()).unwrap_or_default()
+    /// The relays that a PUBLISH of the track has come through from such publishers: the fewest.
+    pub(crate) fn via(&self, is_it: impl Fn(Node) -> bool) -> Vec<u64> {
+        let published = self.sources.iter().filter(|it| it.is_publish && is_it(it.node));
+        let published = published.map(|source| &source.via).min_by_key(|via| via.len());
+        published.cloned().unwrap_or_default()
     }
 
     /// How a publisher has left, among others: that one of them has ended the track holds, however

@@ -340,7 +340,8 @@ impl Model<'_> {
                 })
                 || !self.is_quiet(earlier(stream.opened), over)
                 || subscribed.is_over_by(known(over))
-                || self.has_left(subscribed.track, over);
+                || self.has_left(subscribed.track, over)
+                || self.has_moved(stream, over);
             must(
                 is_excused || matches!(stream.end, Some((_, true))),
                 "streams are finished",
@@ -348,6 +349,18 @@ impl Model<'_> {
             )?;
         }
         Ok(())
+    }
+
+    /// Whether a relay has gone away while a stream was open, and may have taken with it the one
+    /// that this comes from. The next relay begins after what was published by then, so that nobody
+    /// may hear any more of how the subgroup ends: "Processing a reset means that there might be
+    /// other objects in the Subgroup beyond the last one received. A relay might immediately reset
+    /// the corresponding downstream stream" (draft-18, "Closing Subgroup Streams").
+    fn has_moved(&self, stream: &Stream, over: Timestamp) -> bool {
+        let mut moves = self.record.moves.iter();
+        moves.any(|(begun, until)| {
+            stream.opened <= *until && *begun <= over && over <= later(*until)
+        })
     }
 
     /// When the subgroup of a stream began to be published.
@@ -364,6 +377,11 @@ impl Model<'_> {
         let publishers = self.record.tracks[track].publishers.iter();
         publishers.filter_map(|it| it.to).any(|(at, _)| at <= by && at < self.record.ended)
     }
+}
+
+/// When everybody has stopped waiting for what may come after this, and that is known everywhere.
+fn later(at: Timestamp) -> Timestamp {
+    known(known(at))
 }
 
 /// When something has been done that is known everywhere at this time.

@@ -8,12 +8,12 @@ use moqt_engine::model::{
 use moqt_engine::{Accept, CommandError, RequestKey};
 
 use super::peer::{Peer, Purpose};
-use super::{Action, Cx, Shard};
+use super::{Action, Cx, Shard, sources};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
 use crate::message::What;
 use crate::routes::{Listener, Origin, Way};
-use crate::track::{Track, TrackId};
+use crate::track::{Node, Track, TrackId};
 
 impl<A: Authorize> Shard<A> {
     /// A peer publishes a namespace (draft-18, "Publisher Interactions").
@@ -68,10 +68,10 @@ impl<A: Authorize> Shard<A> {
                 continue;
             };
             match origin {
-                Origin::Session(connection, _) => self.subscribe_at(cx, id, connection, &way.via),
+                Origin::Session(connection, _) => self.subscribe_for(cx, id, connection),
                 Origin::Shard(shard) => {
-                    if track.is_wanted_locally() {
-                        self.subscribe_in_shard(id, shard, &way.via, false);
+                    if let Some(via) = sources::way(track, Node::is_local) {
+                        self.subscribe_in_shard(id, shard, &via, false);
                     }
                 }
             }

@@ -102,7 +102,7 @@ impl<A: Authorize> Shard<A> {
         if track.has_source_in(connection) || track.has_sink_in(connection) {
             return;
         }
-        let mut parameters = self.onward(connection, &track.via());
+        let mut parameters = self.onward(connection, &track.via(|_| true));
         parameters.largest_object = track.largest;
         // A relay upstream says when it has subscribers.
         parameters.forward = listener.is_none().then_some(false);

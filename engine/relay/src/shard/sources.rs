@@ -246,7 +246,12 @@ impl<A: Authorize> Shard<A> {
         let source = track.sources.remove(at);
         let how = if source.is_established { track.note_end(how) } else { how };
         if node.is_local() && !track.has_local_source() {
-            self.tell_shards_of_end(cx, id, &how);
+            let ended = match &track.orphaned {
+                // Another has said so, for whom somebody else might have taken over.
+                Some((_, code, reason)) => Ended::Done(*code, reason.clone()),
+                None => how.clone(),
+            };
+            self.tell_shards_of_end(cx, id, &ended);
         }
         if node.is_local() && source.is_publish {
             self.tell_shards_of_offer(id);

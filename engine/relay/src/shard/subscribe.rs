@@ -102,7 +102,7 @@ impl<A: Authorize> Shard<A> {
                 Node::Session(connection, request) => (connection, request),
                 Node::Shard(shard, theirs) => {
                     let (largest, properties) = (track.largest, track.properties.clone());
-                    let via = track.via();
+                    let via = track.via(Node::is_local);
                     track.add_sink(Sink::new(waiter.node, false, waiter.forward));
                     self.say(shard, What::Subscribed { track: theirs, largest, properties, via });
                     continue;
