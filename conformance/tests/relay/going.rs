@@ -304,3 +304,16 @@ fn a_track_that_cannot_be_offered_is_told_of() {
         });
     }
 }
+
+/// A session that was on its way when the relay began to leave is asked to leave, too.
+#[test]
+fn who_comes_while_a_relay_leaves_is_asked_to_leave() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            stage.relay.go_away(Duration::from_secs(60));
+            let late = stage.near_client(draft).await;
+            late.goaway_received().await.unwrap();
+        });
+    }
+}

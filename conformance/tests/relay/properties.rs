@@ -266,3 +266,32 @@ fn an_object_is_not_served_longer_than_its_track_says() {
         });
     }
 }
+
+/// The same where a relay upstream comes later, to any shard.
+#[test]
+fn properties_of_a_track_are_told_to_a_relay_that_comes_later() {
+    let properties = [Property::int(0x38, 5), Property::bytes(0x39, Bytes::from_static(b"more"))];
+    let properties: TrackProperties = properties.into_iter().collect();
+    for draft in drafts_from(Draft::D16) {
+        for seed in 0..8 {
+            let stage = Stage::new(seed);
+            stage.run(async {
+                let mut options = RelayOptions::default();
+                options.shards = 3;
+                let leaf = stage.simulation.relay(options);
+                let publisher = stage.client_of(&leaf, draft).await;
+                let (parameters, properties) = (Parameters::default(), properties.clone());
+                let offer = publisher.publish(track("told"), parameters, properties.clone());
+                let publication = offer.await.unwrap();
+                publication.accepted().await.unwrap();
+                stage.connect(&leaf, &stage.relay, draft);
+                stage.sleep(2000).await;
+                let subscriber = stage.client(draft).await;
+                let pending = subscriber.subscribe(track("told"), Parameters::default());
+                let subscription = pending.await.unwrap();
+                let told = &subscription.answer().unwrap().track_properties;
+                assert_eq!(told, &properties, "{draft:?}, seed {seed}");
+            });
+        }
+    }
+}

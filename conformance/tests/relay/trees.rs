@@ -295,3 +295,101 @@ fn a_track_that_was_published_above_first_is_offered_there() {
         }
     }
 }
+
+/// So does who subscribes at the relay above while the one below moves which has the publisher.
+#[test]
+fn who_subscribes_while_the_relay_of_a_publisher_moves_waits() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        let stage = Stage::new(number as u64);
+        stage.run(async {
+            let middle = stage.below(&stage.relay, draft);
+            let leaf = stage.below(&middle, draft);
+            stage.sleep(2000).await;
+            let publisher = stage.client_of(&leaf, draft).await;
+            let _published = publish_namespace(&publisher).await;
+            let subscriber = stage.client(draft).await;
+            stage.sleep(2000).await;
+            middle.go_away(Duration::from_secs(60));
+            stage.sleep(1000).await;
+            let pending = subscriber.subscribe(track("moving"), Parameters::default());
+            stage.sleep(500).await;
+            stage.connect(&leaf, &stage.relay, draft);
+            let publication = accept_subscribe(&publisher).await;
+            let subscription = pending.await.unwrap();
+            let ((seen, code), ()) =
+                tokio::join!(receive(subscription), write_track(publication, 2, 2));
+            assert_eq!((seen, code), (locations(2, 2), PublishDoneCode::TrackEnded), "{draft:?}");
+        });
+    }
+}
+
+/// "When a subscriber receives the GOAWAY message, it starts the process of connecting to a new
+/// relay and sending the SUBSCRIBE requests for all Established subscriptions to the new relay"
+/// ("Graceful Subscriber Relay Switchover"): whichever shards the sessions are in, nothing depends
+/// on the old one once the new one is there.
+#[test]
+fn a_relay_that_moves_subscribes_at_once_at_the_new_one() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        for seed in 0..8 {
+            let stage = Stage::new(number as u64 + seed);
+            stage.run(async {
+                let middle = stage.below(&stage.relay, draft);
+                let mut options = RelayOptions::default();
+                options.shards = 3;
+                let leaf = stage.simulation.relay(options);
+                stage.connect(&leaf, &middle, draft);
+                stage.sleep(2000).await;
+                let publisher = stage.client(draft).await;
+                let _published = publish_namespace(&publisher).await;
+                let subscriber = stage.client_of(&leaf, draft).await;
+                let pending = subscriber.subscribe(track("moved"), Parameters::default());
+                let publication = accept_subscribe(&publisher).await;
+                let mut subscription = pending.await.unwrap();
+                middle.go_away(Duration::from_secs(600));
+                stage.sleep(1000).await;
+                stage.connect(&leaf, &stage.relay, draft);
+                stage.sleep(2000).await;
+                // Nobody notices for long.
+                stage.simulation.kill_relay(&middle, Duration::from_secs(300));
+                let published = stage.simulation.now();
+                write_group(&publication, 0, 1).await;
+                let object = subscription.next_object().await.unwrap().unwrap();
+                assert_eq!(object.location, Location::ZERO, "{draft:?}, seed {seed}");
+                let waited = stage.simulation.now().saturating_since(published);
+                assert!(waited < Duration::from_secs(10), "{draft:?}, seed {seed}: {waited:?}");
+            });
+        }
+    }
+}
+
+/// And who asks there how far a track has come.
+#[test]
+fn who_asks_for_the_state_of_a_track_while_its_relay_moves_waits() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        for seed in 0..6 {
+            let stage = Stage::new(number as u64 + seed);
+            stage.run(async {
+                let middle = stage.below(&stage.relay, draft);
+                let leaf = stage.below(&middle, draft);
+                stage.sleep(2000).await;
+                let publisher = stage.client_of(&leaf, draft).await;
+                let _published = publish_namespace(&publisher).await;
+                let publication = publish(&publisher, "state").await;
+                publication.accepted().await.unwrap();
+                write_group(&publication, 0, 4).await;
+                stage.sleep(2000).await;
+                middle.go_away(Duration::from_secs(60));
+                stage.sleep(1000).await;
+                let client = stage.client(draft).await;
+                let moving = async {
+                    stage.sleep(500).await;
+                    stage.connect(&leaf, &stage.relay, draft);
+                };
+                let asking = client.track_status(track("state"), Parameters::default());
+                let (state, ()) = tokio::join!(asking, moving);
+                let largest = state.unwrap().parameters.largest_object;
+                assert_eq!(largest, Some(Location::new(0, 3)), "{draft:?}, seed {seed}");
+            });
+        }
+    }
+}

@@ -50,8 +50,8 @@ pub(crate) enum What {
     /// Sessions of the sending shard's give a track that nobody has offered, under a prefix that
     /// sessions of the receiving shard's want to hear of tracks of.
     Known { name: FullTrackName },
-    /// The sending shard has connections to relays upstream, or has none any longer.
-    Upstream { is_there: bool },
+    /// How the sending shard is connected to relays upstream.
+    Upstream(Upstream),
     /// Sessions of the sending shard's want to hear of this under a prefix.
     Listen { prefix: TrackNamespace, interest: Interest },
 
@@ -129,6 +129,17 @@ pub(crate) enum What {
     Status { name: FullTrackName, query: Index, via: Vec<u64> },
     /// That is the largest location, and these are its properties; or why that cannot be said.
     StatusAnswer { query: Index, answer: Result<(Option<Location>, TrackProperties), Refusal> },
+}
+
+/// How a shard is connected to relays upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upstream {
+    /// It has connections to some.
+    There,
+    /// All of them have asked it to leave.
+    Leaving,
+    /// It has none.
+    Gone,
 }
 
 /// What comes in answer to a fetch.

@@ -39,9 +39,9 @@ impl Router {
                 let (name, is_published) = (name.clone(), *is_published);
                 self.tell_others(from, || What::Track { name: name.clone(), is_published });
             }
-            (None, What::Upstream { is_there }) => {
-                let is_there = *is_there;
-                self.tell_others(from, || What::Upstream { is_there });
+            (None, What::Upstream(state)) => {
+                let state = *state;
+                self.tell_others(from, || What::Upstream(state));
             }
             (None, What::Listen { prefix, interest }) => {
                 let (prefix, interest) = (prefix.clone(), *interest);

@@ -50,7 +50,8 @@ pub struct Shard<A> {
     config: Arc<Config>,
     authorize: A,
     uses_directory: bool,
-    is_leaving: bool,
+    /// It has asked all clients to leave: for where, and until when.
+    leaving: Option<(Bytes, Timestamp)>,
     peers: BTreeMap<ConnectionId, Peer>,
     tracks: Arena<Track>,
     names: BTreeMap<FullTrackName, TrackId>,
@@ -66,6 +67,8 @@ pub struct Shard<A> {
     offered: BTreeMap<FullTrackName, Vec<ShardId>>,
     /// Shards with connections to relays upstream.
     upstream_shards: BTreeSet<ShardId>,
+    /// Those of them that all these relays have asked to leave.
+    leaving_shards: BTreeSet<ShardId>,
     /// Who was told of a namespace by a PUBLISH_NAMESPACE of its own.
     announced_to: BTreeMap<TrackNamespace, BTreeSet<ConnectionId>>,
     /// When relays upstream are no longer asked about what nobody listens to.
@@ -124,7 +127,7 @@ impl<A: Authorize> Shard<A> {
             config,
             authorize,
             uses_directory: false,
-            is_leaving: false,
+            leaving: None,
             peers: BTreeMap::new(),
             tracks: Arena::new(),
             names: BTreeMap::new(),
@@ -136,6 +139,7 @@ impl<A: Authorize> Shard<A> {
             streams: 0,
             offered: BTreeMap::new(),
             upstream_shards: BTreeSet::new(),
+            leaving_shards: BTreeSet::new(),
             announced_to: BTreeMap::new(),
             asks_less_at: None,
             messages: VecDeque::new(),

@@ -5,12 +5,14 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use moqt_engine::RequestKey;
-use moqt_engine::model::{PublishDoneCode, StreamResetCode};
+use moqt_engine::model::{PublishDoneCode, StreamResetCode, TrackNamespace};
 
-use super::peer::{Ended, Purpose};
+use super::peer::{Ended, Peer, Purpose};
 use super::{Cx, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
+use crate::message::{Upstream, What};
+use crate::routes::Origin;
 use crate::track::{Node, TrackId};
 
 impl<A: Authorize> Shard<A> {
@@ -21,13 +23,21 @@ impl<A: Authorize> Shard<A> {
         uri: &Bytes,
         timeout: Duration,
     ) {
-        self.is_leaving = true;
-        for (&id, peer) in &self.peers {
-            // A client cannot send a server elsewhere.
-            let is_client = peer.info.kind == PeerKind::Client;
-            let uri = if is_client { uri.clone() } else { Bytes::new() };
-            cx.connections.with(id, |moqt| moqt.goaway(cx.now, uri, timeout));
+        self.leaving = Some((uri.clone(), cx.now.saturating_add(timeout)));
+        for &id in self.peers.keys() {
+            self.ask_to_leave(cx, id);
         }
+    }
+
+    /// Asks a peer to leave if all are asked to, as also those are whose session is set up late.
+    pub(super) fn ask_to_leave<C: Connections>(&self, cx: &mut Cx<'_, C>, id: ConnectionId) {
+        let (Some((uri, until)), Some(peer)) = (&self.leaving, self.peers.get(&id)) else { return };
+        // A client cannot send a server elsewhere.
+        let is_client = peer.info.kind == PeerKind::Client;
+        let uri = if is_client { uri.clone() } else { Bytes::new() };
+        // To have no time at all would mean to have any.
+        let timeout = until.saturating_since(cx.now).max(Duration::from_millis(1));
+        cx.connections.with(id, |moqt| moqt.goaway(cx.now, uri, timeout));
     }
 
     /// A peer asks this side to leave. What comes from there is looked for elsewhere in time, and
@@ -41,9 +51,25 @@ impl<A: Authorize> Shard<A> {
             _ => None,
         });
         let sources: Vec<TrackId> = sources.collect();
+        if self.peers.get(&id).is_some_and(is_upstream) && !self.has_upstream() {
+            self.say_all(What::Upstream(Upstream::Leaving));
+        }
         for track in sources {
             self.seek(cx, track);
         }
+    }
+
+    /// Whether those who publish a namespace, or the relays upstream, have all asked this relay to
+    /// leave, or are about to, and there is no session with others yet.
+    pub(super) fn is_moving(&self, namespace: &TrackNamespace) -> bool {
+        let publishers = self.routes.publishers(namespace).into_iter();
+        let publishers = publishers.filter_map(|origin| match origin {
+            Origin::Session(id, _) => self.peers.get(&id),
+            Origin::Shard(_) => None,
+        });
+        let mut publishers = publishers.peekable();
+        publishers.peek().is_some() && publishers.all(|peer| peer.is_leaving)
+            || self.peers.values().any(is_upstream) && !self.has_upstream()
     }
 
     /// A peer asks that one request be moved: to this same session, or elsewhere. A SUBSCRIBE or
@@ -86,4 +112,8 @@ impl<A: Authorize> Shard<A> {
             _ => {}
         }
     }
+}
+
+fn is_upstream(peer: &Peer) -> bool {
+    peer.info.kind == PeerKind::Upstream
 }

@@ -7,11 +7,12 @@ use moqt_engine::model::{
 };
 use moqt_engine::{Accept, CommandError, RequestKey};
 
+use super::fill::Asked;
 use super::peer::{Peer, Purpose};
 use super::{Action, Cx, Shard, sources};
 use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
-use crate::message::What;
+use crate::message::{Upstream, What};
 use crate::routes::{Listener, Origin, Way};
 use crate::track::{Node, Track, TrackId};
 
@@ -62,6 +63,11 @@ impl<A: Authorize> Shard<A> {
             self.actions.push_back(Action::Hold { namespace: namespace.clone() });
         }
         self.share_namespace(namespace, before.as_ref());
+        let publisher = match origin {
+            Origin::Session(connection, _) => Asked::Session(connection),
+            Origin::Shard(shard) => Asked::Shard(shard),
+        };
+        self.ask_status_of(cx, publisher, |name| name.namespace().starts_with(namespace));
         let tracks: Vec<TrackId> = self.tracks_under(namespace).collect();
         for id in tracks {
             let Some(track) = self.tracks.get(id).filter(|track| track.is_wanted()) else {
@@ -149,11 +155,12 @@ impl<A: Authorize> Shard<A> {
         upstream: ConnectionId,
     ) {
         if self.upstream().count() == 1 {
-            self.say_all(What::Upstream { is_there: true });
+            self.say_all(What::Upstream(Upstream::There));
         }
         self.announce_all(cx, upstream);
         self.ask_above(cx, upstream);
         self.take_offered(&TrackNamespace::root());
+        self.ask_status_of(cx, Asked::Session(upstream), |_| true);
         let tracks: Vec<TrackId> = self.names.values().copied().collect();
         for track in tracks {
             self.offer(cx, track);
@@ -262,7 +269,7 @@ impl<A: Authorize> Shard<A> {
         if listener.wants_tracks() {
             let is_known = |track: &Track| {
                 let mut sources = track.sources.iter();
-                sources.any(|it| it.is_publish || it.is_established && !listener.is_above)
+                sources.any(|it| it.is_established && (it.is_publish || !listener.is_above))
             };
             for id in self.tracks_under(prefix) {
                 if !self.tracks.get(id).is_some_and(is_known) {
@@ -400,13 +407,6 @@ impl<A: Authorize> Shard<A> {
 
     pub(super) fn has_upstream(&self) -> bool {
         self.upstream().next().is_some()
-    }
-
-    /// Whether the relays upstream have asked this one to leave, and there is no session with
-    /// others yet.
-    pub(super) fn is_moving(&self) -> bool {
-        let is_upstream = |peer: &Peer| peer.info.kind == PeerKind::Upstream;
-        self.peers.values().any(is_upstream) && !self.has_upstream()
     }
 
     /// The relays that this one has connected to.

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use moqt_engine::Answer;
 use moqt_engine::model::{FullTrackName, PublishDoneCode, TrackNamespace};
 
+use super::fill::Asked;
 use super::ingest::Shipped;
 use super::peer::Ended;
 use super::response::Asker;
@@ -15,7 +16,7 @@ use super::sources::way;
 use super::{Cx, Shard};
 use crate::authorize::Authorize;
 use crate::connections::{Connections, ShardId};
-use crate::message::{Message, What};
+use crate::message::{Message, Upstream, What};
 use crate::routes::Origin;
 use crate::track::{Node, Source, Track, TrackId, Waiter};
 
@@ -46,14 +47,7 @@ impl<A: Authorize> Shard<A> {
             What::Track { name, is_published: true } => self.offered_elsewhere(from, name),
             What::Track { name, is_published: false } => self.withdrawn_elsewhere(cx, from, &name),
             What::Known { name } => self.known_elsewhere(from, name),
-            What::Upstream { is_there } => {
-                if is_there {
-                    self.upstream_shards.insert(from);
-                    self.ask_upstream_shard(from);
-                } else {
-                    self.upstream_shards.remove(&from);
-                }
-            }
+            What::Upstream(state) => self.upstream_elsewhere(cx, from, state),
             What::Subscribe { name, track, new_group, via } => {
                 let node = Node::Shard(from, track);
                 let Some(id) = self.track(name) else {
@@ -178,6 +172,31 @@ impl<A: Authorize> Shard<A> {
         }
     }
 
+    /// Another shard can ask relays upstream, or cannot for long. What comes from shards that cannot
+    /// is asked for elsewhere in time.
+    fn upstream_elsewhere<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        shard: ShardId,
+        state: Upstream,
+    ) {
+        self.leaving_shards.remove(&shard);
+        match state {
+            Upstream::There => {
+                self.upstream_shards.insert(shard);
+                self.ask_upstream_shard(shard);
+                self.ask_status_of(cx, Asked::Shard(shard), |_| true);
+            }
+            Upstream::Leaving => drop(self.leaving_shards.insert(shard)),
+            Upstream::Gone => drop(self.upstream_shards.remove(&shard)),
+        }
+        let is_left = |track: &Track| track.is_wanted_locally() && !self.has_lasting_source(track);
+        let left = self.tracks.iter().filter(|(_, track)| is_left(track));
+        for id in left.map(|(id, _)| id).collect::<Vec<TrackId>>() {
+            self.seek(cx, id);
+        }
+    }
+
     /// Another shard can ask a relay upstream: it is asked for what is waited for here.
     fn ask_upstream_shard(&mut self, shard: ShardId) {
         let waits = |track: &Track| track.waiters.iter().any(|waiter| waiter.node.is_local());
@@ -210,7 +229,7 @@ impl<A: Authorize> Shard<A> {
                 self.subscribe_in_shard(id, shard, via, false);
             }
         }
-        if self.tracks.get(id).is_some_and(|track| track.sources.is_empty()) {
+        if self.tracks.get(id).is_some_and(|track| !self.has_lasting_source(track)) {
             for shard in self.upstream_shards.clone() {
                 self.subscribe_in_shard(id, shard, via, false);
             }
@@ -364,7 +383,7 @@ impl<A: Authorize> Shard<A> {
     /// A connection to a relay upstream is gone.
     pub(super) fn upstream_left(&mut self) {
         if !self.has_upstream() {
-            self.say_all(What::Upstream { is_there: false });
+            self.say_all(What::Upstream(Upstream::Gone));
         }
     }
 }

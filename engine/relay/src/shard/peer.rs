@@ -115,6 +115,7 @@ impl<A: Authorize> Shard<A> {
             above: Above::default(),
         };
         self.peers.insert(id, peer);
+        self.ask_to_leave(cx, id);
         if kind == PeerKind::Upstream {
             self.greet_upstream(cx, id);
         }

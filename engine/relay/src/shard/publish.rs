@@ -67,7 +67,9 @@ impl<A: Authorize> Shard<A> {
     /// to the relays upstream.
     pub(super) fn offer<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: TrackId) {
         let Some(track) = self.tracks.get(id) else { return };
-        let is_published = track.sources.iter().any(|source| source.is_publish);
+        // Another shard that was asked has not told of the track's properties yet.
+        let is_published =
+            track.sources.iter().any(|source| source.is_publish && source.is_established);
         let is_known = is_published || track.has_established_source();
         let namespace = track.name.namespace().clone();
         let mut to: Vec<(ConnectionId, Option<RequestKey>)> = Vec::new();

@@ -120,7 +120,7 @@ impl<A: Authorize> Shard<A> {
             Node::Session(connection, _) => {
                 self.peers.get(&connection).is_some_and(|peer| !peer.is_leaving)
             }
-            Node::Shard(..) => true,
+            Node::Shard(shard, _) => !self.leaving_shards.contains(&shard),
         }
     }
 

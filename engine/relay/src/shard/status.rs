@@ -6,6 +6,7 @@ use moqt_engine::model::{FullTrackName, Location, RequestErrorCode, TrackPropert
 use moqt_engine::{Accept, Answer, Refusal, RequestKey, Timestamp};
 use thunderdome::Index;
 
+use super::fill::Asked;
 use super::peer::{Ended, Purpose};
 use super::requests::onward_refusal;
 use super::response::Asker;
@@ -149,6 +150,11 @@ impl<A: Authorize> Shard<A> {
         let Some(StatusQuery { from, track, .. }) = self.queries.get(query) else { return };
         let (from, track) = (*from, *track);
         if self.queries.get(query).is_some_and(|waiting| !waiting.is_waiting()) {
+            let name = self.tracks.get(track).map(|track| track.name.clone());
+            if name.is_some_and(|name| self.is_moving(name.namespace())) {
+                // Whoever comes next is asked.
+                return self.shorten_query(cx, query);
+            }
             if self.is_fed(from, track) {
                 // Its publishers do not answer, but it is there.
                 self.end_query(cx, query);
@@ -159,6 +165,40 @@ impl<A: Authorize> Shard<A> {
                 Refusal { reason, ..Refusal::new(RequestErrorCode::DoesNotExist) }
             });
             self.refuse_query(cx, query, refusal);
+        }
+    }
+
+    /// A query waits for somebody to ask, no longer than another publisher may take to come.
+    fn shorten_query<C>(&mut self, cx: &Cx<'_, C>, query: Index) {
+        let takeover = cx.now.saturating_add(self.config.takeover);
+        let Some(waiting) = self.queries.get_mut(query).filter(|it| it.until > takeover) else {
+            return;
+        };
+        waiting.until = takeover;
+        self.schedule(takeover, Due::Query(query));
+    }
+
+    /// Somebody publishes such tracks from now on, or can ask upstream for them: those who wait for
+    /// an answer may get it there.
+    pub(super) fn ask_status_of<C: Connections>(
+        &mut self,
+        cx: &mut Cx<'_, C>,
+        publisher: Asked,
+        of: impl Fn(&FullTrackName) -> bool,
+    ) {
+        let is_it = |query: &StatusQuery| {
+            let is_asked = match publisher {
+                Asked::Session(id) => query.asked.iter().any(|(asked, _)| *asked == id),
+                Asked::Shard(shard) => query.asked_shards.contains(&shard),
+            };
+            !is_asked && self.tracks.get(query.track).is_some_and(|track| of(&track.name))
+        };
+        let queries = self.queries.iter().filter(|(_, query)| is_it(query)).map(|(id, _)| id);
+        for query in queries.collect::<Vec<_>>() {
+            match publisher {
+                Asked::Session(id) => self.ask_status(cx, query, Vec::from([id]), Vec::new()),
+                Asked::Shard(shard) => self.ask_status(cx, query, Vec::new(), Vec::from([shard])),
+            }
         }
     }
 

@@ -55,7 +55,8 @@ impl<A: Authorize> Shard<A> {
         id: TrackId,
         mut waiter: Waiter,
     ) {
-        if self.is_moving() {
+        let Some(track) = self.tracks.get(id) else { return };
+        if self.is_moving(track.name.namespace()) {
             waiter.until = waiter.until.max(Some(cx.now.saturating_add(self.config.takeover)));
         }
         let Some(track) = self.tracks.get_mut(id) else { return };
