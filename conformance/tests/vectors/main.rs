@@ -7,6 +7,7 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod annotated;
 mod codes;
 mod control;
 mod d14;

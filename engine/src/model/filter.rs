@@ -84,6 +84,14 @@ impl GroupOrder {
         }
     }
 
+    /// What the drafts call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ascending => "Ascending",
+            Self::Descending => "Descending",
+        }
+    }
+
     /// The order for a value, unless it is out of range.
     pub const fn from_code(code: u64) -> Option<Self> {
         match code {

@@ -23,6 +23,16 @@ impl ObjectStatus {
             Self::EndOfTrack => 4,
         }
     }
+
+    /// What the drafts call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::DoesNotExist => "Does Not Exist",
+            Self::EndOfGroup => "End of Group",
+            Self::EndOfTrack => "End of Track",
+        }
+    }
 }
 
 /// How a subgroup header gives the Subgroup ID (draft-18, "Subgroup Header").

@@ -27,6 +27,22 @@ pub mod property_type {
     pub const PRIOR_OBJECT_ID_GAP: u64 = 0x3E;
     /// Types that an endpoint must understand to handle a track (draft 18).
     pub const MANDATORY: core::ops::RangeInclusive<u64> = 0x4000..=0x7FFF;
+
+    /// What the drafts call a property, if it is registered.
+    pub const fn name(key: u64) -> Option<&'static str> {
+        Some(match key {
+            OBJECT_DELIVERY_TIMEOUT => "OBJECT_DELIVERY_TIMEOUT",
+            MAX_CACHE_DURATION => "MAX_CACHE_DURATION",
+            SUBGROUP_DELIVERY_TIMEOUT => "SUBGROUP_DELIVERY_TIMEOUT",
+            IMMUTABLE => "IMMUTABLE_PROPERTIES",
+            DEFAULT_PUBLISHER_PRIORITY => "DEFAULT_PUBLISHER_PRIORITY",
+            DEFAULT_PUBLISHER_GROUP_ORDER => "DEFAULT_PUBLISHER_GROUP_ORDER",
+            DYNAMIC_GROUPS => "DYNAMIC_GROUPS",
+            PRIOR_GROUP_ID_GAP => "PRIOR_GROUP_ID_GAP",
+            PRIOR_OBJECT_ID_GAP => "PRIOR_OBJECT_ID_GAP",
+            _ => return None,
+        })
+    }
 }
 
 /// A typed value attached to a track or an object, visible to relays

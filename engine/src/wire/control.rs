@@ -1,7 +1,8 @@
 use bytes::{Buf, Bytes};
 
+use super::object::{Cursor, Stop};
 use super::stash::Stash;
-use super::{DecodeError, Dialect, Fault, MAX_INT_LEN, decode_message};
+use super::{DecodeError, Dialect, Fault, MAX_INT_LEN, Note, decode_message};
 use crate::model::{Message, MessageKind};
 
 /// Most bytes a control message has before its body: a type and a 16-bit length.
@@ -63,7 +64,9 @@ impl ControlReader {
     pub fn next_raw(&mut self) -> Result<Option<RawMessage>, DecodeError> {
         if self.stash.is_empty() {
             match self.header(&self.input)? {
-                Header::Whole { code, kind, start, end } if end <= self.input.len() => {
+                Header::Whole(MessageHeader { code, kind, start, end })
+                    if end <= self.input.len() =>
+                {
                     let body = self.input.slice(start..end);
                     if end < self.input.len() {
                         self.input.advance(end);
@@ -83,7 +86,7 @@ impl ControlReader {
                         break None;
                     }
                 }
-                Header::Whole { code, kind, start, end } => {
+                Header::Whole(MessageHeader { code, kind, start, end }) => {
                     break self.stash.fill(&mut input, end).then_some((code, kind, start));
                 }
             }
@@ -104,28 +107,39 @@ impl ControlReader {
     }
 
     fn header(&self, bytes: &[u8]) -> Result<Header, DecodeError> {
-        let Some((code, len)) = self.dialect.ints.decode(bytes) else {
-            return Ok(Header::Partial { need: bytes.len() + 1 });
-        };
-        let kind = self.dialect.message_kind(code).ok_or(DecodeError::new(
-            Fault::UnknownType(code),
-            "Message Type",
-            0,
-        ))?;
-        let start = len + 2;
-        match bytes.get(len..start) {
-            Some(&[high, low]) => {
-                let end = start + usize::from(u16::from_be_bytes([high, low]));
-                Ok(Header::Whole { code, kind, start, end })
-            }
-            _ => Ok(Header::Partial { need: start }),
+        match MessageHeader::read(self.dialect, bytes, ()) {
+            Ok(header) => Ok(Header::Whole(header)),
+            Err(Stop::Need(need)) => Ok(Header::Partial { need }),
+            Err(Stop::Error(error)) => Err(error),
         }
     }
 }
 
 enum Header {
     /// At least this many bytes are needed to tell more.
-    Partial { need: usize },
-    /// The body is from `start` to `end`.
-    Whole { code: u64, kind: MessageKind, start: usize, end: usize },
+    Partial {
+        need: usize,
+    },
+    Whole(MessageHeader),
+}
+
+/// What begins a control message, whose body is from `start` to `end`.
+pub(super) struct MessageHeader {
+    code: u64,
+    pub(super) kind: MessageKind,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl MessageHeader {
+    pub(super) fn read(dialect: &Dialect, bytes: &[u8], notes: impl Note) -> Result<Self, Stop> {
+        let mut cursor = Cursor::new(bytes, notes);
+        let code = cursor.int(dialect.ints, "Message Type")?;
+        let error = DecodeError::new(Fault::UnknownType(code), "Message Type", 0);
+        let kind = dialect.message_kind(code).ok_or(Stop::Error(error))?;
+        cursor.means(|| kind.name().into());
+        let len = cursor.length16("Message Length")?;
+        let start = cursor.offset();
+        Ok(Self { code, kind, start, end: start + len })
+    }
 }

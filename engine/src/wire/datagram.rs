@@ -1,9 +1,12 @@
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::object::{check_status, check_written_status};
-use super::{DecodeError, Dialect, EncodeError, Fault, Malformed, Properties, Reader, Writer};
+use super::object::{check_status, check_written_status, flag_names};
+use super::{
+    DecodeError, Dialect, EncodeError, Fault, Malformed, Note, Properties, Reader, Writer,
+};
 use crate::model::{Location, ObjectStatus};
 
 const PROPERTIES: u64 = 0x01;
@@ -14,6 +17,21 @@ const STATUS: u64 = 0x20;
 const PADDING: u64 = 0x132B_3E29;
 
 const TYPE: &str = "Datagram Type";
+
+/// What is said by the type of a datagram.
+fn type_means(code: u64) -> Cow<'static, str> {
+    if code == PADDING {
+        return "padding".into();
+    }
+    let kind = if code & STATUS == 0 { "payload" } else { "status" };
+    let flags = [
+        (PROPERTIES, "properties"),
+        (END_OF_GROUP, "end of group"),
+        (ZERO_OBJECT_ID, "object 0"),
+        (DEFAULT_PRIORITY, "default priority"),
+    ];
+    flag_names(kind, code, &flags)
+}
 
 /// What a datagram holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,14 +79,27 @@ impl Datagram {
         Self::read(&mut reader, dialect, data, max_properties).map_err(|Malformed| reader.error())
     }
 
+    /// The same, and tells of each field.
+    pub(super) fn decode_noted(
+        dialect: &Dialect,
+        data: &Bytes,
+        max_properties: usize,
+        notes: impl Note,
+    ) -> Result<Self, DecodeError> {
+        let mut reader = Reader::with_notes(dialect.ints, data, notes);
+        Self::read(&mut reader, dialect, data, max_properties).map_err(|Malformed| reader.error())
+    }
+
     fn read(
-        reader: &mut Reader<'_>,
+        reader: &mut Reader<'_, impl Note>,
         dialect: &Dialect,
         data: &Bytes,
         max_properties: usize,
     ) -> Result<Self, Malformed> {
         let code = reader.int(TYPE)?;
+        reader.means(|| type_means(code));
         if code == PADDING && dialect.objects.padding {
+            reader.rest("Padding");
             return Ok(Self::Padding);
         }
         if !is_valid(dialect, code) {
@@ -95,9 +126,10 @@ impl Datagram {
             let code = reader.int("Object Status")?;
             status = check_status(dialect, code, !properties.is_empty())
                 .map_err(|(fault, field)| reader.fault(fault, field))?;
+            reader.means(|| status.name().into());
             reader.finish("Object Status")?;
         }
-        let payload = data.slice_ref(reader.rest());
+        let payload = data.slice_ref(reader.rest("Object Payload"));
         let header = DatagramHeader {
             track_alias,
             location: Location::new(group, object),

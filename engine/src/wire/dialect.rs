@@ -1,7 +1,9 @@
+use core::fmt;
+
 use super::Ints;
 use crate::model::{
     Draft, MessageKind, Parameter, ParameterSet, PublishDoneCode, RequestErrorCode, RequestKind,
-    SessionError, SetupOption, StreamResetCode,
+    SessionError, SetupOption, StreamResetCode, property_type,
 };
 
 /// What one draft looks like on the wire, as data.
@@ -155,6 +157,18 @@ pub enum ParameterTarget {
     Parameter(Parameter),
     /// A property of the track, in drafts without track properties.
     TrackProperty(u64),
+}
+
+impl fmt::Display for ParameterTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parameter(parameter) => parameter.fmt(f),
+            Self::TrackProperty(key) => match property_type::name(*key) {
+                Some(name) => f.write_str(name),
+                None => write!(f, "property 0x{key:x}"),
+            },
+        }
+    }
 }
 
 /// How a message parameter's value is encoded.

@@ -1,9 +1,11 @@
+use alloc::borrow::Cow;
+
 use bytes::BufMut;
 
-use super::object::{Cursor, Scratch, Stop, check_status, check_written_status};
+use super::object::{Cursor, Scratch, Stop, check_status, check_written_status, flag_names};
 use super::stash::Stash;
 use super::{
-    DecodeError, Dialect, EncodeError, Fault, FetchLayout, Payload, Properties, StreamType,
+    DecodeError, Dialect, EncodeError, Fault, FetchLayout, Note, Payload, Properties, StreamType,
 };
 use crate::model::{EndOfRange, GroupOrder, Location, ObjectStatus};
 
@@ -19,6 +21,31 @@ const IS_DATAGRAM: u64 = 0x40;
 const FIRST_INVALID_FLAGS: u64 = 0x80;
 const END_OF_NON_EXISTENT_RANGE: u64 = 0x8C;
 const END_OF_UNKNOWN_RANGE: u64 = 0x10C;
+
+const PAYLOAD_LENGTH: &str = "Object Payload Length";
+
+/// What is said by Serialization Flags.
+fn flags_mean(flags: u64) -> Cow<'static, str> {
+    match flags {
+        END_OF_NON_EXISTENT_RANGE => return "end of a range that does not exist".into(),
+        END_OF_UNKNOWN_RANGE => return "end of a range that is unknown".into(),
+        _ => {}
+    }
+    let subgroup = match flags & SUBGROUP_MODE {
+        _ if flags & IS_DATAGRAM != 0 => "from a datagram",
+        SUBGROUP_IS_PRESENT => "subgroup follows",
+        SUBGROUP_IS_PRIOR => "prior subgroup",
+        SUBGROUP_IS_PRIOR_PLUS_ONE => "prior subgroup plus 1",
+        _ => "subgroup 0",
+    };
+    let fields = [
+        (GROUP_IS_PRESENT, "group"),
+        (OBJECT_IS_PRESENT, "object"),
+        (PRIORITY_IS_PRESENT, "priority"),
+        (PROPERTIES_ARE_PRESENT, "properties"),
+    ];
+    flag_names(subgroup, flags, &fields)
+}
 
 /// An object of a fetch response, without its payload (draft-18, "Fetch Header").
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -109,15 +136,46 @@ impl FetchReader {
         dialect: &Dialect,
         bytes: &[u8],
     ) -> Result<Option<(u64, usize)>, DecodeError> {
-        let mut cursor = Cursor::new(bytes);
-        match cursor.int(dialect.ints) {
-            Err(_) => return Ok(None),
-            Ok(code) if code != StreamType::fetch_code() => {
-                return Err(DecodeError::new(Fault::UnknownType(code), "FETCH_HEADER", 0));
-            }
-            Ok(_) => {}
+        match Self::read_header(dialect, bytes, ()) {
+            Ok(found) => Ok(Some(found)),
+            Err(Stop::Need(_)) => Ok(None),
+            Err(Stop::Error(error)) => Err(error),
         }
-        Ok(cursor.int(dialect.ints).ok().map(|id| (id, cursor.offset())))
+    }
+
+    pub(super) fn read_header(
+        dialect: &Dialect,
+        bytes: &[u8],
+        notes: impl Note,
+    ) -> Result<(u64, usize), Stop> {
+        let mut cursor = Cursor::new(bytes, notes);
+        let code = cursor.int(dialect.ints, "FETCH_HEADER")?;
+        if code != StreamType::fetch_code() {
+            let error = DecodeError::new(Fault::UnknownType(code), "FETCH_HEADER", 0);
+            return Err(Stop::Error(error));
+        }
+        let id = cursor.int(dialect.ints, "Request ID")?;
+        Ok((id, cursor.offset()))
+    }
+
+    /// Reads what is at the front of `bytes`, not in the middle of a payload: where it is and how
+    /// long it is.
+    pub(super) fn next_noted(
+        &mut self,
+        bytes: &[u8],
+        notes: impl Note,
+    ) -> Result<(Location, Option<EndOfRange>, usize), Stop> {
+        let (item, len) = self.form.read_item(self.prior, bytes, notes)?;
+        (self.prior, self.payload_left) = self.prior.after(&item);
+        Ok(match item {
+            Item::Object(object, _) => (object.location, None, len),
+            Item::EndOfRange(location, kind) => (location, Some(kind), len),
+        })
+    }
+
+    /// The payload of the object that began last has been passed over.
+    pub(super) fn pass_payload(&mut self) {
+        self.payload_left = 0;
     }
 
     /// Whether the bytes so far end where an object ends: where a stream may finish.
@@ -151,7 +209,7 @@ impl FetchReader {
             self.stash_done = false;
         }
         if self.stash.is_empty() {
-            match self.form.read_item(self.prior, input) {
+            match self.form.read_item(self.prior, input, ()) {
                 Ok((item, len)) => {
                     let (_, rest) = input.split_at_checked(len).unwrap_or_default();
                     *input = rest;
@@ -164,7 +222,7 @@ impl FetchReader {
             }
         }
         loop {
-            let need = match self.form.read_item(self.prior, self.stash.bytes()) {
+            let need = match self.form.read_item(self.prior, self.stash.bytes(), ()) {
                 Ok(_) => break,
                 Err(Stop::Error(error)) => return Err(error),
                 Err(Stop::Need(need)) => need,
@@ -174,7 +232,7 @@ impl FetchReader {
             }
         }
         // Read again: what the loop found cannot be lent out of it.
-        match self.form.read_item(self.prior, self.stash.bytes()) {
+        match self.form.read_item(self.prior, self.stash.bytes(), ()) {
             Ok((item, _)) => {
                 self.stash_done = true;
                 (self.prior, self.payload_left) = self.prior.after(&item);
@@ -202,8 +260,13 @@ impl Prior {
 }
 
 impl Form {
-    fn read_item(self, prior: Prior, bytes: &[u8]) -> Result<(Item<'_>, usize), Stop> {
-        let mut cursor = Cursor::new(bytes);
+    fn read_item(
+        self,
+        prior: Prior,
+        bytes: &[u8],
+        notes: impl Note,
+    ) -> Result<(Item<'_>, usize), Stop> {
+        let mut cursor = Cursor::new(bytes, notes);
         let item = match self.dialect.objects.fetch {
             FetchLayout::Absolute => self.read_absolute(&mut cursor)?,
             FetchLayout::Flags | FetchLayout::FlagsAndDeltas => {
@@ -213,19 +276,20 @@ impl Form {
         Ok((item, cursor.offset()))
     }
 
-    fn read_absolute<'a>(self, cursor: &mut Cursor<'a>) -> Result<Item<'a>, Stop> {
+    fn read_absolute<'a>(self, cursor: &mut Cursor<'a, impl Note>) -> Result<Item<'a>, Stop> {
         let ints = self.dialect.ints;
-        let group = cursor.int(ints)?;
-        let subgroup_id = cursor.int(ints)?;
-        let object = cursor.int(ints)?;
-        let publisher_priority = cursor.byte()?;
+        let group = cursor.int(ints, "Group ID")?;
+        let subgroup_id = cursor.int(ints, "Subgroup ID")?;
+        let object = cursor.int(ints, "Object ID")?;
+        let publisher_priority = cursor.byte("Publisher Priority")?;
         let properties = cursor.properties(ints, self.max_properties)?;
-        let payload_len = cursor.int(ints)?;
+        let payload_len = cursor.int(ints, PAYLOAD_LENGTH)?;
         let mut status = ObjectStatus::Normal;
         if payload_len == 0 {
-            let code = cursor.int(ints)?;
+            let code = cursor.int(ints, "Object Status")?;
             status = check_status(self.dialect, code, !properties.is_empty())
                 .map_err(|(fault, field)| cursor.fault(fault, field))?;
+            cursor.means(|| status.name().into());
         }
         let object = FetchObject {
             location: Location::new(group, object),
@@ -238,10 +302,15 @@ impl Form {
         Ok(Item::Object(object, properties))
     }
 
-    fn read_flagged<'a>(self, prior: Prior, cursor: &mut Cursor<'a>) -> Result<Item<'a>, Stop> {
+    fn read_flagged<'a>(
+        self,
+        prior: Prior,
+        cursor: &mut Cursor<'a, impl Note>,
+    ) -> Result<Item<'a>, Stop> {
         const FLAGS: &str = "Serialization Flags";
         let ints = self.dialect.ints;
-        let flags = cursor.int(ints)?;
+        let flags = cursor.int(ints, FLAGS)?;
+        cursor.means(|| flags_mean(flags));
         let range = match flags {
             END_OF_NON_EXISTENT_RANGE => Some(EndOfRange::NonExistent),
             END_OF_UNKNOWN_RANGE => Some(EndOfRange::Unknown),
@@ -249,15 +318,21 @@ impl Form {
             _ => return Err(cursor.fault(Fault::OutOfRange(flags), FLAGS)),
         };
         if let Some(kind) = range {
-            let location = Location::new(cursor.int(ints)?, cursor.int(ints)?);
+            let location =
+                Location::new(cursor.int(ints, "Group ID")?, cursor.int(ints, "Object ID")?);
             return Ok(Item::EndOfRange(location, kind));
         }
-        let no_prior = |cursor: &Cursor<'_>| cursor.fault(Fault::NoPrior, FLAGS);
+        let no_prior = |cursor: &Cursor<'_, _>| cursor.fault(Fault::NoPrior, FLAGS);
+        let deltas = self.dialect.objects.fetch == FetchLayout::FlagsAndDeltas;
+        let follows = deltas && prior.location.is_some();
+        let group_name = if follows { "Group ID Delta" } else { "Group ID" };
+        let is_delta = follows && flags & GROUP_IS_PRESENT == 0;
+        let object_name = if is_delta { "Object ID Delta" } else { "Object ID" };
         let group_field =
-            if flags & GROUP_IS_PRESENT != 0 { Some(cursor.int(ints)?) } else { None };
+            if flags & GROUP_IS_PRESENT != 0 { Some(cursor.int(ints, group_name)?) } else { None };
         let subgroup_id = match flags & SUBGROUP_MODE {
             _ if flags & IS_DATAGRAM != 0 => None,
-            SUBGROUP_IS_PRESENT => Some(cursor.int(ints)?),
+            SUBGROUP_IS_PRESENT => Some(cursor.int(ints, "Subgroup ID")?),
             mode @ (SUBGROUP_IS_PRIOR | SUBGROUP_IS_PRIOR_PLUS_ONE) => {
                 let (id, _) = prior.object.ok_or_else(|| no_prior(cursor))?;
                 let id = id.ok_or_else(|| no_prior(cursor))?;
@@ -267,11 +342,14 @@ impl Form {
             }
             _ => Some(0),
         };
-        let object_field =
-            if flags & OBJECT_IS_PRESENT != 0 { Some(cursor.int(ints)?) } else { None };
+        let object_field = if flags & OBJECT_IS_PRESENT != 0 {
+            Some(cursor.int(ints, object_name)?)
+        } else {
+            None
+        };
         let location = self.location(prior, cursor, group_field, object_field)?;
         let publisher_priority = if flags & PRIORITY_IS_PRESENT != 0 {
-            cursor.byte()?
+            cursor.byte("Publisher Priority")?
         } else {
             prior.object.ok_or_else(|| no_prior(cursor))?.1
         };
@@ -284,7 +362,7 @@ impl Form {
             location,
             subgroup_id,
             publisher_priority,
-            payload_len: cursor.int(ints)?,
+            payload_len: cursor.int(ints, PAYLOAD_LENGTH)?,
             status: ObjectStatus::Normal,
             properties: Properties::EMPTY,
         };
@@ -294,7 +372,7 @@ impl Form {
     fn location(
         self,
         prior: Prior,
-        cursor: &Cursor<'_>,
+        cursor: &Cursor<'_, impl Note>,
         group_field: Option<u64>,
         object_field: Option<u64>,
     ) -> Result<Location, Stop> {

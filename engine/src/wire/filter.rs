@@ -1,15 +1,19 @@
 //! Locations and subscription filters (draft-18, "Subscription Filters").
 
-use super::{Dialect, EncodeError, Fault, Malformed, Reader, Writer};
+use super::{Dialect, EncodeError, Fault, Malformed, Note, Reader, Writer};
 use crate::model::{Location, SubscriptionFilter};
 
 const FILTER: &str = "Subscription Filter";
 
 pub(super) fn read_location(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader<'_, impl Note>,
     field: &'static str,
 ) -> Result<Location, Malformed> {
-    Ok(Location::new(reader.int(field)?, reader.int(field)?))
+    let group = reader.int(field)?;
+    reader.means(|| "group".into());
+    let object = reader.int(field)?;
+    reader.means(|| "object".into());
+    Ok(Location::new(group, object))
 }
 
 pub(super) fn write_location(
@@ -22,16 +26,21 @@ pub(super) fn write_location(
 }
 
 pub(super) fn read_filter(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<SubscriptionFilter, Malformed> {
-    match reader.int(FILTER)? {
+    let kind = reader.int(FILTER)?;
+    reader.means(|| kind_means(kind).into());
+    match kind {
         0x1 => Ok(SubscriptionFilter::NextGroupStart),
         0x2 => Ok(SubscriptionFilter::LargestObject),
         0x3 => Ok(SubscriptionFilter::AbsoluteStart { start: read_location(reader, FILTER)? }),
         0x4 => {
             let start = read_location(reader, FILTER)?;
             let end = reader.int(FILTER)?;
+            reader.means(|| {
+                if dialect.filter_end_delta { "groups more" } else { "last group" }.into()
+            });
             // An end before the start is for the request to refuse: INVALID_RANGE.
             let end_group = if dialect.filter_end_delta {
                 start.group.checked_add(end).ok_or_else(|| reader.fault(Fault::Overflow, FILTER))?
@@ -41,6 +50,16 @@ pub(super) fn read_filter(
             Ok(SubscriptionFilter::AbsoluteRange { start, end_group })
         }
         other => Err(reader.fault(Fault::OutOfRange(other), FILTER)),
+    }
+}
+
+fn kind_means(kind: u64) -> &'static str {
+    match kind {
+        0x1 => "Next Group Start",
+        0x2 => "Largest Object",
+        0x3 => "AbsoluteStart",
+        0x4 => "AbsoluteRange",
+        _ => "unknown",
     }
 }
 
@@ -67,7 +86,9 @@ pub(super) fn write_filter(
 }
 
 /// Draft 14's SUBSCRIBE_UPDATE: a start, and the end group plus one or 0 for none.
-pub(super) fn read_update_range(reader: &mut Reader<'_>) -> Result<SubscriptionFilter, Malformed> {
+pub(super) fn read_update_range(
+    reader: &mut Reader<'_, impl Note>,
+) -> Result<SubscriptionFilter, Malformed> {
     let start = read_location(reader, "Start Location")?;
     match reader.int("End Group")?.checked_sub(1) {
         None => Ok(SubscriptionFilter::AbsoluteStart { start }),

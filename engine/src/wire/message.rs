@@ -9,7 +9,7 @@ mod subscribe;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{DecodeError, Dialect, EncodeError, Malformed, Reader, Writer};
+use super::{DecodeError, Dialect, EncodeError, Malformed, Note, Reader, Writer};
 use crate::model::{Message, MessageKind, RequestKind};
 
 /// Most bytes of a reason phrase (draft-18, "Reason Phrase Structure").
@@ -21,7 +21,17 @@ pub fn decode_message(
     kind: MessageKind,
     body: &[u8],
 ) -> Result<Message, DecodeError> {
-    let mut reader = Reader::new(dialect.ints, body);
+    decode_noted(dialect, kind, body, ())
+}
+
+/// The same, and tells of each field.
+pub(super) fn decode_noted(
+    dialect: &Dialect,
+    kind: MessageKind,
+    body: &[u8],
+    notes: impl Note,
+) -> Result<Message, DecodeError> {
+    let mut reader = Reader::with_notes(dialect.ints, body, notes);
     match read_body(&mut reader, dialect, kind) {
         Ok(message) if reader.finish(kind.name()).is_ok() => Ok(message),
         _ => Err(reader.error()),
@@ -29,7 +39,7 @@ pub fn decode_message(
 }
 
 fn read_body(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     kind: MessageKind,
 ) -> Result<Message, Malformed> {
@@ -211,7 +221,10 @@ fn write_body(
 const REQUEST_ID: &str = "Request ID";
 
 /// The Request ID of an answer, on drafts that have one there.
-fn read_answer_id(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Option<u64>, Malformed> {
+fn read_answer_id(
+    r: &mut Reader<'_, impl Note>,
+    dialect: &Dialect,
+) -> Result<Option<u64>, Malformed> {
     if dialect.answers_by_stream { Ok(None) } else { r.int(REQUEST_ID).map(Some) }
 }
 
@@ -228,7 +241,7 @@ fn write_answer_id(
 }
 
 /// Text for people; what is not UTF-8 in it is replaced, since it decides nothing.
-fn read_reason(r: &mut Reader<'_>) -> Result<String, Malformed> {
+fn read_reason(r: &mut Reader<'_, impl Note>) -> Result<String, Malformed> {
     let bytes = r.prefixed(MAX_REASON_LEN, "Reason Phrase")?;
     Ok(String::from_utf8_lossy(bytes).into_owned())
 }

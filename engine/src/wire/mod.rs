@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod annotate;
 mod control;
 mod datagram;
 mod dialect;
@@ -32,6 +33,7 @@ mod filter;
 mod ints;
 mod message;
 mod name;
+mod note;
 mod object;
 mod pairs;
 mod parameters;
@@ -44,6 +46,7 @@ mod subgroup;
 mod token;
 mod writer;
 
+pub use annotate::{Annotated, Annotator, Field, FieldValue, Subject};
 pub use control::{ControlReader, MAX_CONTROL_HEADER_LEN, RawMessage};
 pub use datagram::{Datagram, DatagramHeader, ObjectDatagram};
 pub use dialect::{
@@ -59,6 +62,7 @@ pub use properties::Properties;
 pub use stream_type::StreamType;
 pub use subgroup::{SubgroupEvent, SubgroupHeader, SubgroupReader, SubgroupWriter};
 
+pub(crate) use note::Note;
 pub(crate) use reader::{Malformed, Reader};
 pub(crate) use subgroup::{FIRST_OBJECT, Quick};
 pub(crate) use writer::Writer;

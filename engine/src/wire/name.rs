@@ -1,4 +1,4 @@
-use super::{Dialect, EncodeError, Fault, Malformed, Reader, Writer};
+use super::{Dialect, EncodeError, Fault, Malformed, Note, Reader, Writer};
 use crate::model::{
     FullTrackName, MAX_FULL_TRACK_NAME_LEN, MAX_NAMESPACE_FIELDS, NameBuilder, NameError,
     TrackNamespace,
@@ -9,7 +9,7 @@ const NAME: &str = "Track Name";
 
 /// A namespace of at least `min_fields` fields.
 pub(super) fn read_namespace(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     min_fields: usize,
 ) -> Result<TrackNamespace, Malformed> {
@@ -19,7 +19,7 @@ pub(super) fn read_namespace(
 }
 
 pub(super) fn read_track_name(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     min_fields: usize,
 ) -> Result<FullTrackName, Malformed> {
@@ -30,7 +30,7 @@ pub(super) fn read_track_name(
 }
 
 fn read_fields<'a>(
-    reader: &mut Reader<'a>,
+    reader: &mut Reader<'a, impl Note>,
     dialect: &Dialect,
     min_fields: usize,
     into: &mut NameBuilder<'a>,

@@ -1,8 +1,11 @@
 //! What subgroup streams, fetch streams and datagrams share.
 
+use alloc::borrow::Cow;
+use alloc::string::String;
+
 use bytes::BufMut;
 
-use super::{DecodeError, Dialect, EncodeError, Fault, Ints, MAX_INT_LEN, Properties};
+use super::{DecodeError, Dialect, EncodeError, Fault, Ints, MAX_INT_LEN, Note, Properties};
 use crate::model::ObjectStatus;
 
 /// What precedes an object's payload in a subgroup.
@@ -18,18 +21,27 @@ pub struct ObjectHeader {
     pub properties: Properties,
 }
 
+pub(super) const PROPERTIES: &str = "Properties";
+
 /// Payload bytes of the object last announced, as many as are at hand.
 pub type Payload<'a> = &'a [u8];
 
 /// Fields at the front of a byte string that may end anywhere.
-pub(super) struct Cursor<'a> {
+pub(super) struct Cursor<'a, N> {
     bytes: &'a [u8],
     at: usize,
+    /// Who is told of each field.
+    notes: N,
 }
 
-impl<'a> Cursor<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+impl<'a, N: Note> Cursor<'a, N> {
+    pub(super) fn new(bytes: &'a [u8], notes: N) -> Self {
+        Self { bytes, at: 0, notes }
+    }
+
+    /// What the field read last stands for.
+    pub(super) fn means(&mut self, meaning: impl FnOnce() -> Cow<'static, str>) {
+        self.notes.means(meaning);
     }
 
     pub(super) fn offset(&self) -> usize {
@@ -37,34 +49,66 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    pub(super) fn int(&mut self, ints: Ints) -> Result<u64, Stop> {
+    pub(super) fn int(&mut self, ints: Ints, field: &'static str) -> Result<u64, Stop> {
         match ints.decode(self.bytes.get(self.at..).unwrap_or_default()) {
             Some((value, len)) => {
+                self.notes.field(field, self.at..self.at + len, Some(value));
                 self.at += len;
                 Ok(value)
             }
-            None => Err(Stop::Need(self.bytes.len() + 1)),
+            None => Err(self.need(self.bytes.len() + 1, field)),
         }
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Stop> {
-        let byte = *self.bytes.get(self.at).ok_or(Stop::Need(self.at + 1))?;
-        self.at += 1;
-        Ok(byte)
+    pub(super) fn byte(&mut self, field: &'static str) -> Result<u8, Stop> {
+        match self.bytes.get(self.at) {
+            Some(&byte) => {
+                self.notes.field(field, self.at..self.at + 1, Some(u64::from(byte)));
+                self.at += 1;
+                Ok(byte)
+            }
+            None => Err(self.need(self.at + 1, field)),
+        }
+    }
+
+    /// Two bytes that say how long something is.
+    pub(super) fn length16(&mut self, field: &'static str) -> Result<usize, Stop> {
+        let end = self.at + 2;
+        match self.bytes.get(self.at..end) {
+            Some(&[high, low]) => {
+                let len = u16::from_be_bytes([high, low]);
+                self.notes.field(field, self.at..end, Some(u64::from(len)));
+                self.at = end;
+                Ok(usize::from(len))
+            }
+            _ => Err(self.need(end, field)),
+        }
     }
 
     /// A properties block with its length, checked before it is waited for. What follows is
     /// at least one byte, so that is asked for too.
     pub(super) fn properties(&mut self, ints: Ints, max: usize) -> Result<&'a [u8], Stop> {
-        let len = self.int(ints)?;
+        let len = self.int(ints, PROPERTIES)?;
+        self.notes.is_length();
         let len = usize::try_from(len)
             .ok()
             .filter(|len| *len <= max)
-            .ok_or_else(|| self.fault(Fault::TooLong { max }, "Properties"))?;
+            .ok_or_else(|| self.fault(Fault::TooLong { max }, PROPERTIES))?;
         let end = self.at + len;
-        let block = self.bytes.get(self.at..end).ok_or(Stop::Need(end + 1))?;
-        self.at = end;
-        Ok(block)
+        match self.bytes.get(self.at..end) {
+            Some(block) => {
+                self.notes.field(PROPERTIES, self.at..end, None);
+                self.at = end;
+                Ok(block)
+            }
+            None => Err(self.need(end + 1, PROPERTIES)),
+        }
+    }
+
+    #[inline]
+    fn need(&mut self, len: usize, field: &'static str) -> Stop {
+        self.notes.is_cut_off(field);
+        Stop::Need(len)
     }
 
     pub(super) fn fault(&self, fault: Fault, field: &'static str) -> Stop {
@@ -78,6 +122,20 @@ pub(super) enum Stop {
     Need(usize),
     /// More bytes would not help.
     Error(DecodeError),
+}
+
+/// What a type says: something always, and for each of its bits that is set the name.
+pub(super) fn flag_names(
+    always: &str,
+    code: u64,
+    names: &[(u64, &'static str)],
+) -> Cow<'static, str> {
+    let mut text = String::from(always);
+    for (_, name) in names.iter().filter(|(bit, _)| code & bit != 0) {
+        text.push_str(", ");
+        text.push_str(name);
+    }
+    text.into()
 }
 
 /// Checks a status against the draft, and against the properties beside it.

@@ -1,6 +1,10 @@
 //! Key-value pairs: setup options, properties, and the message parameters of drafts 14 and 16.
 
-use super::{Dialect, EncodeError, Fault, Ints, Malformed, Reader, Writer};
+use alloc::format;
+use core::fmt;
+
+use super::{Dialect, EncodeError, Fault, Ints, Malformed, Note, Reader, Writer};
+use crate::model::property_type;
 
 /// The longest value of a key-value pair, in bytes (draft-18, "Key-Value-Pair Structure").
 pub(crate) const MAX_VALUE_LEN: usize = 65_535;
@@ -38,7 +42,7 @@ impl PairReader {
 
     pub(crate) fn key(
         &mut self,
-        reader: &mut Reader<'_>,
+        reader: &mut Reader<'_, impl Note>,
         field: &'static str,
     ) -> Result<u64, Malformed> {
         let key = reader.int(field)?;
@@ -50,18 +54,42 @@ impl PairReader {
         Ok(self.previous)
     }
 
-    pub(crate) fn pair<'a>(
+    /// A type, and what it is called.
+    pub(crate) fn named_key<T: fmt::Display>(
         &mut self,
-        reader: &mut Reader<'a>,
+        reader: &mut Reader<'_, impl Note>,
+        field: &'static str,
+        name: impl FnOnce(u64) -> Option<T>,
+    ) -> Result<u64, Malformed> {
+        let key = self.key(reader, field)?;
+        reader.means(|| match name(key) {
+            Some(name) => format!("{name} (0x{key:x})").into(),
+            None => format!("0x{key:x}, unknown").into(),
+        });
+        Ok(key)
+    }
+
+    /// A property: its type and value.
+    pub(crate) fn property<'a>(
+        &mut self,
+        reader: &mut Reader<'a, impl Note>,
         field: &'static str,
     ) -> Result<(u64, PairValue<'a>), Malformed> {
-        let key = self.key(reader, field)?;
-        let value = if key.is_multiple_of(2) {
+        let key = self.named_key(reader, field, property_type::name)?;
+        Ok((key, Self::value(reader, key, field)?))
+    }
+
+    /// The value that follows a type.
+    pub(crate) fn value<'a>(
+        reader: &mut Reader<'a, impl Note>,
+        key: u64,
+        field: &'static str,
+    ) -> Result<PairValue<'a>, Malformed> {
+        Ok(if key.is_multiple_of(2) {
             PairValue::Int(reader.int(field)?)
         } else {
             PairValue::Bytes(reader.prefixed(MAX_VALUE_LEN, field)?)
-        };
-        Ok((key, value))
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use super::pairs::{MAX_VALUE_LEN, PairReader, PairWriter};
 use super::properties::check_track_property;
 use super::token::{read_token, write_token};
 use super::{
-    CarrierSet, Dialect, EncodeError, Fault, Malformed, ParameterForm, ParameterSpec,
+    CarrierSet, Dialect, EncodeError, Fault, Malformed, Note, ParameterForm, ParameterSpec,
     ParameterTarget, Reader, Tolerance, Writer,
 };
 use crate::model::{GroupOrder, Parameter, ParameterSet, Parameters, TrackProperties};
@@ -18,7 +18,7 @@ const COUNT: &str = "Number of Parameters";
 /// already. Track properties that this draft sends as parameters go to `properties`, if the
 /// message has any.
 pub(super) fn read_parameters(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     carriers: CarrierSet,
     parameters: &mut Parameters,
@@ -29,7 +29,10 @@ pub(super) fn read_parameters(
     let mut seen = Seen::default();
     let mut specs = dialect.parameters;
     for _ in 0..count {
-        let code = pairs.key(reader, PARAMETER)?;
+        let code = pairs.named_key(reader, PARAMETER, |code| {
+            let mut specs = dialect.parameters.iter();
+            specs.find(|spec| spec.code == code).map(|spec| spec.target)
+        })?;
         if !dialect.key_deltas {
             specs = dialect.parameters;
         }
@@ -54,7 +57,11 @@ pub(super) fn read_parameters(
 
 /// Skips a parameter that may not be here, if the draft has it that way.
 #[cold]
-fn pass_over(reader: &mut Reader<'_>, dialect: &Dialect, code: u64) -> Result<(), Malformed> {
+fn pass_over(
+    reader: &mut Reader<'_, impl Note>,
+    dialect: &Dialect,
+    code: u64,
+) -> Result<(), Malformed> {
     let is_known = dialect.parameters.iter().any(|spec| spec.code == code);
     let (tolerance, fault) = if is_known {
         (dialect.misplaced_parameter, Fault::NotAllowed)
@@ -107,7 +114,11 @@ pub(super) fn write_parameters(
 struct Seen(ParameterSet);
 
 impl Seen {
-    fn note(&mut self, reader: &mut Reader<'_>, spec: &ParameterSpec) -> Result<(), Malformed> {
+    fn note(
+        &mut self,
+        reader: &mut Reader<'_, impl Note>,
+        spec: &ParameterSpec,
+    ) -> Result<(), Malformed> {
         // Two properties of one track are told apart by the check on `TrackProperties`.
         let ParameterTarget::Parameter(parameter) = spec.target else {
             return Ok(());
@@ -121,7 +132,7 @@ impl Seen {
 }
 
 /// Unknown types can only be skipped where they are key-value pairs.
-fn skip_pair(reader: &mut Reader<'_>, code: u64) -> Result<(), Malformed> {
+fn skip_pair(reader: &mut Reader<'_, impl Note>, code: u64) -> Result<(), Malformed> {
     if code.is_multiple_of(2) {
         reader.int(PARAMETER).map(drop)
     } else {
@@ -130,7 +141,7 @@ fn skip_pair(reader: &mut Reader<'_>, code: u64) -> Result<(), Malformed> {
 }
 
 fn read_value(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     spec: &ParameterSpec,
     into: &mut Parameters,
@@ -152,8 +163,9 @@ fn read_value(
         }
     };
     let at = reader.offset();
-    let out_of_range =
-        |reader: &mut Reader<'_>, value| reader.fault_at(Fault::OutOfRange(value), PARAMETER, at);
+    let out_of_range = |reader: &mut Reader<'_, _>, value| {
+        reader.fault_at(Fault::OutOfRange(value), PARAMETER, at)
+    };
     match spec.form {
         ParameterForm::Int | ParameterForm::Uint8 => {
             let value = match spec.form {
@@ -197,7 +209,7 @@ fn read_value(
 }
 
 fn read_nested_value(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     parameter: Parameter,
     into: &mut Parameters,

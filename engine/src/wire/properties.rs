@@ -4,7 +4,7 @@ use core::hash::{Hash, Hasher};
 use bytes::Bytes;
 
 use super::pairs::{PairForm, PairReader, PairValue, PairWriter};
-use super::{DecodeError, Dialect, EncodeError, Fault, Malformed, Reader, Writer};
+use super::{DecodeError, Dialect, EncodeError, Fault, Malformed, Note, Reader, Writer};
 use crate::model::{GroupOrder, Property, PropertyValue, TrackProperties, property_type};
 
 const PROPERTIES: &str = "Properties";
@@ -121,7 +121,7 @@ impl Encoded {
             if failed || reader.is_empty() {
                 return None;
             }
-            let pair = pairs.pair(&mut reader, PROPERTIES).map(|(key, value)| Property {
+            let pair = pairs.property(&mut reader, PROPERTIES).map(|(key, value)| Property {
                 key,
                 value: match value {
                     PairValue::Int(value) => PropertyValue::Int(value),
@@ -162,14 +162,14 @@ impl Hash for Properties {
 
 /// Track properties fill the rest of their message.
 pub(super) fn read_track_properties(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<TrackProperties, Malformed> {
     let mut pairs = PairReader::new(dialect.key_deltas);
     let mut properties = Vec::new();
     let mut immutable = Vec::new();
     while !reader.is_empty() {
-        let (key, value) = pairs.pair(reader, "Track Properties")?;
+        let (key, value) = pairs.property(reader, "Track Properties")?;
         match value {
             PairValue::Int(value) => check_track_property(reader, dialect, key, value)?,
             PairValue::Bytes(bytes) if key == property_type::IMMUTABLE => {
@@ -193,7 +193,7 @@ pub(super) fn read_track_properties(
 /// What is inside a track's Immutable Properties counts like what is outside ("processors MUST
 /// search both", draft-18, "Immutable Properties"). Where it cannot be read it says nothing.
 fn read_immutable(
-    outer: &mut Reader<'_>,
+    outer: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     bytes: &[u8],
     immutable: &mut Vec<Property>,
@@ -201,7 +201,7 @@ fn read_immutable(
     let mut reader = Reader::new(dialect.ints, bytes);
     let mut pairs = PairReader::new(dialect.key_deltas);
     while !reader.is_empty() {
-        let Ok((key, value)) = pairs.pair(&mut reader, "Immutable Properties") else { break };
+        let Ok((key, value)) = pairs.property(&mut reader, "Immutable Properties") else { break };
         let value = match value {
             PairValue::Int(value) => {
                 check_track_property(outer, dialect, key, value)?;
@@ -243,7 +243,7 @@ pub(super) fn write_track_properties(
 }
 
 pub(super) fn check_track_property(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     key: u64,
     value: u64,

@@ -1,17 +1,22 @@
-use super::{DecodeError, Fault, Ints};
+use alloc::borrow::Cow;
+use core::ops::Range;
+
+use super::{DecodeError, Fault, Ints, Note};
 
 /// Takes fields off a byte string, one after the other.
 ///
 /// Each method names the field it reads, so that an error can say where it is and what it was.
 /// The error stays here, and what fails returns only that it did: results stay small on their
 /// way through every layer of a message's layout. [`error`](Self::error) hands it out.
-pub(crate) struct Reader<'a> {
+pub(crate) struct Reader<'a, N = ()> {
     bytes: &'a [u8],
     /// The offset at which `bytes` ends.
     end: usize,
     ints: Ints,
     /// What is wrong, once something is.
     error: DecodeError,
+    /// Who is told of each field.
+    notes: N,
 }
 
 /// The bytes are not what they must be; the [`Reader`] knows why.
@@ -21,8 +26,21 @@ pub(crate) struct Malformed;
 impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn new(ints: Ints, bytes: &'a [u8]) -> Self {
+        Self::with_notes(ints, bytes, ())
+    }
+}
+
+impl<'a, N: Note> Reader<'a, N> {
+    #[inline]
+    pub(crate) fn with_notes(ints: Ints, bytes: &'a [u8], notes: N) -> Self {
         let error = DecodeError::new(Fault::Truncated, "", 0);
-        Self { bytes, end: bytes.len(), ints, error }
+        Self { bytes, end: bytes.len(), ints, error, notes }
+    }
+
+    /// What the field read last stands for.
+    #[inline]
+    pub(crate) fn means(&mut self, meaning: impl FnOnce() -> Cow<'static, str>) {
+        self.notes.means(meaning);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -68,6 +86,7 @@ impl<'a> Reader<'a> {
         // Most are small, and one byte long on every draft.
         if let Some((&first @ ..0x40, rest)) = self.bytes.split_first() {
             self.bytes = rest;
+            self.notes.field(field, self.last(1), Some(u64::from(first)));
             return Ok(u64::from(first));
         }
         self.long_int(field)
@@ -79,6 +98,7 @@ impl<'a> Reader<'a> {
         match self.ints.decode(self.bytes) {
             Some((value, len)) => {
                 self.skip(len);
+                self.notes.field(field, self.last(len), Some(value));
                 Ok(value)
             }
             None => Err(self.fault(Fault::Truncated, field)),
@@ -90,6 +110,7 @@ impl<'a> Reader<'a> {
         match self.bytes.split_first() {
             Some((&byte, rest)) => {
                 self.bytes = rest;
+                self.notes.field(field, self.last(1), Some(u64::from(byte)));
                 Ok(byte)
             }
             None => Err(self.fault(Fault::Truncated, field)),
@@ -115,7 +136,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(crate) fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], Malformed> {
+    fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], Malformed> {
         match self.bytes.split_at_checked(len) {
             Some((bytes, rest)) => {
                 self.bytes = rest;
@@ -132,9 +153,18 @@ impl<'a> Reader<'a> {
         max: usize,
         field: &'static str,
     ) -> Result<&'a [u8], Malformed> {
+        let len = self.length(max, field)?;
+        let bytes = self.take(len, field)?;
+        self.notes.field(field, self.last(len), None);
+        Ok(bytes)
+    }
+
+    #[inline]
+    fn length(&mut self, max: usize, field: &'static str) -> Result<usize, Malformed> {
         let len = self.int(field)?;
+        self.notes.is_length();
         match usize::try_from(len) {
-            Ok(len) if len <= max => self.take(len, field),
+            Ok(len) if len <= max => Ok(len),
             _ => Err(self.fault(Fault::TooLong { max }, field)),
         }
     }
@@ -147,7 +177,8 @@ impl<'a> Reader<'a> {
         field: &'static str,
         body: impl FnOnce(&mut Self) -> Result<T, Malformed>,
     ) -> Result<T, Malformed> {
-        let inner = self.prefixed(max, field)?;
+        let len = self.length(max, field)?;
+        let inner = self.take(len, field)?;
         let end = self.end;
         let rest = core::mem::replace(&mut self.bytes, inner);
         self.end -= rest.len();
@@ -157,14 +188,26 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    pub(crate) fn rest(&mut self) -> &'a [u8] {
-        core::mem::take(&mut self.bytes)
+    /// Whatever is left.
+    pub(crate) fn rest(&mut self, field: &'static str) -> &'a [u8] {
+        let rest = core::mem::take(&mut self.bytes);
+        if !rest.is_empty() {
+            self.notes.field(field, self.last(rest.len()), None);
+        }
+        rest
     }
 
     /// All fields have been read; nothing may be left.
     #[inline]
     pub(crate) fn finish(&mut self, field: &'static str) -> Result<(), Malformed> {
         if self.bytes.is_empty() { Ok(()) } else { Err(self.fault(Fault::Trailing, field)) }
+    }
+
+    /// Where the `len` bytes are that were read last.
+    #[inline]
+    fn last(&self, len: usize) -> Range<usize> {
+        let end = self.offset();
+        end.saturating_sub(len)..end
     }
 
     #[inline]

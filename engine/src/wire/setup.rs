@@ -1,18 +1,21 @@
 //! Setup messages and their options (draft-18, "SETUP").
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::pairs::{PairReader, PairValue, PairWriter};
 use super::token::{read_token, write_token};
-use super::{DecodeError, Dialect, EncodeError, Fault, Malformed, Reader, SetupLayout, Writer};
+use super::{
+    DecodeError, Dialect, EncodeError, Fault, Malformed, Note, Reader, SetupLayout, Writer,
+};
 use crate::model::{Message, MessageKind, Setup, SetupOption, SetupOptions};
 
 const OPTION: &str = "Setup Option";
 
 pub(super) fn read_setup(
-    reader: &mut Reader<'_>,
+    reader: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     kind: MessageKind,
 ) -> Result<Message, Malformed> {
@@ -23,7 +26,9 @@ pub(super) fn read_setup(
             _ => reader.int("Number of Supported Versions")?,
         };
         for _ in 0..count {
-            setup.versions.push(reader.int("Version")?);
+            let version = reader.int("Version")?;
+            reader.means(|| format!("draft {}", version & 0xff).into());
+            setup.versions.push(version);
         }
     }
     let mut count = match dialect.setup {
@@ -37,7 +42,9 @@ pub(super) fn read_setup(
     while count.map_or(!reader.is_empty(), |left| left > 0) {
         count = count.map(|left| left.saturating_sub(1));
         let at = reader.offset();
-        let (key, value) = pairs.pair(reader, OPTION)?;
+        let name = |key| dialect.setup_option(key).map(SetupOption::name);
+        let key = pairs.named_key(reader, OPTION, name)?;
+        let value = PairReader::value(reader, key, OPTION)?;
         let known = read_option(dialect, kind, (key, value), &mut setup.options)
             .map_err(|DecodeError { fault, field, .. }| reader.fault_at(fault, field, at))?;
         if known.is_some_and(|option| option != SetupOption::AuthorizationToken) {

@@ -1,10 +1,12 @@
+use alloc::borrow::Cow;
+
 use bytes::BufMut;
 
 use super::ints::{Short, ShortPair};
-use super::object::{Cursor, Scratch, Stop, check_status, check_written_status};
+use super::object::{Cursor, Scratch, Stop, check_status, check_written_status, flag_names};
 use super::stash::Stash;
 use super::stream_type::is_subgroup;
-use super::{DecodeError, Dialect, EncodeError, Fault, Ints, ObjectHeader, Payload};
+use super::{DecodeError, Dialect, EncodeError, Fault, Ints, Note, ObjectHeader, Payload};
 use crate::model::{ObjectStatus, SubgroupId};
 
 const PROPERTIES: u64 = 0x01;
@@ -15,6 +17,22 @@ const END_OF_GROUP: u64 = 0x08;
 const SUBGROUP_HEADER: u64 = 0x10;
 const DEFAULT_PRIORITY: u64 = 0x20;
 pub(crate) const FIRST_OBJECT: u64 = 0x40;
+
+/// What is said by the type of a header.
+fn type_means(code: u64) -> Cow<'static, str> {
+    let subgroup = match code & ID_MODE {
+        ID_IS_PRESENT => "subgroup follows",
+        ID_IS_FIRST_OBJECT => "subgroup is the first object's ID",
+        _ => "subgroup 0",
+    };
+    let flags = [
+        (PROPERTIES, "properties"),
+        (END_OF_GROUP, "end of group"),
+        (DEFAULT_PRIORITY, "default priority"),
+        (FIRST_OBJECT, "first object"),
+    ];
+    flag_names(subgroup, code, &flags)
+}
 
 /// What begins a subgroup stream (draft-18, "Subgroup Header").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,29 +57,37 @@ impl SubgroupHeader {
     /// Reads the header, with its type, at the front of `bytes`: it and its length. `None` if
     /// more bytes are needed.
     pub fn decode(dialect: &Dialect, bytes: &[u8]) -> Result<Option<(Self, usize)>, DecodeError> {
-        match Self::read(dialect, bytes) {
+        match Self::read(dialect, bytes, ()) {
             Ok(found) => Ok(Some(found)),
             Err(Stop::Need(_)) => Ok(None),
             Err(Stop::Error(error)) => Err(error),
         }
     }
 
-    fn read(dialect: &Dialect, bytes: &[u8]) -> Result<(Self, usize), Stop> {
+    pub(super) fn read(
+        dialect: &Dialect,
+        bytes: &[u8],
+        notes: impl Note,
+    ) -> Result<(Self, usize), Stop> {
         let ints = dialect.ints;
-        let mut cursor = Cursor::new(bytes);
-        let code = cursor.int(ints)?;
+        let mut cursor = Cursor::new(bytes, notes);
+        let code = cursor.int(ints, "SUBGROUP_HEADER")?;
+        cursor.means(|| type_means(code));
         if !is_subgroup(dialect, code) {
             return Err(cursor.fault(Fault::UnknownType(code), "SUBGROUP_HEADER"));
         }
-        let track_alias = cursor.int(ints)?;
-        let group_id = cursor.int(ints)?;
+        let track_alias = cursor.int(ints, "Track Alias")?;
+        let group_id = cursor.int(ints, "Group ID")?;
         let subgroup_id = match code & ID_MODE {
-            ID_IS_PRESENT => SubgroupId::Explicit(cursor.int(ints)?),
+            ID_IS_PRESENT => SubgroupId::Explicit(cursor.int(ints, "Subgroup ID")?),
             ID_IS_FIRST_OBJECT => SubgroupId::FirstObjectId,
             _ => SubgroupId::Explicit(0),
         };
-        let publisher_priority =
-            if code & DEFAULT_PRIORITY == 0 { Some(cursor.byte()?) } else { None };
+        let publisher_priority = if code & DEFAULT_PRIORITY == 0 {
+            Some(cursor.byte("Publisher Priority")?)
+        } else {
+            None
+        };
         let header = Self {
             track_alias,
             group_id,
@@ -276,6 +302,19 @@ impl SubgroupReader {
         Some(Quick { object_id, payload_len, len })
     }
 
+    /// Reads the header at the front of `bytes`, not in the middle of a payload: the object's ID, the
+    /// length of its payload and that of the header.
+    pub(super) fn next_noted(
+        &mut self,
+        bytes: &[u8],
+        notes: impl Note,
+    ) -> Result<(u64, u64, usize), Stop> {
+        let found = self.form.read_header(bytes, notes)?;
+        let object_id = self.form.next_id(self.previous, found.delta).map_err(Stop::Error)?;
+        self.previous = Some(object_id);
+        Ok((object_id, found.payload_len, found.len))
+    }
+
     /// What is not an ordinary object header, whole and without properties.
     #[cold]
     #[inline(never)]
@@ -284,7 +323,7 @@ impl SubgroupReader {
         input: &mut &'i [u8],
     ) -> Result<SubgroupEvent<'a>, DecodeError> {
         if self.stash.is_empty() {
-            match self.form.read_header(input) {
+            match self.form.read_header(input, ()) {
                 Ok(found) => {
                     let (_, rest) = input.split_at_checked(found.len).unwrap_or_default();
                     *input = rest;
@@ -311,7 +350,7 @@ impl SubgroupReader {
             return self.next(input);
         }
         loop {
-            let need = match self.form.read_header(self.stash.bytes()) {
+            let need = match self.form.read_header(self.stash.bytes(), ()) {
                 Ok(_) => break,
                 Err(Stop::Error(error)) => return Err(error),
                 Err(Stop::Need(need)) => need,
@@ -321,7 +360,7 @@ impl SubgroupReader {
             }
         }
         // Read again: what the loop found cannot be lent out of it.
-        match self.form.read_header(self.stash.bytes()) {
+        match self.form.read_header(self.stash.bytes(), ()) {
             Ok(found) => {
                 self.stash_done = true;
                 let object_id = self.form.next_id(self.previous, found.delta)?;
@@ -392,18 +431,19 @@ impl Form {
         (payload_len > 0).then_some((delta, payload_len, delta_len + len))
     }
 
-    fn read_header(self, bytes: &[u8]) -> Result<Found<'_>, Stop> {
+    fn read_header(self, bytes: &[u8], notes: impl Note) -> Result<Found<'_>, Stop> {
         let ints = self.ints;
-        let mut cursor = Cursor::new(bytes);
-        let delta = cursor.int(ints)?;
+        let mut cursor = Cursor::new(bytes, notes);
+        let delta = cursor.int(ints, "Object ID Delta")?;
         let properties =
             if self.has_properties { cursor.properties(ints, self.max_properties)? } else { &[] };
-        let payload_len = cursor.int(ints)?;
+        let payload_len = cursor.int(ints, "Object Payload Length")?;
         let mut status = ObjectStatus::Normal;
         if payload_len == 0 {
-            let code = cursor.int(ints)?;
+            let code = cursor.int(ints, "Object Status")?;
             status = check_status(self.dialect, code, !properties.is_empty())
                 .map_err(|(fault, field)| cursor.fault(fault, field))?;
+            cursor.means(|| status.name().into());
         }
         Ok(Found { delta, properties, payload_len, status, len: cursor.offset() })
     }

@@ -13,6 +13,7 @@ use moqt_engine::model::{
 
 use crate::chat::ChatArgs;
 use crate::clock::ClockArgs;
+use crate::decode::DecodeArgs;
 use crate::interop::InteropArgs;
 use crate::man::{CompletionsArgs, ManArgs};
 use crate::probe::ProbeArgs;
@@ -82,6 +83,9 @@ pub(crate) enum Command {
     /// Meet others in a room and talk.
     #[command(after_help = crate::chat::EXAMPLES)]
     Chat(ChatArgs),
+    /// Name every field of MoQT bytes, and say at which byte something is wrong.
+    #[command(after_help = crate::decode::EXAMPLES)]
+    Decode(DecodeArgs),
     /// Write the script that completes this command in a shell.
     #[command(after_help = crate::man::COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),

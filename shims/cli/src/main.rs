@@ -4,6 +4,7 @@ mod again;
 mod args;
 mod chat;
 mod clock;
+mod decode;
 mod demo;
 mod desk;
 mod failure;
@@ -74,6 +75,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Probe(args) => probe::run(args, &cli.output).await,
         Command::Clock(args) => clock::run(args, &cli.output).await,
         Command::Chat(args) => chat::run(args, &cli.output).await,
+        Command::Decode(args) => decode::run(args, &cli.output),
         Command::Completions(args) => man::completions(args),
         Command::Man(args) => man::man(args),
         Command::Version => {

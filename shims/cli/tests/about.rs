@@ -94,7 +94,7 @@ fn each_subcommand_has_a_manual_page_with_its_options_and_examples() {
     assert!(fs::read_to_string(pages.join("moqt.1")).unwrap().contains(".SH SUBCOMMANDS"));
     for name in subcommands() {
         let page = fs::read_to_string(pages.join(format!("moqt-{name}.1"))).unwrap();
-        let page = page.replace('\\', "");
+        let page = page.replace("\\*(Aq", "'").replace('\\', "");
         assert!(page.contains(&format!("moqt-{name}")), "{page}");
         assert!(page.contains("--verbose"), "{page}");
         let help = moqt(&[&name, "--help"]);

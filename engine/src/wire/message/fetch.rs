@@ -4,7 +4,7 @@ use super::super::filter::{read_location, write_location};
 use super::super::name::{read_track_name, write_track_name};
 use super::super::parameters::{read_parameters, write_parameters};
 use super::super::properties::{read_track_properties, write_track_properties};
-use super::super::{Carrier, Dialect, EncodeError, Fault, Malformed, Reader, Writer};
+use super::super::{Carrier, Dialect, EncodeError, Fault, Malformed, Note, Reader, Writer};
 use super::subscribe::{DEFAULT_PRIORITY, read_chosen_group_order, read_group_order};
 use super::{REQUEST_ID, read_answer_id, write_answer_id};
 use crate::model::{
@@ -16,14 +16,28 @@ const STANDALONE: u64 = 0x1;
 const RELATIVE_JOINING: u64 = 0x2;
 const ABSOLUTE_JOINING: u64 = 0x3;
 
-pub(super) fn read_fetch(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
+fn type_means(fetch_type: u64) -> &'static str {
+    match fetch_type {
+        STANDALONE => "Standalone",
+        RELATIVE_JOINING => "Relative Joining",
+        ABSOLUTE_JOINING => "Absolute Joining",
+        _ => "unknown",
+    }
+}
+
+pub(super) fn read_fetch(
+    r: &mut Reader<'_, impl Note>,
+    dialect: &Dialect,
+) -> Result<Message, Malformed> {
     let request_id = r.int(REQUEST_ID)?;
     let mut parameters = Parameters::default();
     if dialect.fixed_fields {
         parameters.subscriber_priority = Some(r.byte("Subscriber Priority")?);
         parameters.group_order = read_group_order(r)?;
     }
-    let range = match r.int("Fetch Type")? {
+    let fetch_type = r.int("Fetch Type")?;
+    r.means(|| type_means(fetch_type).into());
+    let range = match fetch_type {
         STANDALONE => FetchRange::Standalone {
             track: read_track_name(r, dialect, dialect.min_namespace_fields)?,
             start: read_location(r, "Start Location")?,
@@ -83,7 +97,10 @@ fn write_end(w: &mut Writer<'_>, dialect: &Dialect, end: Location) -> Result<(),
     write_location(w, end, "End Location")
 }
 
-pub(super) fn read_fetch_ok(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
+pub(super) fn read_fetch_ok(
+    r: &mut Reader<'_, impl Note>,
+    dialect: &Dialect,
+) -> Result<Message, Malformed> {
     let request_id = read_answer_id(r, dialect)?;
     let group_order = if dialect.fixed_fields { Some(read_chosen_group_order(r)?) } else { None };
     let end_of_track = r.flag("End Of Track")?;
@@ -126,6 +143,6 @@ pub(super) fn write_fetch_ok(
     Ok(())
 }
 
-pub(super) fn read_fetch_cancel(r: &mut Reader<'_>) -> Result<Message, Malformed> {
+pub(super) fn read_fetch_cancel(r: &mut Reader<'_, impl Note>) -> Result<Message, Malformed> {
     Ok(Message::FetchCancel(FetchCancel { request_id: r.int(REQUEST_ID)? }))
 }

@@ -1,8 +1,10 @@
 //! Namespace discovery.
 
+use alloc::format;
+
 use super::super::name::{read_namespace, read_track_name, write_namespace, write_track_name};
 use super::super::parameters::{read_parameters, write_parameters};
-use super::super::{Carrier, Dialect, EncodeError, Fault, Malformed, Reader, Writer};
+use super::super::{Carrier, Dialect, EncodeError, Fault, Malformed, Note, Reader, Writer};
 use super::{REQUEST_ID, read_reason, write_reason};
 use crate::model::{
     Message, Namespace, NamespaceDone, NamespaceInterest, Parameters, PublishBlocked,
@@ -13,7 +15,7 @@ use crate::model::{
 const OPTIONS: &str = "Subscribe Options";
 
 pub(super) fn read_publish_namespace(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<Message, Malformed> {
     Ok(Message::PublishNamespace(PublishNamespace {
@@ -34,7 +36,7 @@ pub(super) fn write_publish_namespace(
 }
 
 pub(super) fn read_target(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<PublishNamespaceDone, Malformed> {
     if dialect.namespace_done_by_name {
@@ -60,12 +62,15 @@ pub(super) fn write_target(
     }
 }
 
-pub(super) fn read_cancel(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
-    Ok(Message::PublishNamespaceCancel(PublishNamespaceCancel {
-        target: read_target(r, dialect)?,
-        code: dialect.request_error(RequestKind::PublishNamespace, r.int("Error Code")?),
-        reason: read_reason(r)?,
-    }))
+pub(super) fn read_cancel(
+    r: &mut Reader<'_, impl Note>,
+    dialect: &Dialect,
+) -> Result<Message, Malformed> {
+    let target = read_target(r, dialect)?;
+    let code = dialect.request_error(RequestKind::PublishNamespace, r.int("Error Code")?);
+    r.means(|| format!("{code}").into());
+    let reason = read_reason(r)?;
+    Ok(Message::PublishNamespaceCancel(PublishNamespaceCancel { target, code, reason }))
 }
 
 pub(super) fn write_cancel(
@@ -80,7 +85,7 @@ pub(super) fn write_cancel(
 }
 
 pub(super) fn read_subscribe_namespace(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<Message, Malformed> {
     let request_id = r.int(REQUEST_ID)?;
@@ -130,7 +135,7 @@ fn default_interest(dialect: &Dialect) -> NamespaceInterest {
 }
 
 pub(super) fn read_unsubscribe(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<Message, Malformed> {
     Ok(Message::UnsubscribeNamespace(UnsubscribeNamespace {
@@ -147,14 +152,14 @@ pub(super) fn write_prefix(
 }
 
 pub(super) fn read_namespace_found(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<Message, Malformed> {
     Ok(Message::Namespace(Namespace { suffix: read_namespace(r, dialect, 0)? }))
 }
 
 pub(super) fn read_namespace_gone(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<Message, Malformed> {
     Ok(Message::NamespaceDone(NamespaceDone { suffix: read_namespace(r, dialect, 0)? }))
@@ -170,7 +175,7 @@ pub(super) fn write_suffix(
 }
 
 pub(super) fn read_subscribe_tracks(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<Message, Malformed> {
     Ok(Message::SubscribeTracks(SubscribeTracks {
@@ -191,7 +196,7 @@ pub(super) fn write_subscribe_tracks(
 }
 
 pub(super) fn read_publish_blocked(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<Message, Malformed> {
     Ok(Message::PublishBlocked(PublishBlocked { track: read_track_name(r, dialect, 0)? }))
@@ -206,7 +211,7 @@ pub(super) fn write_publish_blocked(
 }
 
 fn read_plain_parameters(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     carrier: Carrier,
 ) -> Result<Parameters, Malformed> {

@@ -1,10 +1,12 @@
 //! PUBLISH, PUBLISH_OK and PUBLISH_DONE.
 
+use alloc::format;
+
 use super::super::filter::read_filter;
 use super::super::name::{read_track_name, write_track_name};
 use super::super::parameters::{read_parameters, write_parameters};
 use super::super::properties::{read_track_properties, write_track_properties};
-use super::super::{Carrier, Dialect, EncodeError, Malformed, Reader, Writer};
+use super::super::{Carrier, Dialect, EncodeError, Malformed, Note, Reader, Writer};
 use super::subscribe::{
     DEFAULT_PRIORITY, read_chosen_group_order, read_largest, write_filter_or_all, write_largest,
 };
@@ -13,7 +15,10 @@ use crate::model::{
     Message, Parameters, Publish, PublishDone, RequestKind, RequestOk, TrackProperties,
 };
 
-pub(super) fn read_publish(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
+pub(super) fn read_publish(
+    r: &mut Reader<'_, impl Note>,
+    dialect: &Dialect,
+) -> Result<Message, Malformed> {
     let request_id = r.int(REQUEST_ID)?;
     let track = read_track_name(r, dialect, dialect.min_namespace_fields)?;
     let track_alias = r.int("Track Alias")?;
@@ -56,7 +61,10 @@ pub(super) fn write_publish(
     Ok(())
 }
 
-pub(super) fn read_publish_ok(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
+pub(super) fn read_publish_ok(
+    r: &mut Reader<'_, impl Note>,
+    dialect: &Dialect,
+) -> Result<Message, Malformed> {
     let mut ok = RequestOk {
         request_id: read_answer_id(r, dialect)?,
         answers: Some(RequestKind::Publish),
@@ -90,15 +98,15 @@ pub(super) fn write_publish_ok(
 }
 
 pub(super) fn read_publish_done(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<Message, Malformed> {
-    Ok(Message::PublishDone(PublishDone {
-        request_id: read_answer_id(r, dialect)?,
-        code: dialect.publish_done(r.int("Status Code")?),
-        stream_count: r.int("Stream Count")?,
-        reason: read_reason(r)?,
-    }))
+    let request_id = read_answer_id(r, dialect)?;
+    let code = dialect.publish_done(r.int("Status Code")?);
+    r.means(|| format!("{code}").into());
+    let stream_count = r.int("Stream Count")?;
+    let reason = read_reason(r)?;
+    Ok(Message::PublishDone(PublishDone { request_id, code, stream_count, reason }))
 }
 
 pub(super) fn write_publish_done(

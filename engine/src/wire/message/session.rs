@@ -1,11 +1,13 @@
 //! GOAWAY, request credit, and the general answers.
 
+use alloc::format;
+
 use bytes::Bytes;
 
 use super::super::name::{read_track_name, write_track_name};
 use super::super::parameters::{read_parameters, write_parameters};
 use super::super::properties::{read_track_properties, write_track_properties};
-use super::super::{Carrier, CarrierSet, Dialect, EncodeError, Malformed, Reader, Writer};
+use super::super::{Carrier, CarrierSet, Dialect, EncodeError, Malformed, Note, Reader, Writer};
 use super::{REQUEST_ID, read_answer_id, read_reason, write_answer_id, write_reason};
 use crate::model::{
     Goaway, MaxRequestId, Message, MessageKind, Redirect, RequestError, RequestErrorCode,
@@ -18,7 +20,10 @@ const MAX_URI_LEN: usize = 8192;
 /// A redirect's URI has no limit but the message's.
 const MAX_CONNECT_URI_LEN: usize = 65_535;
 
-pub(super) fn read_goaway(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
+pub(super) fn read_goaway(
+    r: &mut Reader<'_, impl Note>,
+    dialect: &Dialect,
+) -> Result<Message, Malformed> {
     let uri = r.prefixed(MAX_URI_LEN, "New Session URI")?;
     let mut goaway = Goaway { new_session_uri: Bytes::copy_from_slice(uri), ..Goaway::default() };
     if dialect.goaway_timeout {
@@ -45,11 +50,11 @@ pub(super) fn write_goaway(
     Ok(())
 }
 
-pub(super) fn read_max_request_id(r: &mut Reader<'_>) -> Result<Message, Malformed> {
+pub(super) fn read_max_request_id(r: &mut Reader<'_, impl Note>) -> Result<Message, Malformed> {
     Ok(Message::MaxRequestId(MaxRequestId { max_request_id: r.int("Max Request ID")? }))
 }
 
-pub(super) fn read_requests_blocked(r: &mut Reader<'_>) -> Result<Message, Malformed> {
+pub(super) fn read_requests_blocked(r: &mut Reader<'_, impl Note>) -> Result<Message, Malformed> {
     Ok(Message::RequestsBlocked(RequestsBlocked { max_request_id: r.int("Maximum Request ID")? }))
 }
 
@@ -115,7 +120,10 @@ fn specific_or(
     })
 }
 
-pub(super) fn read_request_ok(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
+pub(super) fn read_request_ok(
+    r: &mut Reader<'_, impl Note>,
+    dialect: &Dialect,
+) -> Result<Message, Malformed> {
     let mut ok = RequestOk { request_id: read_answer_id(r, dialect)?, ..RequestOk::default() };
     read_parameters(r, dialect, request_oks(dialect), &mut ok.parameters, None)?;
     if dialect.request_ok_properties {
@@ -133,7 +141,10 @@ fn request_oks(dialect: &Dialect) -> CarrierSet {
 }
 
 /// An answer that says nothing but yes.
-pub(super) fn read_bare_ok(r: &mut Reader<'_>, answers: RequestKind) -> Result<Message, Malformed> {
+pub(super) fn read_bare_ok(
+    r: &mut Reader<'_, impl Note>,
+    answers: RequestKind,
+) -> Result<Message, Malformed> {
     Ok(Message::RequestOk(RequestOk {
         request_id: Some(r.int(REQUEST_ID)?),
         answers: Some(answers),
@@ -163,7 +174,7 @@ pub(super) fn write_request_ok(
 }
 
 pub(super) fn read_request_error(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     answers: Option<RequestKind>,
 ) -> Result<Message, Malformed> {
@@ -171,6 +182,7 @@ pub(super) fn read_request_error(
     let code = r.int("Error Code")?;
     // Where one message serves all kinds, one code table does too.
     let code = dialect.request_error(answers.unwrap_or(RequestKind::Update), code);
+    r.means(|| format!("{code}").into());
     let retry_interval = if dialect.retry_interval { r.int("Retry Interval")? } else { 0 };
     let reason = read_reason(r)?;
     let redirect = if dialect.redirect && code == RequestErrorCode::Redirect {

@@ -6,7 +6,9 @@ use super::super::filter::{
 use super::super::name::{read_track_name, write_track_name};
 use super::super::parameters::{read_parameters, write_parameters};
 use super::super::properties::{read_track_properties, write_track_properties};
-use super::super::{Carrier, CarrierSet, Dialect, EncodeError, Fault, Malformed, Reader, Writer};
+use super::super::{
+    Carrier, CarrierSet, Dialect, EncodeError, Fault, Malformed, Note, Reader, Writer,
+};
 use super::{REQUEST_ID, read_answer_id, write_answer_id};
 use crate::model::{
     FullTrackName, GroupOrder, Location, Message, Parameters, RequestKind, RequestOk,
@@ -20,7 +22,10 @@ pub(super) const DEFAULT_PRIORITY: u8 = 128;
 /// A subscription without a filter, in a draft that always states one.
 const UNFILTERED: SubscriptionFilter = SubscriptionFilter::AbsoluteStart { start: Location::ZERO };
 
-pub(super) fn read_subscribe(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
+pub(super) fn read_subscribe(
+    r: &mut Reader<'_, impl Note>,
+    dialect: &Dialect,
+) -> Result<Message, Malformed> {
     let mut subscribe = Subscribe {
         request_id: r.int(REQUEST_ID)?,
         track: read_track_name(r, dialect, dialect.min_namespace_fields)?,
@@ -40,7 +45,7 @@ pub(super) fn write_subscribe(
 }
 
 pub(super) fn read_track_status(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<Message, Malformed> {
     let mut status = TrackStatus {
@@ -63,7 +68,7 @@ pub(super) fn write_track_status(
 
 /// SUBSCRIBE and TRACK_STATUS have one format.
 fn read_request_parameters(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     carrier: Carrier,
     parameters: &mut Parameters,
@@ -97,7 +102,7 @@ fn write_request(
 }
 
 pub(super) fn read_subscribe_ok(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<Message, Malformed> {
     let request_id = read_answer_id(r, dialect)?;
@@ -118,7 +123,7 @@ pub(super) fn write_subscribe_ok(
 
 /// Draft 14's TRACK_STATUS_OK is a SUBSCRIBE_OK whose alias means nothing.
 pub(super) fn read_track_status_ok(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
 ) -> Result<Message, Malformed> {
     let request_id = read_answer_id(r, dialect)?;
@@ -143,7 +148,7 @@ pub(super) fn write_track_status_ok(
 }
 
 fn read_ok_tail(
-    r: &mut Reader<'_>,
+    r: &mut Reader<'_, impl Note>,
     dialect: &Dialect,
     carrier: Carrier,
 ) -> Result<(Parameters, TrackProperties), Malformed> {
@@ -182,7 +187,10 @@ fn write_ok_tail(
     Ok(())
 }
 
-pub(super) fn read_update(r: &mut Reader<'_>, dialect: &Dialect) -> Result<Message, Malformed> {
+pub(super) fn read_update(
+    r: &mut Reader<'_, impl Note>,
+    dialect: &Dialect,
+) -> Result<Message, Malformed> {
     let request_id = r.int(REQUEST_ID)?;
     let existing_request_id =
         if dialect.update_names_request { Some(r.int("Existing Request ID")?) } else { None };
@@ -217,12 +225,14 @@ pub(super) fn write_update(
     write_parameters(w, dialect, CarrierSet::UPDATES, parameters, &TrackProperties::new())
 }
 
-pub(super) fn read_unsubscribe(r: &mut Reader<'_>) -> Result<Message, Malformed> {
+pub(super) fn read_unsubscribe(r: &mut Reader<'_, impl Note>) -> Result<Message, Malformed> {
     Ok(Message::Unsubscribe(Unsubscribe { request_id: r.int(REQUEST_ID)? }))
 }
 
 /// 0 leaves the order to the publisher.
-pub(super) fn read_group_order(r: &mut Reader<'_>) -> Result<Option<GroupOrder>, Malformed> {
+pub(super) fn read_group_order(
+    r: &mut Reader<'_, impl Note>,
+) -> Result<Option<GroupOrder>, Malformed> {
     match r.byte("Group Order")? {
         0 => Ok(None),
         code => group_order(r, code).map(Some),
@@ -230,18 +240,22 @@ pub(super) fn read_group_order(r: &mut Reader<'_>) -> Result<Option<GroupOrder>,
 }
 
 /// 0 is an error.
-pub(super) fn read_chosen_group_order(r: &mut Reader<'_>) -> Result<GroupOrder, Malformed> {
+pub(super) fn read_chosen_group_order(
+    r: &mut Reader<'_, impl Note>,
+) -> Result<GroupOrder, Malformed> {
     let code = r.byte("Group Order")?;
     group_order(r, code)
 }
 
-fn group_order(r: &mut Reader<'_>, code: u8) -> Result<GroupOrder, Malformed> {
-    GroupOrder::from_code(u64::from(code))
-        .ok_or_else(|| r.fault(Fault::OutOfRange(u64::from(code)), "Group Order"))
+fn group_order(r: &mut Reader<'_, impl Note>, code: u8) -> Result<GroupOrder, Malformed> {
+    let order = GroupOrder::from_code(u64::from(code))
+        .ok_or_else(|| r.fault(Fault::OutOfRange(u64::from(code)), "Group Order"))?;
+    r.means(|| order.name().into());
+    Ok(order)
 }
 
 /// Content Exists, and the largest location if it does.
-pub(super) fn read_largest(r: &mut Reader<'_>) -> Result<Option<Location>, Malformed> {
+pub(super) fn read_largest(r: &mut Reader<'_, impl Note>) -> Result<Option<Location>, Malformed> {
     if r.flag("Content Exists")? {
         read_location(r, "Largest Location").map(Some)
     } else {
