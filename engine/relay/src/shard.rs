@@ -1,6 +1,7 @@
 //! [`Shard`]: connections, and what goes between them.
 
 mod above;
+mod batch;
 mod fetch;
 mod fill;
 mod going;

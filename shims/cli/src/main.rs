@@ -39,6 +39,9 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Cli, Command, OutputArgs};
 use crate::failure::Failure;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(&cli);

@@ -2,13 +2,13 @@
 
 use alloc::vec::Vec;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use moqt_engine::model::{Location, StreamResetCode, SubgroupId};
 use moqt_engine::wire::{ObjectDatagram, ObjectHeader};
 use moqt_engine::{Read, RequestKey, StreamKey, SubgroupInfo};
-use smallvec::SmallVec;
 use thunderdome::Index;
 
+use super::batch::{BATCH, Batch, gathered, whole};
 use super::peer::Purpose;
 use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
@@ -18,12 +18,6 @@ use crate::live::{FeedId, Live};
 use crate::message::What;
 use crate::store::{Begun, SubgroupEnd, SubgroupFacts, SubgroupKey};
 use crate::track::{Node, Since, Source, TrackId};
-
-/// How many things are read from a stream before they are dealt with.
-const BATCH: usize = 32;
-
-/// Payload of an object up to this length that came in several pieces is put together, in bytes.
-const GATHERED: u64 = 4096;
 
 /// What a data stream carries.
 #[derive(Debug)]
@@ -204,7 +198,7 @@ impl<A: Authorize> Shard<A> {
         feed: &mut Feed,
     ) -> bool {
         loop {
-            let mut batch = SmallVec::<[Read; BATCH]>::new();
+            let mut batch = Batch::new();
             cx.connections.with(connection, |moqt| {
                 while batch.len() < BATCH {
                     let read = moqt.read(stream, usize::MAX);
@@ -226,7 +220,10 @@ impl<A: Authorize> Shard<A> {
                         let whole = whole(header.payload_len, &mut batch);
                         self.object_in(cx, feed, &header, whole)
                     }
-                    Read::Payload(payload) => self.payload_in(cx, feed, &payload),
+                    Read::Payload(payload) => {
+                        let payload = gathered(payload, &mut batch);
+                        self.payload_in(cx, feed, &payload)
+                    }
                     Read::Pending => Next::Later,
                     Read::Finished => self.feed_ends(cx, feed, Some(SubgroupEnd::Finished)),
                     Read::Reset(code) => self.feed_ends(cx, feed, Some(SubgroupEnd::Reset(code))),
@@ -657,37 +654,5 @@ impl<A: Authorize> Shard<A> {
             Begun::Contradiction(_) => self.contradicted(cx, id, node),
         }
         self.account(cx, id);
-    }
-}
-
-/// All of an object's payload, if it has been read: what comes next, in one piece or, if that is
-/// cheaper than to hand on each, in several.
-fn whole(len: u64, reads: &mut smallvec::IntoIter<[Read; BATCH]>) -> Option<Bytes> {
-    let mut left = len;
-    let mut pieces = 0;
-    for read in reads.as_slice() {
-        let Read::Payload(payload) = read else { break };
-        left = left.checked_sub(payload.len() as u64)?;
-        pieces += 1;
-        if left == 0 {
-            break;
-        }
-    }
-    let payload = |read| match read {
-        Some(Read::Payload(payload)) => Some(payload),
-        _ => None,
-    };
-    match pieces {
-        0 => None,
-        _ if left > 0 => None,
-        1 => payload(reads.next()),
-        _ if len > GATHERED => None,
-        _ => {
-            let mut gathered = BytesMut::with_capacity(usize::try_from(len).ok()?);
-            for _ in 0..pieces {
-                gathered.extend_from_slice(&payload(reads.next())?);
-            }
-            Some(gathered.freeze())
-        }
     }
 }

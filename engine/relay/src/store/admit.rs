@@ -1,5 +1,7 @@
 //! Whether a [`Store`] takes an object that begins, and what the object says of others.
 
+use alloc::boxed::Box;
+
 use moqt_engine::Timestamp;
 use moqt_engine::model::{Location, ObjectStatus, property_type};
 use moqt_engine::wire::ObjectHeader;
@@ -62,6 +64,9 @@ impl Store {
     /// What an object is to those that are here; `None` if it is new.
     pub(super) fn compare(&mut self, arrival: Arrival, header: &ObjectHeader) -> Option<Begun> {
         let location = arrival.location;
+        if self.is_beyond(location) {
+            return None;
+        }
         if self.objects.get(&location).is_some_and(|held| self.is_old(held, arrival.now)) {
             self.lose(location);
         }
@@ -98,6 +103,13 @@ impl Store {
                 None => Begun::Known { is_complete },
             },
         )
+    }
+
+    /// Whether a location is after everything that is here or known.
+    fn is_beyond(&self, location: Location) -> bool {
+        let object = self.objects.last_key_value().map(|(last, _)| *last);
+        let marker = self.markers.last_key_value().map(|(last, _)| *last);
+        object.max(marker).max(self.known.last()) < Some(location)
     }
 
     /// What an object says of others: up to three ranges that have nothing in them.
@@ -159,6 +171,7 @@ impl Store {
         let Arrival { now, location, forwarding, publisher_priority, by_fetch } = arrival;
         let is_marker = header.status != ObjectStatus::Normal;
         let object = Object::new(header, now, forwarding, publisher_priority, by_fetch);
+        let object = Box::new(object);
         if let Forwarding::Subgroup(subgroup) = forwarding {
             let key = SubgroupKey { group: location.group, subgroup };
             let subgroup = self.subgroup(key, publisher_priority);
@@ -168,7 +181,7 @@ impl Store {
         self.groups.entry(location.group).or_default().objects += 1;
         self.bytes = self.bytes.saturating_add(object.charge());
         if object.is_complete() {
-            self.ages.insert((now, location));
+            self.ages.insert(now, location);
         }
         if is_marker {
             self.markers.insert(location, object);

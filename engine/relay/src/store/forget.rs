@@ -1,5 +1,6 @@
 //! What a [`Store`] forgets: by age, for want of room, or because it is told to.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use moqt_engine::Timestamp;
@@ -30,12 +31,14 @@ impl Store {
     /// Do it before [`after`](Self::after), which gives what is there. An object of which more is
     /// to come is kept until that has come.
     pub(crate) fn expire(&mut self, now: Timestamp) {
-        while let Some((arrived, location)) = self.ages.first().copied() {
+        while let Some((arrived, location)) = self.ages.first() {
             if !self.is_past(arrived, now) {
                 break;
             }
-            self.forget(location);
-            self.ages.remove(&(arrived, location));
+            self.ages.pop_first();
+            if self.is_of_age(arrived, location) {
+                self.forget(location);
+            }
         }
     }
 
@@ -75,17 +78,23 @@ impl Store {
         now.saturating_since(arrived) > self.limits.max_age
     }
 
+    /// Whether the object that began then is here, whole.
+    fn is_of_age(&self, arrived: Timestamp, location: Location) -> bool {
+        let held = self.objects.get(&location).or_else(|| self.markers.get(&location));
+        held.is_some_and(|held| held.arrived == arrived && held.is_complete())
+    }
+
     /// Takes an object out, and nothing else.
-    pub(super) fn take(&mut self, location: Location) -> Option<Object> {
+    pub(super) fn take(&mut self, location: Location) -> Option<Box<Object>> {
         let object = self.objects.remove(&location).or_else(|| self.markers.remove(&location))?;
-        self.ages.remove(&(object.arrived, location));
+        self.ages.leave(object.arrived, location);
         self.bytes = self.bytes.saturating_sub(object.charge());
         if let Some(group) = self.groups.get_mut(&location.group) {
             group.objects = group.objects.saturating_sub(1);
             if let Forwarding::Subgroup(id) = object.forwarding
                 && let Some(subgroup) = group.subgroups.get_mut(&id)
             {
-                subgroup.objects.remove(&location.object);
+                subgroup.objects.remove(location.object);
             }
         }
         Some(object)
@@ -133,6 +142,11 @@ impl Store {
         while (self.bytes > bytes || self.objects() > objects) && self.forget_oldest() {}
         let twice = bytes.saturating_mul(2);
         while (self.bytes > twice || self.objects() > objects) && self.trim_newest() {}
+        if self.ages.len() > self.objects().saturating_mul(2).max(16) {
+            let mut ages = core::mem::take(&mut self.ages);
+            ages.retain(|arrived, location| self.is_of_age(arrived, location));
+            self.ages = ages;
+        }
         // Ranges that nothing is in cost room, too, and no object pays for them.
         let ranges = objects.saturating_mul(2).max(16);
         while self.known.len() > ranges && self.forget_lowest_range() {}

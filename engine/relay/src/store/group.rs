@@ -1,8 +1,10 @@
 //! [`Group`]: what is kept of a group besides its objects.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 
 use moqt_engine::model::StreamResetCode;
+
+use super::ids::Ids;
 
 /// What a subgroup is charged.
 pub(super) const SUBGROUP_CHARGE: usize = 320;
@@ -68,7 +70,7 @@ pub(super) struct Subgroup {
     /// Nothing of it was here and forgotten before this was made.
     pub(super) is_whole: bool,
     /// The IDs of the objects kept.
-    pub(super) objects: BTreeSet<u64>,
+    pub(super) objects: Ids,
     /// The largest ID of an object that came.
     pub(super) last: Option<u64>,
     /// The largest ID of an object that came and is not here any more.
@@ -82,7 +84,7 @@ impl Subgroup {
             publisher_priority,
             facts: None,
             is_whole,
-            objects: BTreeSet::new(),
+            objects: Ids::default(),
             last: None,
             lost: None,
             end: None,

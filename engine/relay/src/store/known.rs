@@ -27,6 +27,11 @@ impl Known {
         self.ranges.first_key_value().map(|(first, last)| (*first, *last))
     }
 
+    /// The largest location that is in it.
+    pub(super) fn last(&self) -> Option<Location> {
+        self.ranges.last_key_value().map(|(_, last)| *last)
+    }
+
     /// The range that a location is in.
     pub(super) fn range_of(&self, at: Location) -> Option<(Location, Location)> {
         let (first, last) = self.ranges.range(..=at).next_back()?;
@@ -48,6 +53,18 @@ impl Known {
             return;
         }
         let (mut first, mut last) = (first, last);
+        // Most often the last range grows by what comes next.
+        if let Some(mut newest) = self.ranges.last_entry()
+            && *newest.key() <= first
+        {
+            let end = *newest.get();
+            if successor(end).is_none_or(|next| next >= first) {
+                newest.insert(end.max(last));
+            } else {
+                self.ranges.insert(first, last);
+            }
+            return;
+        }
         // One range may begin before and reach or touch the new one; others begin in it or
         // right after it.
         if let Some((begin, end)) = self.ranges.range(..first).next_back()

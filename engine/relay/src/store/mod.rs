@@ -6,13 +6,17 @@
 //! was forgotten becomes unknown, never absent.
 
 mod admit;
+mod ages;
 mod forget;
 mod group;
+mod ids;
 mod known;
 mod object;
 mod read;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::OccupiedEntry;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +25,7 @@ use moqt_engine::model::{Location, ObjectStatus};
 use moqt_engine::wire::{FetchObject, ObjectDatagram, ObjectHeader};
 
 use admit::{AFTER_SUBGROUP_END, ANOTHER_PAYLOAD, Arrival, TWO_PRIORITIES, after_in_group};
+use ages::Ages;
 use group::{Group, SUBGROUP_CHARGE, Subgroup};
 pub(crate) use group::{SubgroupEnd, SubgroupFacts, SubgroupKey};
 use known::{Known, LAST, successor};
@@ -66,15 +71,15 @@ pub(crate) struct Store {
     limits: Limits,
     groups: BTreeMap<u64, Group>,
     /// Objects that exist.
-    objects: BTreeMap<Location, Object>,
+    objects: BTreeMap<Location, Box<Object>>,
     /// Objects with a status, which say that others do not exist.
-    markers: BTreeMap<Location, Object>,
+    markers: BTreeMap<Location, Box<Object>>,
     /// Where everything that exists is in `objects`, though maybe not all of its payload.
     known: Known,
     /// The part of that where, as a publisher said outright, nothing can be.
     denied: Known,
     /// What is whole or has a status, by when it began.
-    ages: BTreeSet<(Timestamp, Location)>,
+    ages: Ages,
     bytes: usize,
     end_of_track: Option<Location>,
     /// The largest ID of a group that was here and is forgotten.
@@ -90,7 +95,7 @@ impl Store {
             markers: BTreeMap::new(),
             known: Known::default(),
             denied: Known::default(),
-            ages: BTreeSet::new(),
+            ages: Ages::default(),
             bytes: 0,
             end_of_track: None,
             forgotten: None,
@@ -254,7 +259,13 @@ impl Store {
         if piece.is_empty() {
             return Ok(None);
         }
-        let Some(object) = self.objects.get_mut(&location) else { return Ok(Some(piece)) };
+        let is_last = self.objects.last_key_value().is_some_and(|(last, _)| *last == location);
+        let object = if is_last {
+            self.objects.last_entry().map(OccupiedEntry::into_mut)
+        } else {
+            self.objects.get_mut(&location)
+        };
+        let Some(object) = object else { return Ok(Some(piece)) };
         if object.differs(offset, &piece) {
             return Err(ANOTHER_PAYLOAD);
         }
@@ -270,7 +281,7 @@ impl Store {
         object.append(new.slice(..keep), self.limits.receive_buffer);
         self.bytes = self.bytes.saturating_add(object.charge().saturating_sub(before));
         if object.is_complete() {
-            self.ages.insert((object.arrived, location));
+            self.ages.insert(object.arrived, location);
             self.known.insert(location, location);
         }
         self.enforce_limits();

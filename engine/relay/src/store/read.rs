@@ -1,7 +1,5 @@
 //! What is read from a [`Store`]: subgroups in their order, and ranges for FETCH.
 
-use core::ops::Bound;
-
 use moqt_engine::Timestamp;
 use moqt_engine::model::Location;
 
@@ -41,9 +39,8 @@ impl Store {
     /// The first object of the subgroup after this ID (`None`: the first there is) that is here,
     /// also one with a status. Others between may have been [lost](Self::has_lost).
     pub(crate) fn after(&self, key: SubgroupKey, object_id: Option<u64>) -> Option<&Object> {
-        let begin = object_id.map_or(Bound::Unbounded, Bound::Excluded);
-        let id = self.record(key)?.objects.range((begin, Bound::Unbounded)).next()?;
-        self.object(key, *id)
+        let id = self.record(key)?.objects.after(object_id)?;
+        self.object(key, id)
     }
 
     /// An object of the subgroup, also one with a status.
@@ -80,7 +77,7 @@ impl Store {
     /// old.
     pub(crate) fn is_known(&self, now: Timestamp, first: Location, last: Location) -> bool {
         let is_fresh = |at: Location, end: Location| {
-            let oldest = self.ages.first().map(|(arrived, _)| *arrived);
+            let oldest = self.ages.first().map(|(arrived, _)| arrived);
             let has_old = oldest.is_some_and(|arrived| self.is_past(arrived, now));
             !has_old || self.objects.range(at..=end).all(|(_, object)| !self.is_old(object, now))
         };
@@ -135,9 +132,8 @@ impl Store {
         let at = Location::new(key.group, object?);
         let Some((first, _)) = self.known.range_of(at) else { return object };
         let first = if first.group < key.group { 0 } else { first.object };
-        let held =
-            self.record(key).and_then(|record| record.objects.range(first..=at.object).next_back());
-        held.copied().or(first.checked_sub(1))
+        let held = self.record(key).and_then(|record| record.objects.up_to(at.object));
+        held.filter(|held| *held >= first).or(first.checked_sub(1))
     }
 
     pub(super) fn record(&self, key: SubgroupKey) -> Option<&Subgroup> {

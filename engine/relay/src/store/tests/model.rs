@@ -228,7 +228,8 @@ fn run(truth: &Truth, steps: &[Step], limits: Limits) -> Result<(), TestCaseErro
     }
     while store.forget_oldest() {}
     let (groups, bytes) = (store.groups.len(), store.bytes());
-    let charged = store.objects.values().chain(store.markers.values()).map(Object::charge);
+    let charged =
+        store.objects.values().chain(store.markers.values()).map(|object| object.charge());
     let records = store.groups.values().map(|group| group.subgroups.len() * group::SUBGROUP_CHARGE);
     prop_assert!(groups <= 1);
     prop_assert_eq!(bytes, charged.sum::<usize>() + records.sum::<usize>());
