@@ -166,6 +166,9 @@ pub(crate) struct ConnectArgs {
     /// Append TLS secrets to this file, to decrypt captures with. SSLKEYLOGFILE does the same.
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     pub(crate) keylogfile: Option<PathBuf>,
+    /// Write what sessions say to qlog files in this folder, one a session.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) qlog: Option<PathBuf>,
     /// A token to authorize the session and each request with.
     #[arg(long, value_name = "TOKEN")]
     pub(crate) auth_token: Option<String>,
@@ -339,6 +342,9 @@ pub(crate) struct ListenArgs {
     /// Append TLS secrets to this file, to decrypt captures with. SSLKEYLOGFILE does the same.
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     pub(crate) keylogfile: Option<PathBuf>,
+    /// Write what sessions say to qlog files in this folder, one a session.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) qlog: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

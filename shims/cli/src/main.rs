@@ -19,6 +19,7 @@ mod origin;
 mod probe;
 mod progress;
 mod publish;
+mod qlog;
 mod receive;
 mod relay;
 mod serve;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(run(&cli));
+    qlog::finish();
     // A read of standard input that nobody waits for must not keep the process.
     runtime.shutdown_background();
     match outcome {

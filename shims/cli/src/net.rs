@@ -29,6 +29,7 @@ pub(crate) async fn connect(args: &ConnectArgs) -> Result<Session, Failure> {
     options.drafts = args.drafts.list();
     options.tls = ClientTls::new(verify);
     options.tls.keylog.clone_from(&args.keylogfile);
+    options.trace = crate::qlog::trace(args.qlog.as_deref())?;
     options.engine.authorization_tokens = args.tokens();
     options.connect_timeout = args.connect_timeout;
     args.drafts.transport.connect(&target, &options).await.map_err(|error| {
@@ -103,6 +104,7 @@ pub(crate) fn listen(args: &ListenArgs) -> Result<Listener, Failure> {
     let mut options = ServerOptions::new(identity);
     options.drafts = args.drafts.list();
     options.tls.keylog.clone_from(&args.keylogfile);
+    options.trace = crate::qlog::trace(args.qlog.as_deref())?;
     let server = bind(args.drafts.transport, args.bind, &options)?;
     Ok(Listener { server, hash, is_self_signed })
 }

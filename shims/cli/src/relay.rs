@@ -1,6 +1,6 @@
 //! `moqt relay`: between publishers and subscribers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,6 +111,12 @@ pub(crate) struct RelayArgs {
     /// Append TLS secrets to this file, to decrypt captures with. SSLKEYLOGFILE does the same.
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     keylogfile: Option<PathBuf>,
+    /// Write what sessions say to qlog files in this folder, one a session.
+    #[arg(long, value_name = "DIR")]
+    qlog: Option<PathBuf>,
+    /// Write that of sessions with this address only; may be given more than once.
+    #[arg(long = "qlog-peer", value_name = "IP", requires = "qlog")]
+    qlog_peers: Vec<IpAddr>,
 }
 
 /// How the log is written.
@@ -152,6 +158,8 @@ pub(crate) async fn run(args: &RelayArgs, output: &OutputArgs) -> Result<(), Fai
     let mut server = ServerOptions::new(identity);
     server.drafts = args.drafts.list();
     args.set_tls(&mut server.tls);
+    let trace = crate::qlog::trace_of(args.qlog.as_deref(), &args.qlog_peers)?;
+    server.trace.clone_from(&trace);
     let mut options = RelayOptions::new(args.bind, server);
     options.set(&settings);
     options.guesses = guesses.clone();
@@ -166,6 +174,7 @@ pub(crate) async fn run(args: &RelayArgs, output: &OutputArgs) -> Result<(), Fai
     }
     options.directory = args.directory()?;
     options.client.drafts = args.drafts.list();
+    options.client.trace = trace;
     let (shards, drafts) = (options.shards, args.drafts.list());
     let mut relay = Relay::start(options)?;
     let local = relay.local_addr();

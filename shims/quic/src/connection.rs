@@ -16,6 +16,7 @@ use crate::http::Http;
 use crate::log;
 use crate::opening::{Opened, Opening};
 use crate::quic::Quic;
+use crate::trace::TracedConnection;
 
 /// A MoQT session on a QUIC connection, raw or over WebTransport: from the end of QUIC's handshake
 /// to its own end.
@@ -142,7 +143,10 @@ impl Connection {
         let remote = self.remote;
         debug!(connection = self.id, role = ?self.role, ?draft, ?transport, ?remote, "connected");
         let trace = self.config.trace.as_ref().zip(remote);
-        let sink = trace.and_then(|(trace, remote)| trace.open(self.role, remote));
+        let role = self.role;
+        let sink = trace.and_then(|(trace, remote)| {
+            trace.open(TracedConnection::new(role, remote, draft, transport))
+        });
         let mut config = self.config.engine.clone();
         if sink.is_some() {
             Arc::make_mut(&mut config).trace = true;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use moqt_engine::{Role, Timestamp, TraceEvent};
+use moqt_engine::{Draft, Role, Timestamp, TraceEvent, Transport};
 
 /// Something that a session has written or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,34 @@ pub struct Traced {
     pub event: TraceEvent,
 }
 
+impl Traced {
+    /// An event as a session would tell it.
+    pub fn new(at: Timestamp, stream_id: Option<u64>, event: TraceEvent) -> Self {
+        Self { at, stream_id, event }
+    }
+}
+
+/// The connection that is to be traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TracedConnection {
+    /// The role of this end.
+    pub role: Role,
+    /// The address of the other.
+    pub remote: SocketAddr,
+    /// The draft that is spoken, which numbers in events belong to.
+    pub draft: Draft,
+    /// What carries the session.
+    pub transport: Transport,
+}
+
+impl TracedConnection {
+    /// A connection of this role with that address.
+    pub fn new(role: Role, remote: SocketAddr, draft: Draft, transport: Transport) -> Self {
+        Self { role, remote, draft, transport }
+    }
+}
+
 /// Where the trace of one connection goes.
 ///
 /// It is called in the middle of the connection's work, and under the lock of the driver where
@@ -31,19 +59,19 @@ pub type TraceSink = Box<dyn FnMut(Traced) + Send>;
 #[derive(Clone)]
 pub struct Trace(Arc<OpenSink>);
 
-type OpenSink = dyn Fn(Role, SocketAddr) -> Option<TraceSink> + Send + Sync;
+type OpenSink = dyn Fn(&TracedConnection) -> Option<TraceSink> + Send + Sync;
 
 impl Trace {
-    /// `open` is called when the handshake of a connection is complete, with the role of this
-    /// end and the address of the other. A connection for which it gives no sink is not traced.
+    /// `open` is called when the handshake of a connection is complete. A connection for which it
+    /// gives no sink is not traced.
     pub fn new(
-        open: impl Fn(Role, SocketAddr) -> Option<TraceSink> + Send + Sync + 'static,
+        open: impl Fn(&TracedConnection) -> Option<TraceSink> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(open))
     }
 
-    pub(crate) fn open(&self, role: Role, remote: SocketAddr) -> Option<Sink> {
-        (self.0)(role, remote).map(Sink)
+    pub(crate) fn open(&self, connection: TracedConnection) -> Option<Sink> {
+        (self.0)(&connection).map(Sink)
     }
 }
 

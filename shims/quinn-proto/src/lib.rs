@@ -81,7 +81,7 @@ pub use moqt_quic::webtransport::Request;
 pub use moqt_quic::{
     Admission, AdmissionStats, ClientOptions, ClientTls, ConfigError, Congestion, ConnectError,
     ConnectionLimits, Failure, Identity, Scheme, ServerOptions, ServerTls, SessionConfig, Target,
-    TargetError, Trace, TraceSink, Traced, TransportOptions, Verify, network_of,
+    TargetError, Trace, TraceSink, Traced, TracedConnection, TransportOptions, Verify, network_of,
 };
 #[cfg(feature = "tokio")]
 pub use moqt_session as session;

@@ -18,7 +18,7 @@ type Log = Arc<Mutex<Vec<Traced>>>;
 
 fn trace_into(log: &Log) -> Trace {
     let log = log.clone();
-    Trace::new(move |_, _| {
+    Trace::new(move |_| {
         let log = log.clone();
         let sink: TraceSink = Box::new(move |traced| log.lock().unwrap().push(traced));
         Some(sink)
@@ -93,8 +93,8 @@ async fn a_connection_without_a_sink_is_not_traced() {
     let (client, asked) = (Log::default(), Arc::new(Mutex::new(Vec::new())));
     let nothing = {
         let asked = asked.clone();
-        Trace::new(move |role, _| {
-            asked.lock().unwrap().push(role);
+        Trace::new(move |connection| {
+            asked.lock().unwrap().push(connection.role);
             None
         })
     };

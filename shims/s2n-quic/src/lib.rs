@@ -68,6 +68,6 @@ pub use moqt_engine as engine;
 pub use moqt_quic::{
     ClientOptions, ClientTls, ConfigError, Congestion, ConnectError, ConnectionLimits, Failure,
     Identity, Scheme, ServerOptions, ServerTls, Target, TargetError, Trace, TraceSink, Traced,
-    TransportOptions, Verify,
+    TracedConnection, TransportOptions, Verify,
 };
 pub use moqt_session as session;

@@ -8,7 +8,10 @@ use crate::failure::Failure;
 
 /// What there is to decode.
 pub(super) enum Input {
+    /// Bytes of MoQT.
     Bytes(Vec<u8>),
+    /// A qlog, in JSON text sequences.
+    Qlog(Vec<u8>),
 }
 
 /// What was given: words in hexadecimal, a file, or standard input.
@@ -27,6 +30,10 @@ pub(super) fn read(words: &[String]) -> Result<Input, Failure> {
             return some(bytes);
         }
     };
+    // No message, header or datagram of any draft begins so: JSON would be its length or alias.
+    if read.starts_with(b"\x1e{") {
+        return Ok(Input::Qlog(read));
+    }
     // Bytes of MoQT that are all hexadecimal digits and spaces would be a strange chance.
     some(match std::str::from_utf8(&read).map(hex) {
         Ok(Ok(bytes)) => bytes,

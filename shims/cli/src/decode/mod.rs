@@ -2,6 +2,7 @@
 
 mod guess;
 mod input;
+mod qlog;
 mod report;
 
 use std::io::{self, BufWriter, Write};
@@ -28,7 +29,7 @@ with the byte at which it is wrong, after everything before it, and the exit sta
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DecodeArgs {
     /// Bytes in hexadecimal, or a file, or - for standard input, which is also read if nothing is
-    /// given. Files hold bytes, or text in hexadecimal.
+    /// given. Files hold bytes, or text in hexadecimal, or a qlog that --qlog has written.
     #[arg(value_name = "HEX|FILE")]
     input: Vec<String>,
     /// What the bytes are; found out if they say it themselves.
@@ -74,12 +75,20 @@ impl What {
 }
 
 pub(crate) fn run(args: &DecodeArgs, output: &OutputArgs) -> Result<(), Failure> {
-    let Input::Bytes(bytes) = input::read(&args.input)?;
+    let out = BufWriter::new(io::stdout().lock());
+    let bytes = match input::read(&args.input)? {
+        Input::Bytes(bytes) => bytes,
+        Input::Qlog(bytes) => return ended(qlog::tell(out, &bytes, output.json)),
+    };
     let order = if args.descending { GroupOrder::Descending } else { GroupOrder::Ascending };
     let (what, draft) = guess::guess(&bytes, args.what, args.draft, order)?;
-    let out = BufWriter::new(io::stdout().lock());
     let mut report = Report::new(out, &bytes, what, draft, output.json);
-    match annotate(&mut report, &bytes, what, draft, order) {
+    ended(annotate(&mut report, &bytes, what, draft, order))
+}
+
+/// What the command ends with: what was wrong with the bytes, if anything was.
+fn ended(told: io::Result<Option<String>>) -> Result<(), Failure> {
+    match told {
         Ok(None) => Ok(()),
         Ok(Some(error)) => Err(Failure::new(error)),
         // Nobody is told that a pager was left.

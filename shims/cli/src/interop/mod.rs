@@ -78,6 +78,9 @@ pub(crate) struct InteropArgs {
     /// Append TLS secrets to this file, to decrypt captures with. SSLKEYLOGFILE does the same.
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     keylogfile: Option<PathBuf>,
+    /// Write what sessions say to qlog files in this folder, one a session.
+    #[arg(long, value_name = "DIR")]
+    qlog: Option<PathBuf>,
     /// A token to authorize sessions with.
     #[arg(long, value_name = "TOKEN")]
     auth_token: Option<String>,

@@ -45,6 +45,7 @@ impl Relay {
         options.drafts = drafts.to_vec();
         options.tls = ClientTls::new(verify);
         options.tls.keylog.clone_from(&args.keylogfile);
+        options.trace = crate::qlog::trace(args.qlog.as_deref())?;
         options.engine.authorization_tokens = tokens(args.auth_token.as_deref());
         Ok(Self { target, options, stack: args.drafts.transport })
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use moqt_engine::Draft;
 use moqt_engine::model::{AuthToken, SessionError, SetupOptions};
-use moqt_quic::{ClientOptions, ClientTls, ConnectError, Scheme, Target, Verify};
+use moqt_quic::{ClientOptions, ClientTls, ConnectError, Scheme, Target, Trace, Verify};
 use moqt_session::Session;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -35,6 +35,7 @@ pub(crate) struct Prober {
     pub(crate) strict: OnceLock<Verify>,
     /// Where TLS secrets go.
     pub(crate) keylog: Option<PathBuf>,
+    pub(crate) trace: Option<Trace>,
     pub(crate) tokens: Vec<AuthToken>,
     pub(crate) timeout: Duration,
 }
@@ -104,6 +105,7 @@ impl Prober {
         options.drafts = drafts;
         options.tls = ClientTls::new(verify);
         options.tls.keylog.clone_from(&self.keylog);
+        options.trace.clone_from(&self.trace);
         options.engine.authorization_tokens.clone_from(&self.tokens);
         options.connect_timeout = self.timeout;
         let began = Instant::now();

@@ -83,6 +83,9 @@ pub(crate) struct ProbeArgs {
     /// Append TLS secrets to this file, to decrypt captures with. SSLKEYLOGFILE does the same.
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     keylogfile: Option<PathBuf>,
+    /// Write what sessions say to qlog files in this folder, one a session.
+    #[arg(long, value_name = "DIR")]
+    qlog: Option<PathBuf>,
     /// A token to authorize sessions with. It is sent to all of the relays.
     #[arg(long, value_name = "TOKEN")]
     auth_token: Option<String>,
@@ -108,6 +111,7 @@ pub(crate) async fn run(args: &ProbeArgs, output: &OutputArgs) -> Result<(), Fai
         verify: crate::net::verify(args.insecure, args.cert_hash, args.ca.as_deref()),
         strict: OnceLock::new(),
         keylog: args.keylogfile.clone(),
+        trace: crate::qlog::trace(args.qlog.as_deref())?,
         tokens: tokens(args.auth_token.as_deref()),
         timeout: seconds(args.timeout, "PROBE_TIMEOUT")?.unwrap_or(TIMEOUT),
     });
