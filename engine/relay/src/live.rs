@@ -191,6 +191,11 @@ impl Live {
         !self.feeds.is_empty()
     }
 
+    /// Whether some other stream than this one gives it.
+    pub(crate) fn is_fed_besides(&self, feed: Option<FeedId>) -> bool {
+        self.feeds.iter().any(|(id, _)| Some(*id) != feed)
+    }
+
     /// Whether some stream has not come past this object: it may give it, or the rest of it.
     pub(crate) fn may_give(&self, object: u64) -> bool {
         self.feeds.iter().any(|(_, at)| *at <= Some(object))

@@ -341,7 +341,8 @@ impl Model<'_> {
                 || !self.is_quiet(earlier(stream.opened), over)
                 || subscribed.is_over_by(known(over))
                 || self.has_left(subscribed.track, over)
-                || self.has_moved(stream, over);
+                || self.has_moved(stream, over)
+                || subscribed.goes_on_after_a_reset(stream);
             must(
                 is_excused || matches!(stream.end, Some((_, true))),
                 "streams are finished",
@@ -428,6 +429,18 @@ impl Subscribed {
 
     fn is_over_by(&self, at: Timestamp) -> bool {
         self.end.as_ref().is_some_and(|(over, _)| *over <= at)
+    }
+
+    /// Whether an earlier stream of the same subgroup was given up. One that goes on after that lacks
+    /// what came there: "If a sender closes the stream before delivering all such objects to the QUIC
+    /// stream, it MUST reset the stream" (draft-18, "Closing Subgroup Streams").
+    fn goes_on_after_a_reset(&self, stream: &Stream) -> bool {
+        let name = |it: &Stream| (it.info.group_id, it.subgroup);
+        let first = stream.objects.first().map(|object| object.location);
+        self.streams.iter().any(|it| {
+            let is_before = it.objects.first().map(|object| object.location) < first;
+            is_before && name(it) == name(stream) && matches!(it.end, Some((_, false)))
+        })
     }
 
     fn stream_of(&self, location: Location, made: &Made) -> Option<&Stream> {

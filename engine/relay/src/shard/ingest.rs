@@ -17,7 +17,7 @@ use crate::fanout::Piece;
 use crate::live::{FeedId, Live};
 use crate::message::What;
 use crate::store::{Begun, SubgroupEnd, SubgroupFacts, SubgroupKey};
-use crate::track::{Node, Since, Source, TrackId};
+use crate::track::{Node, Since, Source, Track, TrackId};
 
 /// What a data stream carries.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(super) struct Feed {
     facts: SubgroupFacts,
     /// The facts say whether the first object is that of the subgroup.
     says_first_object: bool,
+    /// It comes from another relay, which may not have been given all that was published.
+    is_relayed: bool,
     /// Which subgroup it is, as soon as that is known.
     key: Option<SubgroupKey>,
     /// Which of its streams, unless all of it has come before.
@@ -96,9 +98,20 @@ impl Feed {
         (group, subgroup): (u64, Option<u64>),
         facts: SubgroupFacts,
     ) -> Self {
-        let (key, id, at, object) = (None, None, None, None);
-        let says_first_object = true;
-        Self { track, node, number, group, subgroup, facts, says_first_object, key, id, at, object }
+        Self {
+            track,
+            node,
+            number,
+            group,
+            subgroup,
+            facts,
+            says_first_object: true,
+            is_relayed: false,
+            key: None,
+            id: None,
+            at: None,
+            object: None,
+        }
     }
 
     pub(super) fn track(&self) -> TrackId {
@@ -106,7 +119,7 @@ impl Feed {
     }
 
     /// The object after which it gives everything of its subgroup, when this one begins.
-    fn gives_all_after(&self, source: Option<&Source>, object: u64) -> Option<u64> {
+    fn gives_all_after(&self, track: &Track, key: SubgroupKey, object: u64) -> Option<u64> {
         if self.at.is_some() || !self.node.is_local() {
             return self.at;
         }
@@ -114,6 +127,10 @@ impl Feed {
         if self.facts.first_object || self.subgroup.is_none() {
             return None;
         }
+        // A relay that does not say that it knows of nothing before may know less than others do.
+        let others = track.live.get(&key).is_some_and(|live| live.is_fed_besides(self.id));
+        let is_doubtful = self.is_relayed && (self.says_first_object || others);
+        let source = track.source(self.node).filter(|_| !is_doubtful);
         match source.map(|source| source.since) {
             Some(Since::After(since)) if since.is_none_or(|since| since.group < self.group) => None,
             Some(Since::After(Some(since))) if since.group == self.group => {
@@ -154,6 +171,7 @@ impl<A: Authorize> Shard<A> {
         let mut feed = Feed::new(track, node, self.streams, (group, subgroup), facts);
         if let Some(peer) = self.peers.get_mut(&connection) {
             feed.says_first_object = peer.info.draft.says_first_object();
+            feed.is_relayed = peer.is_relay();
             peer.streams.insert(stream, Incoming::Subgroup(feed));
             self.readable(cx, connection, stream);
         }
@@ -269,8 +287,8 @@ impl<A: Authorize> Shard<A> {
             self.contradicted(cx, feed.track, feed.node);
             return Next::Over;
         }
-        let after = feed.gives_all_after(track.source(feed.node), id);
-        let after = match feed.at {
+        let after = feed.gives_all_after(track, key, id);
+        let after = match feed.object {
             Some(_) => after,
             None => track.store.nothing_before(key, after),
         };
@@ -495,8 +513,9 @@ impl<A: Authorize> Shard<A> {
         let key = SubgroupKey { group: feed.group, subgroup };
         let track = self.tracks.get_mut(feed.track)?;
         if !feed.says_first_object {
-            let after = feed.gives_all_after(track.source(feed.node), header.object_id);
-            feed.facts.first_object = after.is_none();
+            let after = feed.gives_all_after(track, key, header.object_id);
+            // What was published before may have been of other subgroups.
+            feed.facts.first_object = track.store.nothing_before(key, after).is_none();
         }
         let facts = feed.facts;
         track.store.open(key, facts).ok()?;
