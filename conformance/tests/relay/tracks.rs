@@ -6,7 +6,8 @@ use moqt_conformance::DRAFTS;
 use moqt_engine::model::{
     Location, Parameters, PublishDoneCode, RequestErrorCode, SessionError, TrackProperties,
 };
-use moqt_engine::{Accept, AcceptFetch, Draft};
+use moqt_engine::wire::ObjectHeader;
+use moqt_engine::{Accept, AcceptFetch, Draft, SubgroupOptions};
 use moqt_session::Error;
 
 use crate::stage::{
@@ -240,6 +241,52 @@ fn nothing_is_left() {
             stage.sleep(2 * 3600 * 1000).await;
             assert!(stage.relay.is_empty(), "{draft:?}: {:?}", stage.relay.stats());
         });
+    }
+}
+
+/// Nor of an object that broke off and that nobody has the rest of.
+#[test]
+fn nothing_is_left_of_half_an_object() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        for seed in 0..3 {
+            let stage = Stage::new(number as u64 + seed);
+            stage.run(async {
+                let dying = stage.near_client(draft).await;
+                let _dying = publish_namespace(&dying).await;
+                let subscriber = stage.near_client(draft).await;
+                let pending = subscriber.subscribe(track("half"), Parameters::default());
+                let publication = accept_subscribe(&dying).await;
+                let subscription = pending.await.unwrap();
+                let whole = payload(Location::ZERO).len() as u64;
+                let mut half = publication.open_subgroup(SubgroupOptions::new(0)).await;
+                let half = half.as_mut().unwrap().as_mut().unwrap();
+                let payload_len = whole + 5000;
+                let header = ObjectHeader { object_id: 0, payload_len, ..ObjectHeader::default() };
+                half.begin(&header).await.unwrap();
+                half.payload(payload(Location::ZERO)).await.unwrap();
+                write_group(&publication, 1, 1).await;
+                stage.sleep(1000).await;
+                let other = stage.near_client(draft).await;
+                let published = publish_namespace(&other).await;
+                let mut accept = Accept::default();
+                accept.parameters.largest_object = Some(Location::new(1, 0));
+                let going_on = next_subscribe(&other).await.accept(accept).unwrap();
+                dying.close(SessionError::NoError, "it dies");
+                let asked = next_fetch(&other).await;
+                let end = asked.range().end;
+                let mut answer = asked.accept(AcceptFetch::new(end)).unwrap();
+                let last = Location::new(1, 0);
+                answer.write(&fetched(last), payload(last)).await.unwrap();
+                answer.finish().await.unwrap();
+                stage.sleep(5000).await;
+                going_on.done(PublishDoneCode::TrackEnded, "");
+                stage.sleep(5000).await;
+                drop((subscription, subscriber, published, other));
+                stage.sleep(2 * 3600 * 1000).await;
+                let stats = stage.relay.stats();
+                assert!(stage.relay.is_empty(), "{draft:?}, seed {seed}: {stats:?}");
+            });
+        }
     }
 }
 

@@ -393,3 +393,33 @@ fn who_asks_for_the_state_of_a_track_while_its_relay_moves_waits() {
         }
     }
 }
+
+/// And who fetches what there was.
+#[test]
+fn who_fetches_while_a_relay_moves_waits() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        for seed in 0..6 {
+            let stage = Stage::new(number as u64 + seed);
+            stage.run(async {
+                let middle = stage.below(&stage.relay, draft);
+                let leaf = stage.below(&middle, draft);
+                stage.sleep(2000).await;
+                let publisher = stage.client_of(&leaf, draft).await;
+                let publication = publish(&publisher, "before").await;
+                publication.accepted().await.unwrap();
+                write_group(&publication, 0, 4).await;
+                stage.sleep(2000).await;
+                middle.go_away(Duration::from_secs(60));
+                stage.sleep(1000).await;
+                let client = stage.client(draft).await;
+                let moving = async {
+                    stage.sleep(500).await;
+                    stage.connect(&leaf, &stage.relay, draft);
+                };
+                let range = LocationRange::new(Location::ZERO, Location::new(0, 0));
+                let (seen, ()) = tokio::join!(fetch(&client, "before", range), moving);
+                assert_eq!(seen.unwrap(), locations(1, 4), "{draft:?}, seed {seed}");
+            });
+        }
+    }
+}

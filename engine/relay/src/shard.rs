@@ -4,6 +4,7 @@ mod above;
 mod batch;
 mod fetch;
 mod fill;
+mod gaps;
 mod going;
 mod ingest;
 mod namespaces;

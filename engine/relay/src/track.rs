@@ -375,10 +375,14 @@ impl Track {
 
     /// Forgets subgroups that nothing more comes from or goes to.
     pub(crate) fn sweep_live(&mut self) {
-        let Self { live, past, .. } = self;
+        let Self { live, past, store, .. } = self;
         live.retain(|key, live| {
             let is_over = live.is_over();
             if is_over {
+                // The rest of what broke off has come by now or does not come.
+                for object in core::mem::take(&mut live.broken) {
+                    store.abandon(*key, object);
+                }
                 let is_finished = matches!(live.end, Some(SubgroupEnd::Finished));
                 past.insert(*key, Past { last: live.last, is_finished });
             }

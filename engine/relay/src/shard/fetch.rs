@@ -14,6 +14,7 @@ use moqt_engine::{AcceptFetch, Refusal, RequestKey, Timestamp};
 use thunderdome::Index;
 
 use super::fill::{Asked, Fill};
+use super::gaps::{Aside, Waits};
 use super::peer::{Peer, Purpose};
 use super::response::{Asker, SHARD_CREDIT, Say, Wrote};
 use super::{Cx, Due, Shard};
@@ -44,10 +45,13 @@ pub(super) struct Fetch {
     pub(super) missing: u64,
     /// A FETCH of ours for what is missing.
     pub(super) fill: Option<Fill>,
+    /// Others that go on after it.
+    pub(super) aside: Vec<Aside>,
     /// Nobody is asked for what is missing, or not any more.
     pub(super) is_filled: bool,
     /// Who has been asked already for what is missing here.
     pub(super) asked: Vec<Asked>,
+    pub(super) waits: Waits,
     /// How long to wait for what is missing.
     pub(super) patience: Duration,
     pub(super) until: Timestamp,
@@ -76,8 +80,10 @@ impl Fetch {
             pending: VecDeque::new(),
             missing: 0,
             fill: None,
+            aside: Vec::new(),
             is_filled: patience.is_zero(),
             asked: Vec::new(),
+            waits: Waits::Not,
             patience,
             until: now.saturating_add(patience),
             via: Vec::new(),
@@ -150,7 +156,7 @@ impl<A: Authorize> Shard<A> {
     }
 
     /// Answers if it is known how far the track has come; if not, a publisher says.
-    fn begin_fetch<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
+    pub(super) fn begin_fetch<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
         let Some(fetch) = self.fetches.get(id) else { return };
         let Some(track) = self.tracks.get(fetch.track) else { return };
         let range = LocationRange::to_last(fetch.first, fetch.last);
@@ -238,8 +244,8 @@ impl<A: Authorize> Shard<A> {
                 Wrote::Blocked => return,
                 Wrote::Over => return self.fetch_over(cx, id, StreamResetCode::InternalError),
             }
-            let Some(fetch) = self.fetches.get(id) else { return };
-            if fetch.fill.is_some() {
+            let Some(fetch) = self.fetches.get_mut(id) else { return };
+            if fetch.fill.is_some() || fetch.take_up() {
                 if !self.pump_fill(cx, id) {
                     return;
                 }
@@ -263,6 +269,7 @@ impl<A: Authorize> Shard<A> {
             return false;
         };
         let end = fetch.span_end(at);
+        let end = fetch.gap_end().map_or(end, |gap| gap.min(end));
         match track.store.next(cx.now, at, end) {
             Next::Object { location, object } => {
                 let (said, pieces) = (said(location, object), object.pieces.clone());
@@ -289,7 +296,7 @@ impl<A: Authorize> Shard<A> {
             Next::Unknown { until } => {
                 let group = fetch.first.max(Location::new(at.group, 0));
                 let (from, to) = match fetch.order {
-                    GroupOrder::Ascending => (at, fetch.last),
+                    GroupOrder::Ascending => (at, end),
                     // Of a group that has been begun, only the rest is asked for.
                     GroupOrder::Descending if at > group => (at, end),
                     GroupOrder::Descending => (fetch.first, end),
@@ -308,7 +315,7 @@ impl<A: Authorize> Shard<A> {
             }
             Next::End => {
                 fetch.at = match fetch.order {
-                    GroupOrder::Ascending => None,
+                    GroupOrder::Ascending => fetch.after_held(),
                     GroupOrder::Descending => track
                         .store
                         .group_below(fetch.first, end.group)
@@ -404,6 +411,7 @@ impl<A: Authorize> Shard<A> {
 
     pub(super) fn forget_fetch<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
         self.end_fill(cx, id);
+        self.end_aside(cx, id);
         let Some(fetch) = self.fetches.remove(id) else { return };
         match fetch.from {
             Asker::Session(connection, request) => {
@@ -434,7 +442,7 @@ impl<A: Authorize> Shard<A> {
     pub(super) fn fetch_due<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index) {
         let Some(fetch) = self.fetches.get(id) else { return };
         if fetch.fill.is_none() {
-            return;
+            return self.wait_is_over(cx, id);
         }
         if fetch.until > cx.now {
             let until = fetch.until;

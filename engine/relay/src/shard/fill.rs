@@ -13,6 +13,7 @@ use moqt_engine::wire::FetchObject;
 use moqt_engine::{Answer, FetchRead, FetchTarget, Refusal, RequestKey, StreamKey};
 use thunderdome::Index;
 
+use super::gaps::Waits;
 use super::ingest::Incoming;
 use super::peer::{Ended, Purpose};
 use super::requests::onward_refusal;
@@ -112,6 +113,9 @@ impl<A: Authorize> Shard<A> {
             self.fill_begun(cx, id, filler, first, last);
             return true;
         }
+        if self.waits_for_publisher(cx, id) {
+            return true;
+        }
         if let Some(fetch) = self.fetches.get_mut(id) {
             fetch.is_filled = true;
         }
@@ -129,16 +133,13 @@ impl<A: Authorize> Shard<A> {
         self.stats.cache_misses += 1;
         let Some(fetch) = self.fetches.get_mut(id) else { return };
         let until = cx.now.saturating_add(fetch.patience);
-        fetch.asked.push(match from {
-            Filler::Session { connection, .. } => Asked::Session(connection),
-            Filler::Shard { shard, .. } => Asked::Shard(shard),
-        });
+        fetch.waits = Waits::Not;
         fetch.at = Some(match fetch.order {
             GroupOrder::Ascending => first,
             GroupOrder::Descending => first.max(Location::new(last.group, 0)),
         });
         fetch.until = until;
-        fetch.fill = Some(Fill {
+        let fill = Fill {
             from,
             first,
             last,
@@ -146,7 +147,9 @@ impl<A: Authorize> Shard<A> {
             object: None,
             recovered: None,
             held: VecDeque::new(),
-        });
+        };
+        fetch.asked.push(fill.asked());
+        fetch.fill = Some(fill);
         self.schedule(until, Due::Fetch(id));
     }
 
@@ -257,7 +260,8 @@ impl<A: Authorize> Shard<A> {
             cx.connections.with(connection, |moqt| moqt.stop(stream, code));
             return;
         };
-        if let Some(fill) = self.fetches.get_mut(id).and_then(|fetch| fetch.fill.as_mut()) {
+        let fill = self.fetches.get_mut(id).and_then(|fetch| fetch.fill.as_mut());
+        if let Some(fill) = fill.filter(|fill| fill.is_from(connection, request)) {
             fill.from = Filler::Session { connection, request, stream: Some(stream) };
         }
         if let Some(peer) = self.peers.get_mut(&connection) {
@@ -411,6 +415,17 @@ impl<A: Authorize> Shard<A> {
         location: Location,
         kind: EndOfRange,
     ) -> bool {
+        if kind == EndOfRange::Unknown {
+            let fill = self.fetches.get(id).and_then(|fetch| fetch.fill.as_ref());
+            if fill.is_some_and(|fill| !fill.is_answered) {
+                // The answer comes in another stream, and others may be asked after it.
+                self.hold(id, FetchRead::EndOfRange { location, kind });
+                return false;
+            }
+            if self.put_aside(cx, id, location) {
+                return true;
+            }
+        }
         match self.respond(cx, id, Say::EndOfRange(location, kind)) {
             Wrote::On => {}
             Wrote::Blocked => {
@@ -448,28 +463,33 @@ impl<A: Authorize> Shard<A> {
         (id, by): (Index, Index),
         item: Fetched,
     ) {
-        let fill = self.fetches.get_mut(id).and_then(|fetch| fetch.fill.as_mut());
-        let Some(fill) = fill
-            .filter(|fill| matches!(fill.from, Filler::Shard { shard: from, .. } if from == shard))
-        else {
-            return;
-        };
-        fill.from = Filler::Shard { shard, by: Some(by) };
+        let Some(fetch) = self.fetches.get_mut(id) else { return };
+        let fill = fetch.fill.as_mut().filter(|fill| fill.is_from_shard(shard));
+        let is_current = fill.is_some();
+        if let Some(fill) = fill {
+            fill.from = Filler::Shard { shard, by: Some(by) };
+        }
         let read = match item {
-            Fetched::Accepted { end, end_of_track, properties } => {
+            Fetched::Accepted { end, end_of_track, properties } if is_current => {
                 return self.fill_will_come(cx, id, end, end_of_track, &properties);
             }
-            Fetched::Refused(refusal) => {
-                return self.fill_failed(cx, id, Ended::Refused(refusal));
+            Fetched::Refused(refusal) if is_current => {
+                return self.fill_ended_with(cx, id, Ended::Refused(refusal));
             }
+            Fetched::Accepted { .. } | Fetched::Refused(_) => return,
             Fetched::Object(object) => FetchRead::Object(object),
             Fetched::Payload(payload) => FetchRead::Payload(payload),
             Fetched::EndOfRange { location, kind } => FetchRead::EndOfRange { location, kind },
             Fetched::Finished => FetchRead::Finished,
             Fetched::Reset(code) => FetchRead::Reset(code),
         };
-        fill.held.push_back(read);
+        let track = fetch.track();
+        match fetch.fill.as_mut().filter(|_| is_current) {
+            Some(fill) => fill.held.push_back(read),
+            None => fetch.add_aside(shard, read),
+        }
         self.serve(cx, id);
+        self.serve_waiting(cx, track);
     }
 
     /// The publisher has refused, or gone.
@@ -477,8 +497,16 @@ impl<A: Authorize> Shard<A> {
         &mut self,
         cx: &mut Cx<'_, C>,
         id: Index,
+        (connection, request): (ConnectionId, RequestKey),
         how: Ended,
     ) {
+        let Some(fetch) = self.fetches.get_mut(id) else { return };
+        if !fetch.forget_aside(connection, request) {
+            self.fill_ended_with(cx, id, how);
+        }
+    }
+
+    fn fill_ended_with<C: Connections>(&mut self, cx: &mut Cx<'_, C>, id: Index, how: Ended) {
         let refusal = match how {
             Ended::Malformed => {
                 return self.fetch_over(cx, id, StreamResetCode::MalformedTrack);
@@ -557,5 +585,34 @@ impl<A: Authorize> Shard<A> {
             }
             Filler::Shard { by: None, .. } => {}
         }
+    }
+}
+
+impl Fill {
+    /// It was said what will come.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_answered
+    }
+
+    /// Who gives it.
+    pub(super) fn asked(&self) -> Asked {
+        match self.from {
+            Filler::Session { connection, .. } => Asked::Session(connection),
+            Filler::Shard { shard, .. } => Asked::Shard(shard),
+        }
+    }
+
+    pub(super) fn is_from(&self, connection: ConnectionId, request: RequestKey) -> bool {
+        matches!(self.from, Filler::Session { connection: id, request: key, .. }
+            if (id, key) == (connection, request))
+    }
+
+    pub(super) fn is_from_shard(&self, shard: ShardId) -> bool {
+        matches!(self.from, Filler::Shard { shard: from, .. } if from == shard)
+    }
+
+    /// Something has come that is not read yet.
+    pub(super) fn hold_last(&mut self, read: FetchRead) {
+        self.held.push_back(read);
     }
 }

@@ -13,7 +13,7 @@ use crate::authorize::Authorize;
 use crate::connections::{ConnectionId, Connections, PeerKind};
 use crate::message::{Upstream, What};
 use crate::routes::Origin;
-use crate::track::{Node, TrackId};
+use crate::track::{Node, Track, TrackId};
 
 impl<A: Authorize> Shard<A> {
     /// Asks everybody to leave.
@@ -70,6 +70,12 @@ impl<A: Authorize> Shard<A> {
         let mut publishers = publishers.peekable();
         publishers.peek().is_some() && publishers.all(|peer| peer.is_leaving)
             || self.peers.values().any(is_upstream) && !self.has_upstream()
+    }
+
+    /// Whether those who publish a track or could give it have all asked this relay to leave.
+    pub(super) fn is_track_moving(&self, track: &Track) -> bool {
+        !track.sources.is_empty() && !self.has_lasting_source(track)
+            || self.is_moving(track.name.namespace())
     }
 
     /// A peer asks that one request be moved: to this same session, or elsewhere. A SUBSCRIBE or

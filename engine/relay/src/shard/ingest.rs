@@ -9,6 +9,7 @@ use moqt_engine::{Read, RequestKey, StreamKey, SubgroupInfo};
 use thunderdome::Index;
 
 use super::batch::{BATCH, Batch, gathered, whole};
+use super::fetch::Fetch;
 use super::peer::Purpose;
 use super::{Cx, Due, Shard};
 use crate::authorize::Authorize;
@@ -201,7 +202,11 @@ impl<A: Authorize> Shard<A> {
             }
             Some(Incoming::Fill(fetch)) => {
                 peer.streams.insert(stream, Incoming::Fill(fetch));
+                let track = self.fetches.get(fetch).map(Fetch::track);
                 self.serve(cx, fetch);
+                if let Some(track) = track {
+                    self.serve_waiting(cx, track);
+                }
             }
             None => {}
         }

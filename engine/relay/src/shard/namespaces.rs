@@ -68,6 +68,7 @@ impl<A: Authorize> Shard<A> {
             Origin::Shard(shard) => Asked::Shard(shard),
         };
         self.ask_status_of(cx, publisher, |name| name.namespace().starts_with(namespace));
+        self.resume_fetches(cx, |name| name.namespace().starts_with(namespace));
         let tracks: Vec<TrackId> = self.tracks_under(namespace).collect();
         for id in tracks {
             let Some(track) = self.tracks.get(id).filter(|track| track.is_wanted()) else {
@@ -161,6 +162,7 @@ impl<A: Authorize> Shard<A> {
         self.ask_above(cx, upstream);
         self.take_offered(&TrackNamespace::root());
         self.ask_status_of(cx, Asked::Session(upstream), |_| true);
+        self.resume_fetches(cx, |_| true);
         let tracks: Vec<TrackId> = self.names.values().copied().collect();
         for track in tracks {
             self.offer(cx, track);

@@ -44,7 +44,11 @@ impl<A: Authorize> Shard<A> {
             What::Listen { prefix, interest } => {
                 self.listen_elsewhere(cx, from, &prefix, interest);
             }
-            What::Track { name, is_published: true } => self.offered_elsewhere(from, name),
+            What::Track { name, is_published: true } => {
+                self.offered_elsewhere(from, name.clone());
+                self.ask_status_of(cx, Asked::Shard(from), |of| *of == name);
+                self.resume_fetches(cx, |of| *of == name);
+            }
             What::Track { name, is_published: false } => self.withdrawn_elsewhere(cx, from, &name),
             What::Known { name } => self.known_elsewhere(from, name),
             What::Upstream(state) => self.upstream_elsewhere(cx, from, state),
@@ -186,6 +190,7 @@ impl<A: Authorize> Shard<A> {
                 self.upstream_shards.insert(shard);
                 self.ask_upstream_shard(shard);
                 self.ask_status_of(cx, Asked::Shard(shard), |_| true);
+                self.resume_fetches(cx, |_| true);
             }
             Upstream::Leaving => drop(self.leaving_shards.insert(shard)),
             Upstream::Gone => drop(self.upstream_shards.remove(&shard)),

@@ -263,7 +263,7 @@ impl<A: Authorize> Shard<A> {
                 self.listening_ended(cx, id, request, (prefix, interest), &how);
             }
             Purpose::Fetch(fetch) => self.fetch_cancelled(cx, fetch),
-            Purpose::Fill(fetch) => self.fill_failed(cx, fetch, how),
+            Purpose::Fill(fetch) => self.fill_failed(cx, fetch, (id, request), how),
             Purpose::Query(query) => self.query_cancelled(cx, query),
             Purpose::Asked(query) => self.query_refused(cx, query, id, request, how),
             Purpose::Announced => {}

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use moqt_engine::model::{FullTrackName, Parameters, RequestErrorCode, TrackProperties};
 use moqt_engine::{Accept, CommandError, RequestKey};
 
+use super::fill::Asked;
 use super::peer::{Peer, Purpose};
 use super::{Cx, Shard};
 use crate::authorize::Authorize;
@@ -18,7 +19,7 @@ impl<A: Authorize> Shard<A> {
         &mut self,
         cx: &mut Cx<'_, C>,
         (connection, request): (ConnectionId, RequestKey),
-        name: FullTrackName,
+        name: &FullTrackName,
         parameters: &Parameters,
         properties: TrackProperties,
         via: Vec<u64>,
@@ -53,9 +54,11 @@ impl<A: Authorize> Shard<A> {
         track.sources.push(Source { node, is_publish, is_established, forward, since, via });
         self.set_purpose(connection, request, Purpose::Source(id));
         if is_first {
-            self.say_all(What::Track { name, is_published: true });
+            self.say_all(What::Track { name: name.clone(), is_published: true });
         }
         self.source_established(cx, id, parameters, properties);
+        self.ask_status_of(cx, Asked::Session(connection), |of| of == name);
+        self.resume_fetches(cx, |of| of == name);
     }
 
     /// Whether a publisher is asked to send nothing while nobody subscribes.

@@ -72,7 +72,7 @@ impl<A: Authorize> Shard<A> {
                 self.subscribe(cx, (id, request), track, &parameters, via);
             }
             IncomingRequest::Publish { track, parameters, track_properties } => {
-                self.publish(cx, (id, request), track, &parameters, track_properties, via);
+                self.publish(cx, (id, request), &track, &parameters, track_properties, via);
             }
             IncomingRequest::Fetch { track, range, parameters, .. } => {
                 self.fetch(cx, (id, request), track, range, &parameters, via);

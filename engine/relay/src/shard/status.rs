@@ -150,8 +150,7 @@ impl<A: Authorize> Shard<A> {
         let Some(StatusQuery { from, track, .. }) = self.queries.get(query) else { return };
         let (from, track) = (*from, *track);
         if self.queries.get(query).is_some_and(|waiting| !waiting.is_waiting()) {
-            let name = self.tracks.get(track).map(|track| track.name.clone());
-            if name.is_some_and(|name| self.is_moving(name.namespace())) {
+            if self.tracks.get(track).is_some_and(|track| self.is_track_moving(track)) {
                 // Whoever comes next is asked.
                 return self.shorten_query(cx, query);
             }
