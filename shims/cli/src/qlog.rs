@@ -1,6 +1,6 @@
 //! `--qlog`: what sessions say, in files.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,14 +21,10 @@ pub(crate) fn trace(folder: Option<&Path>) -> Result<Option<Trace>, Failure> {
 /// The same, for sessions with these addresses only; with all if there are none.
 pub(crate) fn trace_of(folder: Option<&Path>, peers: &[IpAddr]) -> Result<Option<Trace>, Failure> {
     let Some(folder) = folder else { return Ok(None) };
-    if peers.is_empty() {
-        return trace(Some(folder));
-    }
     let (qlog, peers) = (open(folder)?, peers.to_vec());
-    Ok(Some(Trace::new(move |connection| {
-        let peer = connection.remote.ip().to_canonical();
-        if peers.contains(&peer) { qlog.open(connection) } else { None }
-    })))
+    let wanted =
+        move |peer: SocketAddr| peers.is_empty() || peers.contains(&peer.ip().to_canonical());
+    Ok(Some(qlog.trace_of(wanted)))
 }
 
 fn open(folder: &Path) -> Result<Qlog, Failure> {

@@ -63,8 +63,18 @@ fn both_ends_write_what_they_say_and_decode_reads_it() {
         stderr.read_to_string(&mut said).unwrap();
         assert!(serve.wait().unwrap().success(), "{said}");
 
-        let files = logs(&folder);
+        let is_of_packets = |file: &PathBuf| file.to_str().unwrap().ends_with("_quic.sqlog");
+        let (packets, files): (Vec<PathBuf>, _) =
+            logs(&folder).into_iter().partition(is_of_packets);
         assert_eq!(files.len(), 2, "one an end: {files:?}");
+        // quinn-proto can tell of its packets.
+        assert_eq!(packets.len(), if transport == "quinn" { 2 } else { 0 }, "{packets:?}");
+        for file in packets {
+            let (code, told, said) = run(&["decode", file.to_str().unwrap()]);
+            assert_eq!((code, said.as_str()), (0, ""));
+            assert!(told.starts_with("qlog QUIC with 127.0.0.1:"), "{told}");
+            assert!(told.contains("packet_sent") && told.contains("packet_received"), "{told}");
+        }
         let told: Vec<String> = files
             .iter()
             .map(|file| {
@@ -108,8 +118,10 @@ fn everything_that_connects_writes() {
         args.extend(["--qlog", folder.to_str().unwrap()]);
         let (code, _, said) = run(&args);
         assert_eq!(code, 0, "{args:?}: {said}");
-        let files = logs(&folder);
-        assert!(!files.is_empty(), "{args:?}");
+        let is_of_packets = |file: &PathBuf| file.to_str().unwrap().ends_with("_quic.sqlog");
+        let (packets, files): (Vec<PathBuf>, _) =
+            logs(&folder).into_iter().partition(is_of_packets);
+        assert!(!files.is_empty() && packets.len() == files.len(), "{args:?}");
         for file in files {
             assert!(fs::read_to_string(&file).unwrap().contains("setup"), "{file:?}");
         }

@@ -15,6 +15,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::EVENT_SCHEMA;
 use crate::event::data;
+use crate::queue::Written;
 use crate::streams::Streams;
 
 /// Where logs go.
@@ -38,6 +39,8 @@ pub(crate) struct Log {
     connection: TracedConnection,
     /// Which it is among all logs there are.
     id: String,
+    /// It is of the packets below the session.
+    is_of_packets: bool,
     began: SystemTime,
     /// Events that there was no room for, and that the log does not tell of yet.
     pub(crate) left_out: AtomicU64,
@@ -89,35 +92,59 @@ impl Log {
         let micros = began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
         let id = format!("{micros:x}-{:x}-{n}", std::process::id());
         let (left_out, state) = (AtomicU64::new(0), Mutex::default());
-        Self { connection, id, began, left_out, state, _open: open }
+        Self { connection, id, is_of_packets: false, began, left_out, state, _open: open }
     }
 
-    /// Adds the records of an event to `out`, before all the beginning of the file.
-    pub(crate) fn add(&self, traced: &Traced, out: &mut Vec<u8>) {
+    /// The log of what is below this one's session.
+    pub(crate) fn of_packets(&self, open: Slot) -> Self {
+        let Self { connection, began, .. } = *self;
+        let (left_out, state) = (AtomicU64::new(0), Mutex::default());
+        let id = self.id.clone();
+        Self { connection, id, is_of_packets: true, began, left_out, state, _open: open }
+    }
+
+    /// Adds what is to be written to `out`.
+    pub(crate) fn add(&self, what: &Written, out: &mut Vec<u8>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(state.file, File::GivenUp) {
             return;
         }
+        match what {
+            Written::Moqt(traced) => self.add_event(traced, &mut state, out),
+            Written::Records(records) => {
+                if self.left_out.load(Ordering::Relaxed) > 0 {
+                    self.add_left_out(time_of(records), out);
+                }
+                out.extend_from_slice(records);
+            }
+        }
+    }
+
+    /// An event, before all the beginning of the file.
+    fn add_event(&self, traced: &Traced, state: &mut State, out: &mut Vec<u8>) {
         let at = traced.at;
         if state.first.is_none() {
             record(&self.header(), out);
         }
         let first = *state.first.get_or_insert(at);
         let millis = at.saturating_since(first).as_secs_f64() * 1e3;
-        let left_out = self.left_out.swap(0, Ordering::Relaxed);
-        if left_out > 0 {
-            let text = format!(
-                "{left_out} events are left out: they came faster than they could be written"
-            );
-            record(
-                &json!({ "time": millis, "name": "loglevel:warning", "data": { "message": text } }),
-                out,
-            );
-        }
+        self.add_left_out(millis, out);
         let draft = self.connection.draft;
         let data = data(draft.dialect(), traced, &mut state.streams);
         let name = format!("moqt:{}", traced.event.name());
         record(&json!({ "time": millis, "name": name, "data": data }), out);
+    }
+
+    /// Says how many events were left out, if any were.
+    fn add_left_out(&self, time: f64, out: &mut Vec<u8>) {
+        let events = self.left_out.swap(0, Ordering::Relaxed);
+        if events > 0 {
+            let text = format!(
+                "{events} events are left out: they came faster than they could be written"
+            );
+            let data = json!({ "message": text });
+            record(&json!({ "time": time, "name": "loglevel:warning", "data": data }), out);
+        }
     }
 
     /// Writes what was made of events.
@@ -148,7 +175,8 @@ impl Log {
     }
 
     pub(crate) fn name(&self) -> String {
-        format!("{}_{}.sqlog", self.id, self.role())
+        let packets = if self.is_of_packets { "_quic" } else { "" };
+        format!("{}_{}{packets}.sqlog", self.id, self.role())
     }
 
     fn header(&self) -> Value {
@@ -178,6 +206,13 @@ impl Log {
             },
         })
     }
+}
+
+/// When the event of a record was.
+fn time_of(record: &[u8]) -> f64 {
+    let record = record.strip_prefix(b"\x1e").unwrap_or(record);
+    let record: Option<Value> = serde_json::from_slice(record).ok();
+    record.and_then(|record| record.get("time")?.as_f64()).unwrap_or_default()
 }
 
 /// A JSON text in a sequence (RFC 7464).

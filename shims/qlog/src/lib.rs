@@ -16,6 +16,10 @@
 //! draft-pardue-moq-qlog-moq-events-07; messages that only older drafts of MoQT have are written as
 //! its earlier versions had them. Times are in milliseconds since the connection's first event.
 //!
+//! Of a connection on a QUIC stack that has a qlog of its own, quinn-proto with the feature `qlog` of
+//! `moqt-quinn-proto`, there is a second file, `…_quic.sqlog`: packets sent, received and lost, and
+//! the metrics of recovery. It is as the stack writes it, in qlog's version 0.3.
+//!
 //! Connections never wait for the disk. A thread writes, and what it has not written yet is bounded
 //! by [`Limits`]: when that is used up, events are left out, and their number is in the file. A file
 //! that cannot be written is given up, which is reported once, as a `tracing` event.
@@ -30,6 +34,7 @@ mod event;
 mod file;
 mod message;
 mod queue;
+mod quic;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -37,10 +42,11 @@ mod values;
 mod writer;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use moqt_quic::{Trace, TraceSink, TracedConnection};
+use moqt_quic::{QuicLog, Trace, TracedConnection};
 
 use crate::file::{Folder, Place};
 use crate::writer::Writer;
@@ -56,7 +62,7 @@ pub struct Limits {
     pub events: usize,
     /// Bytes of these events, about: 32 MiB.
     pub bytes: usize,
-    /// Connections that are written down at a time: 256. Others are not.
+    /// Files that are written at a time: 256. Other connections have none.
     pub files: usize,
 }
 
@@ -91,14 +97,25 @@ impl Qlog {
 
     /// What writes down each connection that is made with it.
     pub fn trace(&self) -> Trace {
-        let writer = Arc::clone(&self.writer);
-        Trace::new(move |connection| writer.open(connection))
+        self.trace_of(|_| true)
     }
 
-    /// What writes this connection down, for a [`Trace`] that chooses. `None` if too many are
-    /// written already.
-    pub fn open(&self, connection: &TracedConnection) -> Option<TraceSink> {
-        self.writer.open(connection)
+    /// What writes down the connections with addresses that are `wanted`.
+    pub fn trace_of(&self, wanted: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) -> Trace {
+        let (writer, wanted) = (Arc::clone(&self.writer), Arc::new(wanted));
+        let (quic_writer, quic_wanted) = (Arc::clone(&writer), Arc::clone(&wanted));
+        let open = move |connection: &TracedConnection| {
+            if wanted(connection.remote) { writer.open(connection, None) } else { None }
+        };
+        Trace::new(open).with_quic(move |_, remote| {
+            if !quic_wanted(remote) {
+                return None;
+            }
+            let writer = Arc::clone(&quic_writer);
+            let (stack, packets) = writer.begin();
+            let trace = Trace::new(move |connection| writer.open(connection, Some(&packets)));
+            Some((Box::new(stack) as QuicLog, trace))
+        })
     }
 
     /// Waits until everything that has happened so far is written, or a disk has made it wait for

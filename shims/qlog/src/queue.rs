@@ -9,10 +9,19 @@ use moqt_quic::Traced;
 use crate::Limits;
 use crate::file::Log;
 
-/// One event, and the log it belongs to.
+/// What is to be written, and the log it belongs to.
 pub(crate) struct Entry {
     pub(crate) log: Arc<Log>,
-    pub(crate) traced: Traced,
+    pub(crate) what: Written,
+}
+
+/// What is to be written.
+#[expect(clippy::large_enum_variant, reason = "most are of the large one")]
+pub(crate) enum Written {
+    /// What a session has said.
+    Moqt(Traced),
+    /// Records that a QUIC stack has made.
+    Records(Vec<u8>),
 }
 
 /// Takes events from connections without making them wait, and gives them to the writer.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use moqt_engine::model::{Location, ObjectStatus};
 use moqt_engine::wire::{DatagramHeader, Properties};
 use moqt_engine::{Draft, Role, Timestamp, TraceEvent, TracedDatagram, Transport};
-use moqt_quic::{TraceSink, Traced, TracedConnection};
+use moqt_quic::{QuicLog, TraceSink, Traced, TracedConnection};
 use serde_json::Value;
 use tracing::{Level, Metadata, Subscriber, span};
 
@@ -92,7 +92,7 @@ fn disk() -> (Disk, Hand) {
 }
 
 fn sink(qlog: &Qlog) -> TraceSink {
-    qlog.open(&connection()).unwrap()
+    qlog.writer.open(&connection(), None).unwrap()
 }
 
 #[test]
@@ -200,7 +200,37 @@ fn so_many_connections_are_written_at_a_time() {
     let qlog = Qlog::at(disk, limits).unwrap();
     let first = sink(&qlog);
     let _second = sink(&qlog);
-    assert!(qlog.open(&connection()).is_none());
+    assert!(qlog.writer.open(&connection(), None).is_none());
     drop(first);
-    assert!(qlog.open(&connection()).is_some());
+    assert!(qlog.writer.open(&connection(), None).is_some());
+}
+
+#[test]
+fn first_packets_are_kept_until_there_is_a_session() {
+    let (disk, hand) = disk();
+    (0..100).for_each(|_| hand.leave.send(Ok(())).unwrap());
+    let qlog = Qlog::at(disk, Limits::default()).unwrap();
+    let trace = qlog.trace();
+    let remote = connection().remote;
+    let packet = |stack: &mut QuicLog, n: u64| {
+        // Stacks write records piece by piece.
+        for piece in ["\x1e", "{\"time\":1,\"packet\":", &n.to_string(), "}", "\n"] {
+            stack.write_all(piece.as_bytes()).unwrap();
+        }
+    };
+    // Whoever sends first packets and nothing more has no file, and so does not fill the disk.
+    let (mut stack, only_begun) = trace.begin(Role::Server, remote).unwrap();
+    (0..10_000).for_each(|n| packet(&mut stack, n));
+    drop((stack, only_begun));
+    qlog.finish();
+    assert!(hand.written.lock().unwrap().is_empty());
+
+    let (mut stack, packets) = qlog.writer.begin();
+    (0..5).for_each(|n| stack.write_all(format!("\x1e{{\"packet\":{n}}}\n").as_bytes()).unwrap());
+    drop(qlog.writer.open(&connection(), Some(&packets)));
+    stack.write_all(b"\x1e{\"packet\":5}\n").unwrap();
+    qlog.finish();
+    let records = hand.records();
+    let found: Vec<u64> = records.iter().filter_map(|record| record["packet"].as_u64()).collect();
+    assert_eq!(found, (0..6).collect::<Vec<_>>());
 }

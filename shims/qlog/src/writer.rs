@@ -12,7 +12,8 @@ use moqt_quic::{TraceSink, TracedConnection};
 
 use crate::Limits;
 use crate::file::{Log, Place, Slot, weight};
-use crate::queue::{Entry, Queue};
+use crate::queue::{Entry, Queue, Written};
+use crate::quic::{Packets, Stack};
 
 /// How long to wait for a disk when leaving.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -50,28 +51,47 @@ impl Writer {
         Ok(Self { queue, limits, begun, open, said_full, said_left_out })
     }
 
+    /// What a QUIC stack writes to when a connection begins, and what it becomes the log of a
+    /// session by.
+    pub(crate) fn begin(&self) -> (Stack, Arc<Packets>) {
+        Stack::new(Arc::clone(&self.queue))
+    }
+
     /// A sink for this connection, unless too many are open.
-    pub(crate) fn open(&self, connection: &TracedConnection) -> Option<TraceSink> {
-        let Some(slot) = Slot::take(&self.open, self.limits.files) else {
-            if !self.said_full.swap(true, Ordering::Relaxed) {
-                let files = self.limits.files;
-                tracing::warn!(files, "connections have no qlog: so many are written already");
-            }
-            return None;
-        };
+    pub(crate) fn open(
+        &self,
+        connection: &TracedConnection,
+        packets: Option<&Packets>,
+    ) -> Option<TraceSink> {
         let n = self.begun.fetch_add(1, Ordering::Relaxed);
-        let log = Arc::new(Log::new(*connection, n, slot));
+        let log = self.slot().map(|slot| Log::new(*connection, n, slot));
+        if let Some(packets) = packets {
+            let of_packets = log.as_ref().zip(self.slot()).map(|(log, slot)| log.of_packets(slot));
+            packets.begin(of_packets);
+        }
+        let log = Arc::new(log?);
         let queue = Arc::clone(&self.queue);
         let said = Arc::clone(&self.said_left_out);
         Some(Box::new(move |traced| {
             let bytes = weight(&traced.event);
-            if !queue.push(Entry { log: Arc::clone(&log), traced }, bytes) {
+            let what = Written::Moqt(traced);
+            if !queue.push(Entry { log: Arc::clone(&log), what }, bytes) {
                 log.left_out.fetch_add(1, Ordering::Relaxed);
                 if !said.swap(true, Ordering::Relaxed) {
                     tracing::warn!("events are left out of qlogs: the disk is too slow for them");
                 }
             }
         }))
+    }
+
+    /// A place for a log, if there is one.
+    fn slot(&self) -> Option<Slot> {
+        let slot = Slot::take(&self.open, self.limits.files);
+        if slot.is_none() && !self.said_full.swap(true, Ordering::Relaxed) {
+            let files = self.limits.files;
+            tracing::warn!(files, "connections have no qlog: so many are written already");
+        }
+        slot
     }
 
     pub(crate) fn finish(&self) {
@@ -94,14 +114,14 @@ impl fmt::Debug for Writer {
 /// Writes entries to their logs, what belongs together at once.
 fn write(place: &dyn Place, entries: VecDeque<Entry>, said: &mut bool) {
     let mut batches: Vec<(Arc<Log>, Vec<u8>)> = Vec::new();
-    for Entry { log, traced } in entries {
+    for Entry { log, what } in entries {
         let found = batches.iter().position(|(other, _)| Arc::ptr_eq(other, &log));
         let at = found.unwrap_or_else(|| {
             batches.push((log, Vec::new()));
             batches.len() - 1
         });
         if let Some((log, bytes)) = batches.get_mut(at) {
-            log.add(&traced, bytes);
+            log.add(&what, bytes);
             if bytes.len() >= BATCH {
                 write_batch(place, log, bytes, said);
             }

@@ -94,6 +94,19 @@ async fn both_ends_write_the_same_session() {
             tokio::time::timeout(bounded, session(draft, scheme, &qlog)).await.unwrap();
             qlog.finish();
             let (client, server) = (log(&folder, "client"), log(&folder, "server"));
+            for role in ["client", "server"] {
+                let packets = log(&folder, &format!("{role}_quic"));
+                let names = packets.iter().filter_map(|record| record["name"].as_str());
+                let names: Vec<&str> = names.collect();
+                // From the handshake on, which was before there was a session.
+                assert!(names.contains(&"transport:packet_sent"), "{names:?}");
+                assert!(
+                    packets
+                        .iter()
+                        .any(|record| { record["data"]["header"]["packet_type"] == "initial" })
+                );
+                assert_eq!(packets[0]["qlog_format"], "JSON-SEQ");
+            }
             for (log, role) in [(&client, "client"), (&server, "server")] {
                 // draft-ietf-quic-qlog-main-schema, "QlogFileSeq" and "TraceSeq".
                 let header = &log[0];

@@ -40,6 +40,6 @@ pub use options::{ClientOptions, Congestion, ServerOptions, TransportOptions};
 pub use quic::{DatagramOutcome, Quic, ReadOutcome, Room, WriteOutcome};
 pub use target::{Scheme, Target, TargetError};
 pub use tls::{ClientTls, Identity, Roots, ServerTls, Verify, certificate_name};
-pub use trace::{Trace, TraceSink, Traced, TracedConnection};
+pub use trace::{QuicLog, Trace, TraceSink, Traced, TracedConnection};
 
 pub use moqt_webtransport as webtransport;

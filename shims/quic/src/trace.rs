@@ -1,8 +1,8 @@
 //! Traces of sessions, handed to the application as they happen.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use moqt_engine::{Draft, Role, Timestamp, TraceEvent, Transport};
 
@@ -53,13 +53,20 @@ impl TracedConnection {
 /// there is one: it should hand on what it is given, and must neither wait nor call a session.
 pub type TraceSink = Box<dyn FnMut(Traced) + Send>;
 
+/// Where a QUIC stack that keeps a log of its own writes it. It must not wait either.
+pub type QuicLog = Box<dyn io::Write + Send + Sync>;
+
 /// Opens a sink for each connection that is to be traced.
 ///
 /// Traces contain all that control messages do, authorization tokens included.
 #[derive(Clone)]
-pub struct Trace(Arc<OpenSink>);
+pub struct Trace {
+    open: Arc<OpenSink>,
+    begin: Option<Arc<BeginLog>>,
+}
 
 type OpenSink = dyn Fn(&TracedConnection) -> Option<TraceSink> + Send + Sync;
+type BeginLog = dyn Fn(Role, SocketAddr) -> Option<(QuicLog, Trace)> + Send + Sync;
 
 impl Trace {
     /// `open` is called when the handshake of a connection is complete. A connection for which it
@@ -67,11 +74,27 @@ impl Trace {
     pub fn new(
         open: impl Fn(&TracedConnection) -> Option<TraceSink> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(open))
+        Self { open: Arc::new(open), begin: None }
+    }
+
+    /// The same, and for a connection that begins on a QUIC stack that can tell of its packets,
+    /// `begin` says where that goes, and what traces the session if there will be one. It is given
+    /// the role of this end and the address of the other, who has not proved it yet.
+    #[must_use]
+    pub fn with_quic(
+        self,
+        begin: impl Fn(Role, SocketAddr) -> Option<(QuicLog, Self)> + Send + Sync + 'static,
+    ) -> Self {
+        Self { begin: Some(Arc::new(begin)), ..self }
+    }
+
+    /// For stacks that can: a connection begins.
+    pub fn begin(&self, role: Role, remote: SocketAddr) -> Option<(QuicLog, Self)> {
+        (self.begin.as_ref()?)(role, remote)
     }
 
     pub(crate) fn open(&self, connection: TracedConnection) -> Option<Sink> {
-        (self.0)(&connection).map(Sink)
+        (self.open)(&connection).map(Sink)
     }
 }
 

@@ -56,7 +56,7 @@ pub enum Event {
 pub struct ClientConfig {
     quic: quinn_proto::ClientConfig,
     session: SessionConfig,
-    send_backlog: u64,
+    transport: TransportOptions,
 }
 
 impl ClientConfig {
@@ -70,7 +70,7 @@ impl ClientConfig {
         let tls = options::client_tls(tls, session.client_alpn()?)?;
         let mut quic = quinn_proto::ClientConfig::new(tls);
         quic.transport_config(options::transport(transport));
-        Ok(Self { quic, session, send_backlog: transport.send_backlog })
+        Ok(Self { quic, session, transport: transport.clone() })
     }
 
     /// Sends the first packets of connections to this connection ID.
@@ -97,7 +97,7 @@ impl ClientConfig {
 pub struct ServerConfig {
     quic: Arc<quinn_proto::ServerConfig>,
     session: SessionConfig,
-    send_backlog: u64,
+    transport: TransportOptions,
     admission: Admission,
 }
 
@@ -111,9 +111,8 @@ impl ServerConfig {
         let tls = options::server_tls(tls, session.server_alpn()?)?;
         let mut quic = quinn_proto::ServerConfig::with_crypto(tls);
         quic.transport_config(options::transport(transport));
-        let send_backlog = transport.send_backlog;
         let admission = Admission::new(ConnectionLimits::default());
-        Ok(Self { quic: Arc::new(quic), session, send_backlog, admission })
+        Ok(Self { quic: Arc::new(quic), session, transport: transport.clone(), admission })
     }
 
     /// The same with another certificate, for connections to come; those there are count on.
@@ -233,9 +232,13 @@ impl Endpoint {
         remote: SocketAddr,
         server_name: &str,
     ) -> Result<ConnectionHandle, ConnectError> {
-        let ClientConfig { quic, session, send_backlog } = config;
+        let ClientConfig { mut quic, mut session, transport } = config;
+        let logged = options::logged(&transport, &mut session, Role::Client, remote, now);
+        if let Some(config) = logged {
+            quic.transport_config(config);
+        }
         let (handle, quic) = self.quic.connect(now, quic, remote, server_name)?;
-        self.add(Connection::new(quic, handle, Role::Client, session, send_backlog));
+        self.add(Connection::new(quic, handle, Role::Client, session, transport.send_backlog));
         Ok(handle)
     }
 
@@ -483,10 +486,17 @@ impl Endpoint {
                 return;
             }
         };
-        let (session, send_backlog) = (server.session.clone(), server.send_backlog);
+        let (mut session, send_backlog) = (server.session.clone(), server.transport.send_backlog);
+        let (role, remote) = (Role::Server, incoming.remote_address());
+        let logged = options::logged(&server.transport, &mut session, role, remote, now);
+        let config = logged.map(|config| {
+            let mut quic = (*server.quic).clone();
+            quic.transport_config(config);
+            Arc::new(quic)
+        });
         let setup_timeout = server.admission.limits().setup_timeout;
         let deadline = setup_timeout.and_then(|timeout| now.checked_add(timeout));
-        match self.quic.accept(incoming, now, &mut buf, None) {
+        match self.quic.accept(incoming, now, &mut buf, config) {
             Ok((handle, quic)) => {
                 let mut connection =
                     Connection::new(quic, handle, Role::Server, session, send_backlog);

@@ -2,11 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use moqt_engine::Draft;
+use moqt_engine::{Draft, Role};
 use moqt_quic::{
-    ClientTls, ConfigError, Congestion, ConnectError, Scheme, ServerTls, TransportOptions,
+    ClientTls, ConfigError, Congestion, ConnectError, Scheme, ServerTls, SessionConfig,
+    TransportOptions,
 };
+#[cfg(feature = "qlog")]
+use quinn_proto::QlogConfig;
 use quinn_proto::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use quinn_proto::{
     AckFrequencyConfig, ConnectionError, IdleTimeout, TransportConfig, TransportErrorCode, VarInt,
@@ -22,6 +26,41 @@ use crate::error::ConnectionFailure;
 pub const COALESCE_BELOW: usize = 4 * 1024;
 
 pub(crate) fn transport(options: &TransportOptions) -> Arc<TransportConfig> {
+    Arc::new(transport_config(options))
+}
+
+/// The same for a connection that begins now, if its trace wants to know of packets. The session
+/// is traced in that trace, then.
+#[cfg(feature = "qlog")]
+pub(crate) fn logged(
+    options: &TransportOptions,
+    session: &mut SessionConfig,
+    role: Role,
+    remote: SocketAddr,
+    now: Instant,
+) -> Option<Arc<TransportConfig>> {
+    let (log, trace) = session.trace.as_ref()?.begin(role, remote)?;
+    session.trace = Some(trace);
+    let mut qlog = QlogConfig::default();
+    qlog.writer(log).start_time(now).title(Some(format!("QUIC with {remote}")));
+    let mut config = transport_config(options);
+    config.qlog_stream(qlog.into_stream());
+    Some(Arc::new(config))
+}
+
+/// Nobody can know of packets.
+#[cfg(not(feature = "qlog"))]
+pub(crate) fn logged(
+    _: &TransportOptions,
+    _: &mut SessionConfig,
+    _: Role,
+    _: SocketAddr,
+    _: Instant,
+) -> Option<Arc<TransportConfig>> {
+    None
+}
+
+fn transport_config(options: &TransportOptions) -> TransportConfig {
     let mut config = TransportConfig::default();
     let pinned = u64::from(options.max_uni_streams) * u64::from(options.stream_receive_window);
     let receive_window = options.receive_window.unwrap_or(pinned + 16 * 1024 * 1024);
@@ -58,7 +97,7 @@ pub(crate) fn transport(options: &TransportOptions) -> Arc<TransportConfig> {
             config.congestion_controller_factory(Arc::new(bbr));
         }
     }
-    Arc::new(config)
+    config
 }
 
 pub(crate) fn client_tls(

@@ -37,15 +37,10 @@ pub(super) fn tell(mut out: impl Write, bytes: &[u8], json: bool) -> io::Result<
 }
 
 fn tell_record(out: &mut impl Write, record: &Map<String, Value>) -> io::Result<()> {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("?").to_owned();
     let Some(time) = record.get("time").and_then(Value::as_f64) else {
-        let trace = record.get("trace");
-        let of = |path: &str| text(trace.and_then(|trace| trace.pointer(path)));
-        let title = text(record.get("title"));
-        let (role, other) = (of("/vantage_point/type"), of("/description"));
-        let began = of("/common_fields/reference_time/wall_clock_time");
-        return writeln!(out, "qlog of a {role}, {title}, begun {began}, {other}");
+        return writeln!(out, "{}", title(record));
     };
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or("?").to_owned();
     let name = text(record.get("name"));
     let name = name.strip_prefix("moqt:").unwrap_or(&name);
     let mut fields = record.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -61,6 +56,20 @@ fn tell_record(out: &mut impl Write, record: &Map<String, Value>) -> io::Result<
     }
     append(&mut line, &fields);
     writeln!(out, "{}", line.trim_end())
+}
+
+/// What is at the beginning of the file, as far as it says anything.
+fn title(record: &Map<String, Value>) -> String {
+    let of = |path: &str| record.get("trace")?.pointer(path)?.as_str();
+    let role = of("/vantage_point/type").filter(|role| *role != "unknown");
+    let parts = [
+        role.map(|role| format!("of a {role}")),
+        record.get("title").and_then(Value::as_str).map(str::to_owned),
+        of("/common_fields/reference_time/wall_clock_time").map(|time| format!("begun {time}")),
+        of("/description").map(str::to_owned),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("qlog {}", parts.join(", "))
 }
 
 fn append(line: &mut String, fields: &Map<String, Value>) {
