@@ -10,6 +10,8 @@
 //! requirement of the drafts which of these tests shows it.
 
 #[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
+pub mod annotated;
+#[expect(clippy::missing_panics_doc, reason = "whatever goes wrong fails the test")]
 pub mod end;
 #[expect(
     clippy::missing_panics_doc,

@@ -5,23 +5,30 @@ mod known;
 mod objects;
 
 use moqt_engine::model::{Draft, GroupOrder};
+use moqt_engine::wire;
 use moqtap_codec::varint::{Moqt18, VarInt};
 
 use crate::DRAFTS;
+use crate::annotated::annotated;
 use crate::moqtap::{d14, d16, d18, properties};
 
 /// Bytes of any kind, read by our codec and by an independent one ([`moqtap`](crate::moqtap)).
 ///
 /// What both accept must mean the same, and must come back from what either writes of it. Where
 /// one accepts what the other refuses, the case must be one of those listed in
-/// [`moqtap`](crate::moqtap); any other is a find.
+/// [`moqtap`](crate::moqtap); any other is a find. What tools are told of the bytes must be what
+/// our codec makes of them ([`annotated`]).
 ///
 /// The first byte says what the rest is: see [`input`].
 pub fn differential(data: &[u8]) {
     let Some((first, bytes)) = data.split_first() else { return };
     let first = usize::from(*first);
     let draft = DRAFTS[first % DRAFTS.len()];
-    match SUBJECTS[first / DRAFTS.len() % SUBJECTS.len()] {
+    let subject = SUBJECTS[first / DRAFTS.len() % SUBJECTS.len()];
+    if let Some(subject) = of_tools(subject) {
+        annotated(draft, subject, bytes);
+    }
+    match subject {
         Subject::Control => match draft {
             Draft::D14 => control::compare::<d14::ControlMessage>(bytes),
             Draft::D16 => control::compare::<d16::ControlMessage>(bytes),
@@ -33,6 +40,17 @@ pub fn differential(data: &[u8]) {
         Subject::Properties => object_properties(draft, bytes),
         Subject::Integer => integers(draft, bytes),
     }
+}
+
+/// What tools call it.
+fn of_tools(subject: Subject) -> Option<wire::Subject> {
+    Some(match subject {
+        Subject::Control => wire::Subject::Control,
+        Subject::Subgroup => wire::Subject::Data(GroupOrder::Ascending),
+        Subject::Fetch(order) => wire::Subject::Data(order),
+        Subject::Datagram => wire::Subject::Datagram,
+        Subject::Properties | Subject::Integer => return None,
+    })
 }
 
 /// What the bytes after the first are.

@@ -10,11 +10,13 @@ use super::control::MessageHeader;
 use super::message::decode_noted;
 use super::object::{PROPERTIES, Stop};
 use super::pairs::PairReader;
+use super::setup::OPTION;
+use super::token::read_token;
 use super::{
     Datagram, DecodeError, Dialect, Fault, FetchReader, Note, Reader, StreamType, SubgroupHeader,
     SubgroupReader,
 };
-use crate::model::{EndOfRange, GroupOrder, Location};
+use crate::model::{EndOfRange, GroupOrder, Location, SetupOption};
 
 /// Properties of an object may be as long as this here; a connection allows less.
 const MAX_PROPERTIES: usize = 1 << 30;
@@ -130,6 +132,7 @@ impl<'a> Annotator<'a> {
         if let Err(error) = decode_noted(self.dialect, kind, body, &mut *notes) {
             return Err(notes.failed(kind.name(), &Stop::Error(error)));
         }
+        notes.name_tokens(self.dialect, self.bytes);
         if end > rest.len() {
             let error = DecodeError::new(Fault::Truncated, kind.name(), body.len());
             return Err(notes.failed(kind.name(), &Stop::Error(error)));
@@ -329,6 +332,32 @@ impl Notes {
             _ => None,
         };
         DecodeError { offset: blamed.map_or(at, |field| field.range.start), ..error }
+    }
+
+    /// Puts the fields of the tokens in setup options, which were found to be right, in the place
+    /// of the options' values.
+    fn name_tokens(&mut self, dialect: &Dialect, bytes: &[u8]) {
+        let mut place = 0;
+        while let Some(field) = self.fields.get(place) {
+            // Before it are its length and its type.
+            let kind = place.checked_sub(2).and_then(|kind| self.fields.get(kind));
+            let kind = kind.and_then(|kind| kind.meaning.as_deref()).unwrap_or_default();
+            let is_token = field.name == OPTION
+                && field.value == FieldValue::Bytes
+                && kind.starts_with(SetupOption::AuthorizationToken.name());
+            if is_token {
+                let mut inner = Self { base: field.range.start, ..Self::default() };
+                let bytes = bytes.get(field.range.clone()).unwrap_or_default();
+                let mut reader = Reader::with_notes(dialect.ints, bytes, &mut inner);
+                if read_token(&mut reader).is_ok() {
+                    let len = inner.fields.len();
+                    self.fields.splice(place..=place, inner.fields);
+                    place += len;
+                    continue;
+                }
+            }
+            place += 1;
+        }
     }
 
     /// Puts the properties that a block holds in the block's place.

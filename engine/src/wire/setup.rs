@@ -12,7 +12,7 @@ use super::{
 };
 use crate::model::{Message, MessageKind, Setup, SetupOption, SetupOptions};
 
-const OPTION: &str = "Setup Option";
+pub(super) const OPTION: &str = "Setup Option";
 
 pub(super) fn read_setup(
     reader: &mut Reader<'_, impl Note>,
