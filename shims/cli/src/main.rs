@@ -93,13 +93,15 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
 fn version(output: &OutputArgs) {
     let drafts: Vec<u8> = Draft::ALL.into_iter().map(Draft::number).collect();
     let version = env!("CARGO_PKG_VERSION");
+    let (transports, stacks) = (["raw QUIC", "WebTransport"], ["quinn-proto", "s2n-quic"]);
     if output.json {
         println!(
             "{}",
             serde_json::json!({
                 "moqt": version,
                 "drafts": drafts,
-                "transports": ["quic (quinn-proto)"],
+                "transports": transports,
+                "stacks": stacks,
                 "os": std::env::consts::OS,
                 "arch": std::env::consts::ARCH,
             })
@@ -108,7 +110,8 @@ fn version(output: &OutputArgs) {
     }
     println!("moqt {version}");
     println!("drafts: {}", drafts.iter().map(u8::to_string).collect::<Vec<_>>().join(", "));
-    println!("transports: raw QUIC (quinn-proto)");
+    println!("transports: {}", transports.join(", "));
+    println!("QUIC stacks: {}", stacks.join(", "));
     println!("platform: {}-{}", std::env::consts::ARCH, std::env::consts::OS);
 }
 

@@ -120,3 +120,13 @@ fn there_is_no_page_for_what_is_not_there() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("/dev/null/man"));
 }
+
+#[test]
+fn a_bug_report_says_what_is_spoken() {
+    let said = moqt(&["version"]);
+    let told = moqt(&["version", "--json"]);
+    for word in ["14", "16", "18", "raw QUIC", "WebTransport", "quinn-proto", "s2n-quic"] {
+        assert!(said.contains(word), "{said}");
+        assert!(told.contains(word), "{told}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Where the bytes come from.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
 use crate::failure::Failure;
@@ -50,6 +50,9 @@ fn some(bytes: Vec<u8>) -> Result<Input, Failure> {
 }
 
 fn from_stdin() -> Result<Vec<u8>, Failure> {
+    if io::stdin().is_terminal() {
+        eprintln!("reading hexadecimal from the terminal; Ctrl-D ends it");
+    }
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
     Ok(bytes)
