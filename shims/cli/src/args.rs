@@ -44,13 +44,13 @@ pub(crate) enum Command {
     /// Publish a track to a relay or any other server.
     #[command(
         name = "pub",
-        after_help = "Example:\n  date | moqt pub moqt://127.0.0.1:4443 -k -n demo --trackname time --lines -"
+        after_help = "Examples:\n  date | moqt pub moqt://127.0.0.1:4443 -k -n demo --trackname time --lines -\n  moqt pub moqt://127.0.0.1:4443 -k -n photos pictures/"
     )]
     Publish(PublishArgs),
     /// Subscribe to a track and write what comes to standard output.
     #[command(
         name = "sub",
-        after_help = "Examples:\n  moqt sub moqt://127.0.0.1:4443 -k -n demo --trackname media > copy.ts\n  moqt sub https://127.0.0.1:4443/ -k -n demo --trackname media > copy.ts"
+        after_help = "Examples:\n  moqt sub moqt://127.0.0.1:4443 -k -n demo --trackname media > copy.ts\n  moqt sub https://127.0.0.1:4443/ -k -n demo --trackname media > copy.ts\n  moqt sub moqt://127.0.0.1:4443 -k -n photos --out copy/"
     )]
     Subscribe(SubscribeArgs),
     /// Receive a track from whoever connects and publishes it, without a relay.
@@ -263,7 +263,8 @@ impl TrackArgs {
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct SourceArgs {
-    /// The file to publish, or - for standard input.
+    /// The file to publish, or - for standard input. Of a folder each file is published as a track
+    /// of its name; `moqt sub --out` makes a copy of it.
     #[arg(default_value = "-", value_name = "FILE")]
     pub(crate) input: PathBuf,
     /// Bytes of an object; 16384 if not given, 1000 with --datagram.
@@ -300,6 +301,23 @@ pub(crate) struct SourceArgs {
 }
 
 impl SourceArgs {
+    /// The size of the objects that files of a folder are cut into, which are all there at once.
+    pub(crate) fn of_folder(&self) -> Result<usize, String> {
+        let wrong = [
+            ("--lines", self.lines),
+            ("--length-prefix", self.length_prefix),
+            ("--group-every", self.group_every.is_some()),
+            ("--streams", self.streams != 1),
+            ("--datagram", self.datagram),
+            ("--rate", self.rate != 0.0),
+            ("--loop", self.repeat),
+        ];
+        match wrong.iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(format!("{option} is not for folders: leave it out")),
+            None => Ok(self.object_size.unwrap_or(16 * 1024) as usize),
+        }
+    }
+
     pub(crate) fn cut(&self) -> crate::source::Cut {
         if self.lines {
             return crate::source::Cut::Lines;
@@ -388,7 +406,8 @@ pub(crate) struct PublishArgs {
 /// What to do with what comes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SinkArgs {
-    /// Write the payload to a file of the track's name in this folder.
+    /// Write the payload to a file of the track's name in this folder. If the track tells of a
+    /// folder, `sub` makes a copy of that here, going on where an earlier one ended.
     #[arg(long, value_name = "DIR", conflicts_with = "meta")]
     pub(crate) out: Option<PathBuf>,
     /// Write one line of JSON an object instead of its payload.

@@ -1,6 +1,8 @@
-//! Answers to what a peer asks about the one track there is.
+//! Answers to what a peer asks about the tracks there are.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use moqt_engine::model::{
     EndOfRange, FullTrackName, ObjectStatus, Parameters, RequestErrorCode, StreamResetCode,
@@ -21,11 +23,18 @@ const DEFAULT_PRIORITY: u8 = 128;
 /// Where subscribers are taken to, and fetches are served.
 #[derive(Clone)]
 pub(crate) struct Desk {
-    track: FullTrackName,
-    history: Arc<History>,
+    tracks: Arc<HashMap<FullTrackName, Arc<History>>>,
     joiners: mpsc::Sender<Joiner>,
+    served: Arc<Served>,
     /// How many subgroups a group has; none if objects are sent in datagrams.
     subgroups: Option<u64>,
+}
+
+/// What fetches were given.
+#[derive(Debug, Default)]
+struct Served {
+    fetches: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl Desk {
@@ -36,21 +45,42 @@ impl Desk {
         source: &SourceArgs,
     ) -> Self {
         let subgroups = (!source.datagram).then_some(source.streams);
-        Self { track, history, joiners, subgroups }
+        let tracks = Arc::new(HashMap::from([(track, history)]));
+        Self { tracks, joiners, served: Arc::default(), subgroups }
+    }
+
+    /// Several tracks, whose objects are in one subgroup a group.
+    pub(crate) fn of(
+        tracks: Arc<HashMap<FullTrackName, Arc<History>>>,
+        joiners: mpsc::Sender<Joiner>,
+    ) -> Self {
+        Self { tracks, joiners, served: Arc::default(), subgroups: Some(1) }
+    }
+
+    /// How many fetches were answered, with how many bytes.
+    pub(crate) fn served(&self) -> (u64, u64) {
+        let Served { fetches, bytes } = &*self.served;
+        (fetches.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed))
     }
 
     /// Answers one request; what takes time goes on in `tasks`. `false` if nobody publishes any
     /// more.
     pub(crate) async fn answer(&self, incoming: Incoming, tasks: &mut JoinSet<()>) -> bool {
         match incoming {
-            Incoming::Subscribe(subscribe) if *subscribe.track() == self.track => {
+            Incoming::Subscribe(subscribe) if self.tracks.contains_key(subscribe.track()) => {
                 return self.joiners.send(Joiner::Subscribe(Box::new(subscribe))).await.is_ok();
             }
-            Incoming::Fetch(fetch) if *fetch.track() == self.track => {
-                tasks.spawn(self.clone().serve(fetch));
-                while tasks.try_join_next().is_some() {}
-            }
-            Incoming::TrackStatus(status) if *status.track() == self.track => self.tell(status),
+            Incoming::Fetch(fetch) => match self.tracks.get(fetch.track()) {
+                Some(history) => {
+                    tasks.spawn(self.clone().serve(fetch, history.clone()));
+                    while tasks.try_join_next().is_some() {}
+                }
+                None => self.turn_away(Incoming::Fetch(fetch)),
+            },
+            Incoming::TrackStatus(status) => match self.tracks.get(status.track()) {
+                Some(history) => tell(status, history),
+                None => self.turn_away(Incoming::TrackStatus(status)),
+            },
             other => self.turn_away(other),
         }
         true
@@ -61,16 +91,9 @@ impl Desk {
         self.joiners.closed().await;
     }
 
-    fn tell(&self, status: IncomingTrackStatus) {
-        let mut parameters = Parameters::default();
-        parameters.largest_object = self.history.largest();
-        // Who has left needs no answer.
-        let _ = status.accept(Accept { parameters, ..Accept::default() });
-    }
-
-    async fn serve(self, fetch: IncomingFetch) {
+    async fn serve(self, fetch: IncomingFetch, history: Arc<History>) {
         let asked = fetch.range();
-        let largest = self.history.largest();
+        let largest = history.largest();
         let Some(range) = largest.and_then(|largest| asked.published(largest)) else {
             let mut refusal = Refusal::new(RequestErrorCode::InvalidRange);
             refusal.reason = match largest {
@@ -82,9 +105,10 @@ impl Desk {
         let order = fetch.parameters().group_order.unwrap_or_default();
         let mut accept = AcceptFetch::new(range.end);
         accept.group_order = Some(order);
-        accept.end_of_track = self.history.ends_with(range.last());
+        accept.end_of_track = history.ends_with(range.last());
         let Ok(mut writer) = fetch.accept(accept) else { return };
-        let replay = self.history.replay(range.start..=range.last(), order);
+        self.served.fetches.fetch_add(1, Ordering::Relaxed);
+        let replay = history.replay(range.start..=range.last(), order);
         match self.write(&mut writer, replay).await {
             Ok(()) => drop(writer.finish().await),
             Err(code) => writer.reset(code),
@@ -112,6 +136,7 @@ impl Desk {
                         status: ObjectStatus::Normal,
                         properties: Properties::EMPTY,
                     };
+                    self.served.bytes.fetch_add(object.payload_len, Ordering::Relaxed);
                     writer.write(&object, payload).await.map_err(|error| given_up(&error))?;
                 }
                 Some(Replayed::Lost(location)) => {
@@ -123,7 +148,7 @@ impl Desk {
         }
     }
 
-    /// Refuses what is not about the one track there is.
+    /// Refuses what is not about a track there is.
     fn turn_away(&self, incoming: Incoming) {
         let code = match &incoming {
             Incoming::Subscribe(_) | Incoming::Fetch(_) | Incoming::TrackStatus(_) => {
@@ -133,9 +158,19 @@ impl Desk {
             _ => RequestErrorCode::NotSupported,
         };
         let mut refusal = Refusal::new(code);
-        refusal.reason = format!("only {} is served here", self.track);
+        refusal.reason = match self.tracks.keys().next() {
+            Some(track) if self.tracks.len() == 1 => format!("only {track} is served here"),
+            _ => "no such track is served here".into(),
+        };
         incoming.reject(refusal);
     }
+}
+
+fn tell(status: IncomingTrackStatus, history: &History) {
+    let mut parameters = Parameters::default();
+    parameters.largest_object = history.largest();
+    // Who has left needs no answer.
+    let _ = status.accept(Accept { parameters, ..Accept::default() });
 }
 
 fn given_up(error: &WriteError) -> StreamResetCode {

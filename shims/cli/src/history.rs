@@ -67,6 +67,16 @@ impl History {
         Arc::new(Self::new(kept, limit))
     }
 
+    /// A history of what is all to be had from memory.
+    pub(crate) fn in_memory() -> Arc<Self> {
+        Arc::new(Self::new(Kept::Memory, usize::MAX))
+    }
+
+    /// A history of a file that will be read when somebody asks for it.
+    pub(crate) fn of_file(path: PathBuf, cut: Cut) -> Arc<Self> {
+        Arc::new(Self::new(Kept::File { path, cut, repeat: false }, usize::MAX))
+    }
+
     fn new(kept: Kept, limit: usize) -> Self {
         Self(Mutex::new(Inner {
             kept,

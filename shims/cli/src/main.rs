@@ -9,6 +9,7 @@ mod demo;
 mod desk;
 mod failure;
 mod fetch;
+mod folder;
 mod gate;
 mod history;
 mod interop;

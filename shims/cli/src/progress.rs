@@ -68,7 +68,8 @@ pub(crate) fn summary(objects: u64, bytes: u64, elapsed: Duration) -> String {
     )
 }
 
-fn human_bytes(bytes: u64) -> String {
+/// Bytes, for people.
+pub(crate) fn human_bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
     let mut value = to_f64(bytes);
     let mut unit = 0;

@@ -19,6 +19,9 @@ use crate::progress::Progress;
 use crate::source::Source;
 
 pub(crate) async fn run(args: &PublishArgs, output: &OutputArgs) -> Result<(), Failure> {
+    if args.source.input.is_dir() {
+        return crate::folder::publish(args, output).await;
+    }
     let track = args.track.full_name()?;
     let source = Source::open(&args.source.input, args.source.cut(), args.source.repeat).await?;
     let session = crate::net::connect(&args.connect).await?;
@@ -125,7 +128,7 @@ impl Offer<'_> {
 }
 
 /// Answers the peer's requests; only the end of the session ends this.
-async fn answer(session: &Session, desk: Desk) -> Failure {
+pub(crate) async fn answer(session: &Session, desk: Desk) -> Failure {
     let mut tasks = JoinSet::new();
     loop {
         match session.accept_request().await {

@@ -43,6 +43,9 @@ impl From<Sent> for Report {
 }
 
 pub(crate) async fn run(args: &ServeArgs, output: &OutputArgs) -> Result<(), Failure> {
+    if args.source.input.is_dir() {
+        return crate::folder::serve(args, output).await;
+    }
     let track = args.track.full_name()?;
     let source = Source::open(&args.source.input, args.source.cut(), args.source.repeat).await?;
     let listener = crate::net::listen(&args.listen)?;
@@ -146,7 +149,7 @@ pub(crate) fn report(progress: &Progress, output: &OutputArgs, sent: Sent) -> Re
 }
 
 /// Answers one peer until it leaves, or until nobody is left to serve it.
-async fn serve_session(session: Session, gate: Gate, desk: Desk) {
+pub(crate) async fn serve_session(session: Session, gate: Gate, desk: Desk) {
     let mut tasks = JoinSet::new();
     let mut served = false;
     loop {

@@ -37,6 +37,17 @@ pub(crate) async fn run(args: &SubscribeArgs, output: &OutputArgs) -> Result<(),
     parameters.authorization_tokens = args.connect.tokens();
     let subscription = subscribe(&session, &track, parameters).await?;
     let largest = subscription.answer().and_then(|answer| answer.parameters.largest_object);
+    if let Some(folder) = &args.wanted.sink.out
+        && args.filter.0.is_none()
+        && largest == Some(Location::ZERO)
+    {
+        let mut parameters = Parameters::default();
+        parameters.authorization_tokens = args.connect.tokens();
+        if let Some(catalog) = crate::folder::catalog_of(&session, &track, parameters).await? {
+            let to = (args, folder.as_path());
+            return crate::folder::copy(session, catalog, to, (output, progress)).await;
+        }
+    }
     let start = args.filter.0.map_or_else(
         || largest.map_or(Some(Location::ZERO), after),
         |filter| Some(filter.start(largest)),
