@@ -47,6 +47,17 @@ impl Running {
         }
     }
 
+    /// Waits until it says both, in whichever order.
+    fn says_both(&mut self, what: [&str; 2]) {
+        let mut missing = what.to_vec();
+        let mut line = String::new();
+        while !missing.is_empty() {
+            line.clear();
+            assert_ne!(self.stderr.read_line(&mut line).unwrap(), 0, "{missing:?} was not said");
+            missing.retain(|what| !line.contains(what));
+        }
+    }
+
     fn type_line(&mut self, text: &str) {
         writeln!(self.stdin.as_mut().unwrap(), "{text}").unwrap();
     }
@@ -116,8 +127,8 @@ fn people_in_a_room_find_each_other() {
         let mut ann = enter(ann, of_ann);
         ann.says("you are in");
         let mut bob = enter(bob, of_bob);
-        ann.says(&format!("bob-{of_ann} is here"));
-        ann.says("you are heard");
+        // Bob may listen before he is announced.
+        ann.says_both([&format!("bob-{of_ann} is here"), "you are heard"]);
         bob.says("you are heard");
         ann.type_line("hello");
         assert_eq!(bob.line(), format!("ann-{of_ann}: hello"));
