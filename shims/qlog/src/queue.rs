@@ -9,6 +9,10 @@ use moqt_quic::Traced;
 use crate::Limits;
 use crate::file::Log;
 
+/// Between what the writer takes and the next time: what comes meanwhile is written together, and
+/// connections wake nobody for it.
+const REST: Duration = Duration::from_millis(10);
+
 /// What is to be written, and the log it belongs to.
 pub(crate) struct Entry {
     pub(crate) log: Arc<Log>,
@@ -40,8 +44,21 @@ struct Inner {
     /// About how much the entries take.
     bytes: usize,
     is_closed: bool,
-    /// The writer is busy with what it has taken.
-    is_writing: bool,
+    /// Somebody waits for everything to be written.
+    is_hurried: bool,
+    writer: Doing,
+}
+
+/// What the writer does.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Doing {
+    /// It waits a little.
+    #[default]
+    Resting,
+    /// It waits for something to come.
+    Waiting,
+    /// It is busy with what it has taken.
+    Writing,
 }
 
 impl Queue {
@@ -59,32 +76,49 @@ impl Queue {
         }
         inner.bytes = sum;
         inner.entries.push_back(entry);
+        // To wake somebody is a call of the system's, which is not for every event.
+        let is_waiting = inner.writer == Doing::Waiting;
+        if is_waiting {
+            inner.writer = Doing::Resting;
+        }
         drop(inner);
-        self.filled.notify_one();
+        if is_waiting {
+            self.filled.notify_one();
+        }
         true
     }
 
     /// Everything that waits, once there is something. `None` when nothing more will come.
     pub(crate) fn take(&self) -> Option<VecDeque<Entry>> {
         let mut inner = self.lock();
-        inner.is_writing = false;
+        inner.writer = Doing::Resting;
         self.written.notify_all();
+        let may_rest = |inner: &mut Inner| !inner.is_hurried && !inner.is_closed;
+        let rested = self.filled.wait_timeout_while(inner, REST, may_rest);
+        inner = rested.unwrap_or_else(PoisonError::into_inner).0;
         while inner.entries.is_empty() {
             if inner.is_closed {
                 return None;
             }
+            inner.writer = Doing::Waiting;
             inner = self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
+        inner.is_hurried = false;
         inner.bytes = 0;
-        inner.is_writing = true;
+        inner.writer = Doing::Writing;
         Some(std::mem::take(&mut inner.entries))
     }
 
     /// Waits until nothing waits any more, or for so long.
     pub(crate) fn finish(&self, most: Duration) {
-        let is_busy = |inner: &mut Inner| inner.is_writing || !inner.entries.is_empty();
-        let waited = self.written.wait_timeout_while(self.lock(), most, is_busy);
-        drop(waited);
+        let mut inner = self.lock();
+        inner.is_hurried = true;
+        self.filled.notify_one();
+        let is_busy =
+            |inner: &mut Inner| inner.writer == Doing::Writing || !inner.entries.is_empty();
+        let waited = self.written.wait_timeout_while(inner, most, is_busy);
+        let mut inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        inner.is_hurried = false;
     }
 
     /// Nothing more will come.
