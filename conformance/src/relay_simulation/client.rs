@@ -255,7 +255,10 @@ impl Run<'_> {
         let Some(client) = self.client(number) else { return };
         client.is_gone = true;
         let requests = core::mem::take(&mut client.requests);
-        client.sending.clear();
+        // What was to be said once everything is written is not said any more.
+        let sending = core::mem::take(&mut client.sending).into_values();
+        let unsaid = sending.filter(|it| it.ends_with.is_some()).map(|it| it.track);
+        let unsaid: BTreeSet<usize> = unsaid.collect();
         client.responses.clear();
         client.reading.clear();
         for (_, request) in requests {
@@ -274,8 +277,11 @@ impl Run<'_> {
         for announced in self.record.announced.iter_mut().filter(|it| it.client == number) {
             announced.to.get_or_insert(now);
         }
-        for track in &mut self.record.tracks {
-            track.leave(number, now, Left::Gone);
+        for (track, record) in self.record.tracks.iter_mut().enumerate() {
+            if unsaid.contains(&track) {
+                record.take_back(number);
+            }
+            record.leave(number, now, Left::Gone);
         }
     }
 

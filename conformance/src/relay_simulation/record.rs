@@ -316,6 +316,14 @@ impl Record {
 }
 
 impl TrackRecord {
+    /// A client's session has ended before it could say how it left the track.
+    pub(super) fn take_back(&mut self, client: usize) {
+        let last = self.publishers.iter_mut().rfind(|it| it.client == client);
+        if let Some((_, left)) = last.and_then(|it| it.to.as_mut()) {
+            *left = Left::Gone;
+        }
+    }
+
     /// A client publishes the track no longer.
     pub(super) fn leave(&mut self, client: usize, at: Timestamp, left: Left) {
         for published in self.publishers.iter_mut().filter(|it| it.client == client) {

@@ -1,16 +1,17 @@
 //! What becomes of objects on their way (draft-18, "Relay Object Handling" and "Caching Relays").
 
 use bytes::Bytes;
-use moqt_conformance::DRAFTS;
+use moqt_conformance::{DRAFTS, drafts_from};
 use moqt_engine::model::{
     Location, LocationRange, ObjectStatus, Parameters, Property, PublishDoneCode, SubgroupId,
     property_type,
 };
 use moqt_engine::wire::{ObjectHeader, Properties};
 use moqt_engine::{DatagramOptions, Draft, SubgroupOptions};
+use moqt_loopback::RelayOptions;
 use moqt_session::{NamespacePublication, Object, Publication, Session, Subscription};
 
-use crate::stage::{Stage, accept_subscribe, payload, publish_namespace, track};
+use crate::stage::{Stage, accept_subscribe, payload, publish, publish_namespace, track};
 
 /// More than any object here has.
 const LIMIT: usize = 1 << 20;
@@ -338,4 +339,34 @@ fn stated_gaps_are_handed_on() {
         assert_eq!(object.location.object, 6, "{from:?} to {to:?}");
         assert!(object.properties.is_empty(), "{from:?} to {to:?}");
     });
+}
+
+/// A datagram without a priority has that of its track, whatever its subscriber was told before this
+/// was known.
+#[test]
+fn a_datagram_has_the_priority_of_its_track() {
+    for draft in drafts_from(Draft::D16) {
+        for to in DRAFTS {
+            let stage = Stage::with(0, RelayOptions::default());
+            stage.run(async {
+                let (first, second) =
+                    (stage.near_client(draft).await, stage.near_client(draft).await);
+                let first = publish(&first, "default").await;
+                first.accepted().await.unwrap();
+                let subscriber = stage.near_client(to).await;
+                let pending = subscriber.subscribe(track("default"), Parameters::default());
+                let mut subscription = pending.await.unwrap();
+                let priority = Property::int(property_type::DEFAULT_PUBLISHER_PRIORITY, 17);
+                let properties = [priority].into_iter().collect();
+                let second = second.publish(track("default"), Parameters::default(), properties);
+                let second = second.await.unwrap();
+                second.accepted().await.unwrap();
+                stage.sleep(1000).await;
+                let options = DatagramOptions::new(Location::ZERO);
+                second.datagram(options, Bytes::from_static(b"small")).unwrap();
+                let object = subscription.next_datagram().await.unwrap().unwrap();
+                assert_eq!(object.publisher_priority, Some(17), "{draft:?} to {to:?}");
+            });
+        }
+    }
 }

@@ -1,10 +1,15 @@
 //! FETCHes, joining ones and TRACK_STATUS.
 
+use std::time::Duration;
+
 use moqt_conformance::{DRAFTS, drafts_from};
 use moqt_engine::model::{
     EndOfRange, Location, LocationRange, Parameters, PublishDoneCode, RequestErrorCode,
+    SessionError,
 };
-use moqt_engine::{AcceptFetch, Draft};
+use moqt_engine::wire::ObjectHeader;
+use moqt_engine::{AcceptFetch, Draft, SubgroupOptions};
+use moqt_loopback::RelayOptions;
 use moqt_session::{Error, FetchReader, FetchWriter, IncomingFetch, Session};
 
 use crate::stage::{
@@ -171,6 +176,46 @@ fn an_object_that_comes_by_a_fetch_goes_to_others_who_wait_for_it() {
                     }
                     () = answering => panic!("{draft:?}, seed {seed}: the publisher is gone"),
                 }
+            });
+        }
+    }
+}
+
+/// A fetch waits for the rest of an object whose publisher dies. That it does not come is said.
+#[test]
+fn a_fetch_does_not_wait_for_what_broke_off() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        for seed in 0..3 {
+            let mut options = RelayOptions::default();
+            options.shards = 1;
+            let stage = Stage::with(number as u64 + seed, options);
+            stage.run(async {
+                let publisher = stage.client(draft).await;
+                let _published = publish_namespace(&publisher).await;
+                let subscriber = stage.client(draft).await;
+                let pending = subscriber.subscribe(track("half"), Parameters::default());
+                let publication = accept_subscribe(&publisher).await;
+                let _subscription = pending.await.unwrap();
+                let mut half = publication.open_subgroup(SubgroupOptions::new(0)).await;
+                let half = half.as_mut().unwrap().as_mut().unwrap();
+                let header =
+                    ObjectHeader { object_id: 0, payload_len: 5000, ..ObjectHeader::default() };
+                half.begin(&header).await.unwrap();
+                half.payload(payload(Location::ZERO)).await.unwrap();
+                stage.sleep(1000).await;
+                let client = stage.client(draft).await;
+                let range = LocationRange::to_last(Location::ZERO, Location::ZERO);
+                let pending = client.fetch(track("half"), range, Parameters::default());
+                stage.sleep(1000).await;
+                publisher.close(SessionError::NoError, "it dies");
+                let begun = stage.simulation.now();
+                let seen = match pending.await {
+                    Ok(mut fetch) => fetch.read_object(1 << 20).await.ok().flatten(),
+                    Err(_) => None,
+                };
+                assert!(seen.is_none(), "{draft:?}, seed {seed}: {seen:?}");
+                let waited = stage.simulation.now().saturating_since(begun);
+                assert!(waited < Duration::from_secs(8), "{draft:?}, seed {seed}: {waited:?}");
             });
         }
     }

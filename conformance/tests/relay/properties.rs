@@ -12,8 +12,8 @@ use moqt_loopback::RelayOptions;
 use moqt_session::{Error, PublicationEnd};
 
 use crate::stage::{
-    Stage, next_fetch, next_publish, next_subscribe, prefix, publish_namespace, refusal, track,
-    write_group,
+    Stage, next_fetch, next_publish, next_subscribe, prefix, publish, publish_namespace, refusal,
+    track, write_group,
 };
 
 const MANDATORY: u64 = 0x4010;
@@ -291,6 +291,32 @@ fn properties_of_a_track_are_told_to_a_relay_that_comes_later() {
                 let subscription = pending.await.unwrap();
                 let told = &subscription.answer().unwrap().track_properties;
                 assert_eq!(told, &properties, "{draft:?}, seed {seed}");
+            });
+        }
+    }
+}
+
+/// A publisher whose draft has no way to tell properties of tracks does not take those away that
+/// another has told of.
+#[test]
+fn a_publisher_that_cannot_tell_properties_takes_none_away() {
+    let properties: TrackProperties = [Property::int(0x38, 5)].into_iter().collect();
+    for mute in DRAFTS.into_iter().filter(|draft| !draft.says_track_properties()) {
+        for (number, draft) in drafts_from(Draft::D16).enumerate() {
+            let stage = Stage::new(number as u64);
+            stage.run(async {
+                let (first, second) = (stage.client(draft).await, stage.client(mute).await);
+                let (parameters, told) = (Parameters::default(), properties.clone());
+                let first = first.publish(track("told"), parameters, told).await.unwrap();
+                first.accepted().await.unwrap();
+                let second = publish(&second, "told").await;
+                second.accepted().await.unwrap();
+                stage.sleep(1000).await;
+                let subscriber = stage.client(draft).await;
+                let pending = subscriber.subscribe(track("told"), Parameters::default());
+                let subscription = pending.await.unwrap();
+                let told = &subscription.answer().unwrap().track_properties;
+                assert_eq!(told, &properties, "{mute:?} and {draft:?}");
             });
         }
     }

@@ -216,11 +216,14 @@ impl Track {
         io: &mut Outlet<'_, C>,
         datagram: &ObjectDatagram,
     ) {
+        // A subscriber may have been told of another default, or of none.
+        let default = self.properties.default_publisher_priority();
+        let priority = datagram.header.publisher_priority.unwrap_or(default);
         for sink in self.sinks.iter().flatten() {
             let Node::Session(connection, request) = sink.node else { continue };
             let options = DatagramOptions {
                 location: datagram.header.location,
-                publisher_priority: datagram.header.publisher_priority,
+                publisher_priority: Some(priority),
                 end_of_group: datagram.header.end_of_group,
                 status: datagram.header.status,
                 properties: datagram.header.properties.clone(),

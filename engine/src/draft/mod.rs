@@ -42,6 +42,11 @@ impl Draft {
         self.dialect().objects.subgroup_type_bits & FIRST_OBJECT != 0
     }
 
+    /// Whether those who publish a track can tell all its properties (draft-16, "Track Extensions").
+    pub const fn says_track_properties(self) -> bool {
+        self.dialect().track_properties
+    }
+
     /// The version number in setup messages that state one.
     pub const fn setup_version(self) -> Option<u64> {
         match self.dialect().setup {

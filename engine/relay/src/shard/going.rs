@@ -59,16 +59,14 @@ impl<A: Authorize> Shard<A> {
         }
     }
 
-    /// Whether those who publish a namespace, or the relays upstream, have all asked this relay to
-    /// leave, or are about to, and there is no session with others yet.
+    /// Whether somebody who publishes a namespace, or the relays upstream, have asked this relay to
+    /// leave, and may be there in another session soon.
     pub(super) fn is_moving(&self, namespace: &TrackNamespace) -> bool {
-        let publishers = self.routes.publishers(namespace).into_iter();
-        let publishers = publishers.filter_map(|origin| match origin {
-            Origin::Session(id, _) => self.peers.get(&id),
-            Origin::Shard(_) => None,
-        });
-        let mut publishers = publishers.peekable();
-        publishers.peek().is_some() && publishers.all(|peer| peer.is_leaving)
+        let is_leaving = |origin: &Origin| match origin {
+            Origin::Session(id, _) => self.peers.get(id).is_some_and(|peer| peer.is_leaving),
+            Origin::Shard(_) => false,
+        };
+        self.routes.publishers(namespace).iter().any(is_leaving)
             || self.peers.values().any(is_upstream) && !self.has_upstream()
     }
 

@@ -608,6 +608,7 @@ impl<A: Authorize> Shard<A> {
         // It stays open for as long as another publisher may go on with it.
         self.feed_ends(cx, &mut feed, None);
         self.account(cx, feed.track);
+        self.serve_waiting(cx, feed.track);
     }
 
     /// Nothing more comes from a source that was cancelled.

@@ -56,7 +56,7 @@ impl<A: Authorize> Shard<A> {
         if is_first {
             self.say_all(What::Track { name: name.clone(), is_published: true });
         }
-        self.source_established(cx, id, parameters, properties);
+        self.source_established(cx, id, node, parameters, properties);
         self.ask_status_of(cx, Asked::Session(connection), |of| of == name);
         self.resume_fetches(cx, |of| of == name);
     }

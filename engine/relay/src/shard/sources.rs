@@ -179,7 +179,18 @@ impl<A: Authorize> Shard<A> {
             }
         }
         let Answer { parameters, track_properties, .. } = answer;
-        self.source_established(cx, id, &parameters, track_properties);
+        self.source_established(cx, id, node, &parameters, track_properties);
+    }
+
+    /// Whether somebody has a way to tell all properties of tracks.
+    fn says_track_properties(&self, node: Node) -> bool {
+        match node {
+            Node::Session(connection, _) => {
+                let peer = self.peers.get(&connection);
+                peer.is_some_and(|peer| peer.info.draft.says_track_properties())
+            }
+            Node::Shard(..) => true,
+        }
     }
 
     /// A track has a publisher.
@@ -187,9 +198,11 @@ impl<A: Authorize> Shard<A> {
         &mut self,
         cx: &mut Cx<'_, C>,
         id: TrackId,
+        node: Node,
         parameters: &Parameters,
         properties: TrackProperties,
     ) {
+        let says_all = self.says_track_properties(node);
         let Some(track) = self.tracks.get_mut(id) else { return };
         if track.sources.len() == 1 && track.sink_count == 0 {
             // What another has published before under this name, which nobody follows, need not
@@ -197,12 +210,14 @@ impl<A: Authorize> Shard<A> {
             track.clear();
         }
         track.note_largest(parameters.largest_object);
-        let max_age = properties.max_cache_duration();
+        // Publishers of one track say the same of it, as far as they can.
+        if says_all || track.properties.is_empty() {
+            track.properties = properties;
+        }
+        let max_age = track.properties.max_cache_duration();
         let max_age = max_age.map(core::time::Duration::from_millis);
         let max = self.config.max_cache_duration;
         track.store.set_max_age(max_age.map_or(max, |age| age.min(max)));
-        // Publishers of one track say the same of it.
-        track.properties = properties;
         track.orphaned = None;
         track.ended = None;
         self.end_unfed(cx, id, &Ended::Lost);
@@ -452,9 +467,11 @@ impl<A: Authorize> Shard<A> {
                 }
             }
         }
-        if self.tracks.get(id).is_some_and(|track| track.sources.is_empty()) {
+        if let Some(track) = self.tracks.get(id).filter(|track| track.sources.is_empty()) {
             // Those whom it was offered to.
-            self.end_track(cx, id, PublishDoneCode::GoingAway, "nobody offers the track any more");
+            let why = || (PublishDoneCode::GoingAway, "nobody offers the track any more".into());
+            let (code, reason) = track.ended.clone().unwrap_or_else(why);
+            self.end_track(cx, id, code, &reason);
         }
         self.set_forward(cx, id, false);
     }

@@ -133,6 +133,7 @@ impl<A: Authorize> Shard<A> {
         }
         let refusal = Refusal::new(RequestErrorCode::DoesNotExist);
         self.refuse_waiters(cx, waiters, &refusal);
+        self.serve_waiting(cx, id);
         self.track_changed(cx, id);
     }
 
@@ -252,6 +253,7 @@ impl<A: Authorize> Shard<A> {
             }
         }
         track.sweep_live();
+        self.serve_waiting(cx, id);
     }
 
     /// Ends the subscriptions of those that have been unable to take anything for too long.
