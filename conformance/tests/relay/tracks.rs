@@ -11,7 +11,7 @@ use moqt_engine::{Accept, AcceptFetch, Draft, SubgroupOptions};
 use moqt_session::Error;
 
 use crate::stage::{
-    Stage, accept_subscribe, fetched, locations, next_fetch, next_subscribe, payload,
+    Stage, accept_subscribe, fetched, locations, next_fetch, next_subscribe, payload, publish,
     publish_namespace, receive, track, write_group, write_track,
 };
 
@@ -312,5 +312,39 @@ fn a_track_that_one_publisher_has_ended_is_over_when_the_other_dies() {
             let (seen, code) = receive(subscription).await;
             assert_eq!((seen, code), (locations(2, 2), PublishDoneCode::TrackEnded), "{draft:?}");
         });
+    }
+}
+
+/// "An endpoint MAY SUBSCRIBE to a Track it is publishing, though only Relays are required to handle
+/// such a SUBSCRIBE. Such self-subscriptions are identical to subscriptions initiated by other
+/// endpoints, and all published Objects will be forwarded back to the endpoint."
+#[test]
+fn who_subscribes_to_its_own_track_gets_it_back() {
+    for (number, draft) in DRAFTS.into_iter().enumerate() {
+        for is_offered in [true, false] {
+            let stage = Stage::new(number as u64);
+            stage.run(async {
+                let session = stage.near_client(draft).await;
+                let (mut offered, mut published) = (None, None);
+                if is_offered {
+                    let publication = publish(&session, "own").await;
+                    publication.accepted().await.unwrap();
+                    offered = Some(publication);
+                } else {
+                    published = Some(publish_namespace(&session).await);
+                }
+                let pending = session.subscribe(track("own"), Parameters::default());
+                let publication = match offered {
+                    Some(publication) => publication,
+                    None => accept_subscribe(&session).await,
+                };
+                let subscription = pending.await.unwrap();
+                let ((seen, code), ()) =
+                    tokio::join!(receive(subscription), write_track(publication, 2, 2));
+                let expected = (locations(2, 2), PublishDoneCode::TrackEnded);
+                assert_eq!((seen, code), expected, "{draft:?}, offered: {is_offered}");
+                drop(published);
+            });
+        }
     }
 }

@@ -31,16 +31,6 @@ impl Node {
     pub(crate) fn is_local(self) -> bool {
         matches!(self, Self::Session(..))
     }
-
-    /// Whether what comes from here may go there: not back into the session that it came from, nor
-    /// from one shard to another by way of this one, or it could go in a circle.
-    pub(crate) fn may_feed(self, sink: Self) -> bool {
-        match (self, sink) {
-            (Self::Session(from, _), Self::Session(to, _)) => from != to,
-            (Self::Shard(..), Self::Shard(..)) => false,
-            _ => true,
-        }
-    }
 }
 
 /// How many subgroups that are over are remembered.
@@ -106,6 +96,7 @@ impl Sink {
 
 /// A publisher of a track.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they have nothing to do with each other")]
 pub(crate) struct Source {
     pub(crate) node: Node,
     /// The request is the publisher's PUBLISH, and not a SUBSCRIBE of ours.
@@ -113,6 +104,8 @@ pub(crate) struct Source {
     pub(crate) is_established: bool,
     /// Whether it was told to send objects.
     pub(crate) forward: bool,
+    /// It is another relay's, or another shard.
+    pub(crate) is_relay: bool,
     pub(crate) since: Since,
     /// Relays that a PUBLISH has come through.
     pub(crate) via: Vec<u64>,
@@ -155,9 +148,21 @@ pub(crate) struct Sink {
 
 impl Source {
     /// Somebody who has been asked for a track.
-    pub(crate) fn asked(node: Node, is_publish: bool) -> Self {
+    pub(crate) fn asked(node: Node, is_publish: bool, is_relay: bool) -> Self {
         let (is_established, forward) = (false, true);
-        Self { node, is_publish, is_established, forward, since: Since::Unknown, via: Vec::new() }
+        let (since, via) = (Since::Unknown, Vec::new());
+        Self { node, is_publish, is_established, forward, is_relay, since, via }
+    }
+
+    /// Whether what it gives may go there: not back to the relay that it came from, nor from one
+    /// shard to another by way of this one, or it could go in a circle. An endpoint gets its own
+    /// track back if it asks for it (draft-18, "Subscriptions").
+    pub(crate) fn may_feed(&self, sink: Node) -> bool {
+        match (self.node, sink) {
+            (Node::Session(from, _), Node::Session(to, _)) => from != to || !self.is_relay,
+            (Node::Shard(..), Node::Shard(..)) => false,
+            _ => true,
+        }
     }
 }
 
@@ -248,12 +253,12 @@ impl Track {
 
     /// Whether somebody gives the track whose objects may go to this subscriber.
     pub(crate) fn is_fed(&self, sink: Node) -> bool {
-        self.sources.iter().any(|source| source.is_established && source.node.may_feed(sink))
+        self.sources.iter().any(|source| source.is_established && source.may_feed(sink))
     }
 
     /// The same, also of those who were asked and have not answered.
     pub(crate) fn may_be_fed(&self, sink: Node) -> bool {
-        self.sources.iter().any(|source| source.node.may_feed(sink))
+        self.sources.iter().any(|source| source.may_feed(sink))
     }
 
     pub(crate) fn has_established_source(&self) -> bool {

@@ -43,7 +43,10 @@ impl Model<'_> {
     fn answered(&self, subscribed: &Subscribed) -> Checked {
         let Subscribed { track, asked, accepted, end, .. } = subscribed;
         let until = known(*asked);
-        let is_there = self.is_published_to(subscribed, *asked, until);
+        // Nobody is asked by a relay to offer what this one gives it: "it MUST send a PUBLISH request
+        // to each subscriber that has sent SUBSCRIBE_TRACKS" (draft-18, "Publisher Interactions").
+        let is_there =
+            self.is_published_to(subscribed, *asked, until) && self.is_heard_of(*track, *asked);
         let left_early = end.as_ref().is_some_and(|(at, end)| {
             *at < until && matches!(end, SubscriptionEnd::Left | SubscriptionEnd::Closed)
         });

@@ -253,7 +253,7 @@ impl<A: Authorize> Shard<A> {
         if track.source(node).is_some() {
             return;
         }
-        track.sources.push(Source::asked(node, is_publish));
+        track.sources.push(Source::asked(node, is_publish, true));
         let new_group = track.waiters.iter().filter_map(|waiter| waiter.new_group).max();
         let name = track.name.clone();
         self.say(shard, What::Subscribe { name, track: id, new_group, via: via.to_vec() });

@@ -29,6 +29,7 @@ impl<A: Authorize> Shard<A> {
             return self.refuse(cx, connection, request, RequestErrorCode::ExcessiveLoad, reason);
         };
         let rests = self.rests(connection);
+        let is_relay = self.peers.get(&connection).is_none_or(Peer::is_relay);
         let Some(track) = self.tracks.get_mut(id) else { return };
         if track.sources.len() >= self.config.publishers_per_track {
             let reason = "the track has too many publishers";
@@ -51,7 +52,15 @@ impl<A: Authorize> Shard<A> {
         let gives_all = forward && parameters.forward.unwrap_or(true);
         let since =
             if gives_all { Since::After(parameters.largest_object) } else { Since::Unknown };
-        track.sources.push(Source { node, is_publish, is_established, forward, since, via });
+        track.sources.push(Source {
+            node,
+            is_publish,
+            is_established,
+            forward,
+            is_relay,
+            since,
+            via,
+        });
         self.set_purpose(connection, request, Purpose::Source(id));
         if is_first {
             self.say_all(What::Track { name: name.clone(), is_published: true });

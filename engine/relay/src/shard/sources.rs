@@ -63,7 +63,9 @@ impl<A: Authorize> Shard<A> {
         connection: ConnectionId,
     ) {
         let Some(track) = self.tracks.get(id) else { return };
-        let is_other = |node: Node| !matches!(node, Node::Session(at, _) if at == connection);
+        let is_relay = self.peers.get(&connection).is_none_or(Peer::is_relay);
+        let is_other =
+            |node: Node| !is_relay || !matches!(node, Node::Session(at, _) if at == connection);
         if let Some(via) = way(track, is_other) {
             self.subscribe_at(cx, id, connection, &via);
         }
@@ -106,7 +108,7 @@ impl<A: Authorize> Shard<A> {
             return !self.has_lasting_source(track);
         }
         let lasting = track.sources.iter().filter(|source| self.is_lasting(source));
-        let may_come = |waiter: &Waiter| lasting.clone().any(|it| it.node.may_feed(waiter.node));
+        let may_come = |waiter: &Waiter| lasting.clone().any(|it| it.may_feed(waiter.node));
         !track.waiters.iter().all(may_come)
     }
 
@@ -138,6 +140,7 @@ impl<A: Authorize> Shard<A> {
             return;
         }
         let name = track.name.clone();
+        let is_relay = self.peers.get(&connection).is_none_or(Peer::is_relay);
         let mut parameters = self.onward(connection, via);
         parameters.new_group_request =
             track.waiters.iter().filter_map(|waiter| waiter.new_group).max();
@@ -147,7 +150,7 @@ impl<A: Authorize> Shard<A> {
             Some(Ok(request)) => {
                 self.set_purpose(connection, request, Purpose::Source(id));
                 let node = Node::Session(connection, request);
-                let source = Source::asked(node, false);
+                let source = Source::asked(node, false, is_relay);
                 if let Some(track) = self.tracks.get_mut(id) {
                     track.sources.push(source);
                     track.new_group = track.new_group.max(parameters.new_group_request);
@@ -369,7 +372,7 @@ impl<A: Authorize> Shard<A> {
         let now = cx.now;
         let Some(track) = self.tracks.get_mut(id) else { return };
         let is_over = |waiter: &Waiter| {
-            let may_come = track.sources.iter().any(|source| source.node.may_feed(waiter.node));
+            let may_come = track.sources.iter().any(|source| source.may_feed(waiter.node));
             !may_come && waiter.until.is_none_or(|until| until <= now)
         };
         let waiters = core::mem::take(&mut track.waiters);
