@@ -15,10 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::args::SourceArgs;
 use crate::history::{History, Replay, Replayed};
-use crate::origin::Joiner;
-
-/// The priority of objects whose publisher states none.
-const DEFAULT_PRIORITY: u8 = 128;
+use crate::origin::{Joiner, PRIORITY};
 
 /// Where subscribers are taken to, and fetches are served.
 #[derive(Clone)]
@@ -131,7 +128,7 @@ impl Desk {
                     let object = FetchObject {
                         location,
                         subgroup_id: self.subgroups.map(|subgroups| location.object % subgroups),
-                        publisher_priority: DEFAULT_PRIORITY,
+                        publisher_priority: PRIORITY,
                         payload_len: payload.len() as u64,
                         status: ObjectStatus::Normal,
                         properties: Properties::EMPTY,

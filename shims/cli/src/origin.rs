@@ -22,6 +22,10 @@ use crate::source::{Source, SourceError};
 /// the others for good.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The priority of all objects. It is what those that state none have, and stated nonetheless:
+/// there are relays that do not know how to do without.
+pub(crate) const PRIORITY: u8 = 128;
+
 /// Somebody who is to get the track.
 pub(crate) enum Joiner {
     /// A SUBSCRIBE of the peer's.
@@ -169,7 +173,8 @@ impl<'a> Origin<'a> {
         match publication {
             Ok(publication) => {
                 self.sent.subscribers += 1;
-                self.writers.push(publication.into_track());
+                let track = publication.into_track_with(|track| track.with_priority(PRIORITY));
+                self.writers.push(track);
             }
             Err(error) => self.progress.say(&format!("a subscriber left at once: {error}")),
         }
@@ -209,8 +214,9 @@ fn send_datagram(
     payload: Bytes,
     sent: &mut Sent,
 ) -> Result<(), WriteError> {
-    let options =
-        DatagramOptions { end_of_group: slot.ends_group, ..DatagramOptions::new(slot.location) };
+    let mut options = DatagramOptions::new(slot.location);
+    options.end_of_group = slot.ends_group;
+    options.publisher_priority = Some(PRIORITY);
     match publication.datagram(options, payload)? {
         DatagramOutcome::Dropped(DropReason::TooLarge) => sent.too_large += 1,
         DatagramOutcome::Dropped(_) => sent.queue_full += 1,
