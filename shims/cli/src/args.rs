@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// Test a relay as moq-interop-runner does, and tell the outcome in TAP 14.
     #[command(after_help = crate::interop::EXAMPLES)]
     Interop(InteropArgs),
+    /// Measure: rates, latency, loss, and what they cost.
+    #[command(after_help = crate::bench::EXAMPLES)]
+    Bench(crate::bench::BenchArgs),
     /// See which relays are there, and which drafts they speak.
     #[command(after_help = crate::probe::EXAMPLES)]
     Probe(ProbeArgs),

@@ -2,6 +2,7 @@
 
 mod again;
 mod args;
+mod bench;
 mod chat;
 mod clock;
 mod decode;
@@ -78,6 +79,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Join(args) => join::run(args, &cli.output).await,
         Command::Relay(args) => relay::run(args, &cli.output).await,
         Command::Interop(args) => interop::run(args, &cli.output).await,
+        Command::Bench(args) => bench::run(args, &cli.output).await,
         Command::Probe(args) => probe::run(args, &cli.output).await,
         Command::Clock(args) => clock::run(args, &cli.output).await,
         Command::Chat(args) => chat::run(args, &cli.output).await,

@@ -10,7 +10,7 @@ use moqt_quic::{
 };
 use moqt_session::Session;
 
-use crate::args::{CertHash, ConnectArgs, DemoArgs, ListenArgs};
+use crate::args::{CertHash, ConnectArgs, DemoArgs, DraftArgs, ListenArgs};
 use crate::failure::Failure;
 use crate::stack::{Server, Stack};
 
@@ -57,13 +57,21 @@ pub(crate) async fn connect_for_demo(
     hash: [u8; 32],
     args: &DemoArgs,
 ) -> Result<Session, Failure> {
-    let target: Target = demo_url(address, args)
-        .parse()
-        .map_err(|error: TargetError| Failure::new(error.to_string()))?;
+    connect_here(&demo_url(address, args), Verify::Pinned(vec![hash]), &args.drafts).await
+}
+
+/// Connects where it takes nothing but a URL.
+pub(crate) async fn connect_here(
+    url: &str,
+    verify: Verify,
+    drafts: &DraftArgs,
+) -> Result<Session, Failure> {
+    let target: Target =
+        url.parse().map_err(|error: TargetError| Failure::new(error.to_string()))?;
     let mut options = ClientOptions::default();
-    options.drafts = args.drafts.list();
-    options.tls = ClientTls::new(Verify::Pinned(vec![hash]));
-    let stack = args.drafts.transport;
+    options.drafts = drafts.list();
+    options.tls = ClientTls::new(verify);
+    let stack = drafts.transport;
     stack
         .connect(&target, &options)
         .await
@@ -111,11 +119,16 @@ pub(crate) fn listen(args: &ListenArgs) -> Result<Listener, Failure> {
 
 /// Listens on 127.0.0.1, for the demo.
 pub(crate) fn listen_for_demo(args: &DemoArgs) -> Result<Listener, Failure> {
+    listen_here(&args.drafts)
+}
+
+/// Listens on 127.0.0.1 with a certificate made up for it.
+pub(crate) fn listen_here(drafts: &DraftArgs) -> Result<Listener, Failure> {
     let identity = made_up()?;
     let hash = identity.sha256();
     let mut options = ServerOptions::new(identity);
-    options.drafts = args.drafts.list();
-    let server = bind(args.drafts.transport, (Ipv4Addr::LOCALHOST, 0).into(), &options)?;
+    options.drafts = drafts.list();
+    let server = bind(drafts.transport, (Ipv4Addr::LOCALHOST, 0).into(), &options)?;
     Ok(Listener { server, hash, is_self_signed: true })
 }
 
